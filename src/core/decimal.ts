@@ -1,0 +1,11 @@
+// The text of a decimal, for warehouses whose widest decimal type is too narrow for it or that read it as text.
+
+/** The digits of `unscaled` × 10^−`scale`, all `scale` fraction digits written: (−5n, 2) is "-0.05". */
+export function decimalText(unscaled: bigint, scale: number): string {
+  const text = unscaled.toString();
+  if (scale === 0) return text;
+  const negative = unscaled < 0n;
+  const digits = (negative ? text.slice(1) : text).padStart(scale + 1, "0");
+  const point = digits.length - scale;
+  return `${negative ? "-" : ""}${digits.slice(0, point)}.${digits.slice(point)}`;
+}

@@ -1,0 +1,431 @@
+// Every error that an operator can meet: a stable code, what happened, what to do, and whether Tailrace retries by itself.
+// docs/errors.md is generated from this catalogue (a test compares the two).
+
+/**
+ * Who moves next. `auto`: Tailrace retries with backoff, forever and visibly. `operator`: the connector stops until the
+ * cause is mended and it is started again. `never`: the input itself is wrong and the same input fails again.
+ */
+export type Retry = "auto" | "operator" | "never";
+
+export type ErrorEntry = {
+  /** What happened; `{name}` stands for a parameter. */
+  readonly what: string;
+  /** What to do about it, one or two sentences. */
+  readonly remedy: string;
+  readonly retry: Retry;
+};
+
+/** What a version without snapshots can advise after a gap. */
+const START_ANEW =
+  "this version has no snapshots: give the source a new topics.prefix and a new slot (and the sink new targets), load the existing rows once yourself, and start it again";
+
+export const errors = {
+  // configuration and usage
+  CONFIG_INVALID: {
+    what: "the configuration has {count} problem(s)",
+    remedy: "mend each place named and run `tailrace check` again",
+    retry: "never",
+  },
+  SECRET_UNREADABLE: {
+    what: "{path} of {owner} can't be read any more: {reason}",
+    remedy: "put the variable or file back; it is read again at every attempt",
+    retry: "auto",
+  },
+  USAGE: { what: "{problem}", remedy: "see `tailrace --help`", retry: "never" },
+  // the source database
+  DATABASE_UNREACHABLE: {
+    what: "PostgreSQL at {address} does not answer: {reason}",
+    remedy: "start the server or correct postgres.url; Tailrace goes on by itself",
+    retry: "auto",
+  },
+  DATABASE_LOGIN: {
+    what: "PostgreSQL at {address} refuses the login of user {user}: {reason}",
+    remedy: "correct the user, password or pg_hba.conf; the url is read again at every attempt",
+    retry: "auto",
+  },
+  WAL_LEVEL: {
+    what: "wal_level is {seen}, logical decoding needs logical",
+    remedy: "ALTER SYSTEM SET wal_level = logical; then restart PostgreSQL",
+    retry: "auto",
+  },
+  SERVER_TOO_OLD: {
+    what: "PostgreSQL {seen} is too old",
+    remedy: "Tailrace needs PostgreSQL 14 or later",
+    retry: "operator",
+  },
+  NOT_PRIMARY: {
+    what: "PostgreSQL at {address} is a standby in recovery",
+    remedy: "point postgres.url at the primary",
+    retry: "auto",
+  },
+  PRIVILEGE_MISSING: {
+    what: "user {user} lacks {privilege}",
+    remedy: "run as an administrator: {grant}",
+    retry: "auto",
+  },
+  TABLE_MISSING: {
+    what: "table {table} does not exist",
+    remedy: "create it, or take it out of the source's tables",
+    retry: "auto",
+  },
+  TABLE_WITHOUT_KEY: {
+    what: "table {table} has no usable key ({reason}); published, its UPDATE and DELETE would fail in the application",
+    remedy:
+      "add a primary key that is not deferrable, or ALTER TABLE {table} REPLICA IDENTITY USING INDEX … / FULL; or take it out of the source's tables",
+    retry: "auto",
+  },
+  TABLE_UNSUPPORTED: {
+    what: "table {table} can't be captured: {reason}",
+    remedy: "take it out of the source's tables",
+    retry: "operator",
+  },
+  NAME_COLLISION: {
+    what: "{first} and {second} would both be called {name}",
+    remedy: "rename one, or capture them through two sources with different topics.prefix",
+    retry: "operator",
+  },
+  // slot and publication
+  SLOT_MISSING: {
+    what: "replication slot {slot} is gone; changes after {lsn} may be lost",
+    remedy: START_ANEW,
+    retry: "operator",
+  },
+  SLOT_NOT_MADE: {
+    what: "replication slot {slot} does not exist and create is false",
+    remedy: "SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput');",
+    retry: "auto",
+  },
+  SLOT_FOREIGN: {
+    what: "replication slot {slot} is not ours to read: {reason}",
+    remedy: "name another slot in postgres.slot, or drop this one if nobody needs it",
+    retry: "auto",
+  },
+  SLOT_ACTIVE: {
+    what: "replication slot {slot} is in use by PID {pid} ({application})",
+    remedy: "stop the other reader; Tailrace waits for it",
+    retry: "auto",
+  },
+  SLOT_WAITS: {
+    what: "replication slot {slot} can't be made while an older transaction is open: {holder}",
+    remedy: "let it end, or end it (SELECT pg_terminate_backend(…), ROLLBACK PREPARED …); Tailrace tries again",
+    retry: "auto",
+  },
+  SLOT_LOST: {
+    what: "replication slot {slot} was invalidated ({reason}); changes after {lsn} are gone from the WAL",
+    remedy: `raise max_slot_wal_keep_size; then ${START_ANEW}`,
+    retry: "operator",
+  },
+  SLOT_AHEAD: {
+    what: "replication slot {slot} is confirmed up to {confirmed}, but only {recorded} was recorded: somebody else moved it, changes between are lost",
+    remedy: START_ANEW,
+    retry: "operator",
+  },
+  SLOT_LIMIT: {
+    what: "PostgreSQL has no free {what}",
+    remedy: "raise {setting} and restart PostgreSQL, or drop a slot that nobody uses",
+    retry: "auto",
+  },
+  ANOTHER_DATABASE: {
+    what: "this is another database cluster than before: {reason}",
+    remedy: `point postgres.url at the old cluster, or: ${START_ANEW}`,
+    retry: "operator",
+  },
+  WAL_REWOUND: {
+    what: "the server's WAL ends at {end}, before the last published commit {published}: it was restored from a backup or failed over with loss",
+    remedy: START_ANEW,
+    retry: "operator",
+  },
+  PUBLICATION_CHANGED: {
+    what: "publication {publication} is not the one this source streamed from: {difference}",
+    remedy: `changes in between may be missing. Mend the publication, and ${START_ANEW}`,
+    retry: "operator",
+  },
+  PUBLICATION_MISSING: {
+    what: "publication {publication} is missing",
+    remedy: `changes in between may be missing: ${START_ANEW}`,
+    retry: "operator",
+  },
+  PUBLICATION_NOT_MADE: {
+    what: "publication {publication} does not serve this source: {reason}",
+    remedy: "run as the tables' owner: {sql}",
+    retry: "auto",
+  },
+  OPTIONS_CHANGED: {
+    what: "the stream's options changed ({difference}) while changes are not yet acknowledged; the numbering would change",
+    remedy: "go back to the former publication name, drain the source, then change it",
+    retry: "operator",
+  },
+  STREAM_LOST: {
+    what: "the replication stream ended: {reason}",
+    remedy: "none needed: Tailrace connects again",
+    retry: "auto",
+  },
+  STREAM_PROTOCOL: {
+    what: "a pgoutput message can't be read: {reason}",
+    remedy: "report it with the PostgreSQL version; nothing was acknowledged",
+    retry: "operator",
+  },
+  SCHEMA_CHANGED: {
+    what: "table {table} changed its shape: {difference}",
+    remedy: "schema changes come in a later version: restore the shape, or start the table under a new source",
+    retry: "operator",
+  },
+  // the log
+  LOG_UNREACHABLE: {
+    what: "the log does not answer: {reason}",
+    remedy: "start the brokers or correct log.kafka (embedded: free the disk or mend the folder named); Tailrace goes on by itself",
+    retry: "auto",
+  },
+  LOG_LOGIN: {
+    what: "the log refuses the login: {reason}",
+    remedy: "correct log.kafka.ssl or log.kafka.sasl; credentials are read again at every attempt",
+    retry: "auto",
+  },
+  LOG_REFUSED: {
+    what: "the log refuses a batch for {topic} partition {partition}: {reason}",
+    remedy: "mend what is named; Tailrace tries again",
+    retry: "auto",
+  },
+  LOG_DENIED: {
+    what: "the log refuses to {operation}: {reason}",
+    remedy: "mend what is named (an ACL, a limit, the replication factor); Tailrace tries again",
+    retry: "auto",
+  },
+  LOG_CODEC: {
+    what: "the log holds compressed batches that Node.js {version} can't read: {reason}",
+    remedy: "run on Node.js 22.15 or later, which has zstd, or set compression.type=producer on the topic and produce with another codec",
+    retry: "operator",
+  },
+  LOG_LOCKED: {
+    what: "the embedded log at {path} is in use by another process (PID {pid})",
+    remedy: "stop the other process, or give this one another log.embedded.path",
+    retry: "auto",
+  },
+  LOG_CORRUPT: {
+    what: "the log holds bytes that can't be read at {topic} partition {partition} offset {offset}: {reason}",
+    remedy: "restore the topic from a replica or a backup; nothing after that offset is used",
+    retry: "operator",
+  },
+  TOPIC_MISSING: {
+    what: "topic {topic} does not exist and topics.create is false",
+    remedy: "create it with {partitions} partition(s), or set topics.create: true",
+    retry: "auto",
+  },
+  TOPIC_LOST: {
+    what: "topic {topic} was deleted or made again: {reason}; events that were acknowledged are gone",
+    remedy: START_ANEW,
+    retry: "operator",
+  },
+  TOPIC_PARTITIONS: {
+    what: "topic {topic} has {seen} partitions, this source began with {expected}",
+    remedy: "set topics.partitions back; moving keys between partitions comes in a later version",
+    retry: "operator",
+  },
+  TABLE_GAP: {
+    what: "topic {topic} of table {table} holds events, but the source did not capture the table until now",
+    remedy: `changes in between are not in the log: ${START_ANEW}`,
+    retry: "operator",
+  },
+  TOPIC_COMPACTED: {
+    what: "data topic {topic} has cleanup.policy={policy}; compaction would remove changes that the sinks need",
+    remedy: "set cleanup.policy=delete on the topic",
+    retry: "auto",
+  },
+  SECOND_WRITER: {
+    what: "another writer appended to {topic} partition {partition}: expected offset {expected}, got {seen}",
+    remedy: "make sure that one Tailrace only runs this source; it reads the tails again and goes on",
+    retry: "auto",
+  },
+  STATE_MISSING: {
+    what: "the source's state in {topic} is missing, but {evidence}",
+    remedy: START_ANEW,
+    retry: "operator",
+  },
+  STATE_BEHIND: {
+    what: "the source's state says epoch {state}, but the log holds events of epoch {seen}",
+    remedy: START_ANEW,
+    retry: "operator",
+  },
+  // the registry
+  REGISTRY_UNREACHABLE: {
+    what: "the schema registry at {address} does not answer: {reason}",
+    remedy: "start it or correct registry.url; Tailrace goes on by itself",
+    retry: "auto",
+  },
+  REGISTRY_LOGIN: {
+    what: "the schema registry at {address} refuses the login: {reason}",
+    remedy: "correct registry.auth; it is read again at every attempt",
+    retry: "auto",
+  },
+  REGISTRY_REFUSED: {
+    what: "the schema registry refuses the schema of {subject}: {reason}",
+    remedy: "make the change compatible, or set the subject's compatibility in the registry",
+    retry: "operator",
+  },
+  SCHEMA_UNKNOWN: {
+    what: "the schema of id {id} can't be had from the registry at {address}: {reason}",
+    remedy: "point registry.url at the registry that the events were written with",
+    retry: "operator",
+  },
+  EVENT_UNREADABLE: {
+    what: "an event can't be read: {reason}",
+    remedy: "find out who else writes to the topic, or read it with the version that wrote it; nothing after that event is used",
+    retry: "operator",
+  },
+  // values
+  VALUE_OUT_OF_RANGE: {
+    what: "column {column} holds a value that its Avro type can't: {reason}",
+    remedy: "the event is in the dead-letter topic with its key and sequence; correct the row, its next event supersedes it",
+    retry: "never",
+  },
+  ROW_TOO_LARGE: {
+    what: "an event of {bytes} bytes is larger than the log takes ({limit} bytes)",
+    remedy: "raise max.message.bytes of the topic and the brokers; the event is in the dead-letter topic with its key and sequence",
+    retry: "never",
+  },
+  KEY_CHANGE_UNSENT: {
+    what: "the key changed from {from} and columns {columns} were not sent (unchanged TOAST)",
+    remedy:
+      "update the row's large columns once (SET col = col || ''), or ALTER TABLE … REPLICA IDENTITY FULL; the event is in the dead letters",
+    retry: "never",
+  },
+  // the sink and its warehouse
+  WAREHOUSE_UNREACHABLE: {
+    what: "the warehouse {warehouse} does not answer: {reason}",
+    remedy: "start it or correct the sink's warehouse; Tailrace goes on by itself",
+    retry: "auto",
+  },
+  WAREHOUSE_LOGIN: {
+    what: "the warehouse {warehouse} refuses the login: {reason}",
+    remedy: "correct the sink's warehouse; the credentials are read again at every attempt",
+    retry: "auto",
+  },
+  WAREHOUSE_LOCKED: {
+    what: "the DuckDB file {path} is held by another process{holder}",
+    remedy: "close the other connection; Tailrace waits for it",
+    retry: "auto",
+  },
+  WAREHOUSE_REFUSED: {
+    what: "the warehouse {warehouse} refuses a statement: {reason}",
+    remedy: "mend what is named; the checkpoint has not moved",
+    retry: "auto",
+  },
+  ROW_REFUSED: {
+    what: "target {target} refuses a row: {reason}",
+    remedy: "the event is in the sink's dead letters; mend the row at the source or the target's constraint",
+    retry: "never",
+  },
+  UNCHANGED_WITHOUT_ROW: {
+    what: "columns {columns} were not sent (unchanged TOAST) and target {target} has no row to keep them from",
+    remedy:
+      "update the row's large columns once (SET col = col || ''), or load the row into the target; the event is in the sink's dead letters",
+    retry: "never",
+  },
+  TARGET_DIFFERS: {
+    what: "target {target} does not fit: {difference}",
+    remedy: "run: {sql}; or name another table in `into`",
+    retry: "operator",
+  },
+  CHECKPOINT_MOVED: {
+    what: "another worker moved the checkpoint of {topic} partition {partition}",
+    remedy: "run one worker a sink; it starts again from the checkpoint",
+    retry: "auto",
+  },
+  CHECKPOINT_AHEAD: {
+    what: "the checkpoint of sink {sink} is of epoch {checkpoint}, the log's events are of epoch {seen}",
+    remedy: `the log was replaced by an older one: restore it, or ${START_ANEW}`,
+    retry: "operator",
+  },
+  LOG_GAP: {
+    what: "{topic} partition {partition} starts at offset {start}, the sink needs {needed}",
+    remedy: `events between are gone (retention): ${START_ANEW}`,
+    retry: "operator",
+  },
+  GROUP_TAKEN: {
+    what: "another worker holds partitions of sink {sink}",
+    remedy: "run one worker a sink; Tailrace waits for the partitions",
+    retry: "auto",
+  },
+  HTTP_ADDRESS: {
+    what: "the HTTP server can't listen on {address}: {reason}",
+    remedy: "free the port, or set http.listen to an address of this machine and a free port",
+    retry: "operator",
+  },
+  QUICKSTART_FAILED: {
+    what: "the quickstart failed: {reason}",
+    remedy: "see tailrace.log in its folder; delete that folder to begin anew",
+    retry: "never",
+  },
+  UNEXPECTED: {
+    what: "{reason}",
+    remedy: "report it with the log lines before it; Tailrace tries again",
+    retry: "auto",
+  },
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof errors;
+
+/** Where an error happened. Each part is optional: not every error has a table or an LSN. */
+export type ErrorPlace = {
+  readonly connector?: string | undefined;
+  readonly table?: string | undefined;
+  /** PostgreSQL's notation, as in 16/B374D848. */
+  readonly lsn?: string | undefined;
+};
+
+/** The one error class. `message` is the filled-in `what`; secrets must never be given as parameters. */
+export class TailraceError extends Error {
+  override readonly name = "TailraceError";
+  readonly code: ErrorCode;
+  readonly retry: Retry;
+  readonly remedy: string;
+  readonly place: ErrorPlace;
+
+  constructor(
+    code: ErrorCode,
+    parameters: Readonly<Record<string, string | number | bigint>> = {},
+    options: { readonly place?: ErrorPlace; readonly cause?: unknown } = {},
+  ) {
+    const entry: ErrorEntry = errors[code];
+    super(fill(entry.what, parameters), options.cause === undefined ? {} : { cause: options.cause });
+    this.code = code;
+    this.retry = entry.retry;
+    this.remedy = fill(entry.remedy, parameters);
+    this.place = options.place ?? {};
+  }
+
+  /** The same error, said of a place; parts that it already names are kept. */
+  at(place: ErrorPlace): TailraceError {
+    return Object.assign(Object.create(TailraceError.prototype) as TailraceError, this, {
+      message: this.message,
+      stack: this.stack,
+      place: { ...place, ...this.place },
+    });
+  }
+
+  toJSON(): Record<string, unknown> {
+    return { code: this.code, message: this.message, remedy: this.remedy, retry: this.retry, ...this.place };
+  }
+
+  /** Any thrown value as a TailraceError; what is not one already becomes UNEXPECTED with its message. */
+  static from(thrown: unknown, place: ErrorPlace = {}): TailraceError {
+    if (thrown instanceof TailraceError) return thrown.at(place);
+    return new TailraceError("UNEXPECTED", { reason: reasonOf(thrown) }, { place, cause: thrown });
+  }
+}
+
+/** One line that says why, for the `{reason}` of an error: the message, else the code, of any thrown value. */
+export function reasonOf(thrown: unknown): string {
+  if (thrown instanceof AggregateError && thrown.message === "") return thrown.errors.map(reasonOf).join("; ");
+  if (!(thrown instanceof Error)) return String(thrown);
+  if (thrown.message !== "") return thrown.message;
+  const { code } = thrown as { readonly code?: unknown };
+  return typeof code === "string" ? code : thrown.name;
+}
+
+function fill(template: string, parameters: Readonly<Record<string, string | number | bigint>>): string {
+  return template.replace(/\{(\w+)\}/g, (whole, name: string) => {
+    const value = parameters[name];
+    return value === undefined ? whole : String(value);
+  });
+}

@@ -1,0 +1,9 @@
+// What the parts need of a logger; pino's has this shape.
+
+export interface Log {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+  child(bindings: Readonly<Record<string, unknown>>): Log;
+}

@@ -1,0 +1,118 @@
+// R-epoch: the source's durable memory, one record per process in the compacted topic `<prefix>.state`. The key carries
+// the process's generation, so that a late write of a dead process replaces only that process's own record. Written by the source, read by sinks too.
+import { TailraceError, reasonOf } from "./errors.ts";
+import type { EventLog, EncodedBatch, LogWriter, TopicSpec } from "./event-log.ts";
+import { formatLsn, parseLsn, type Lsn } from "./lsn.ts";
+import { RecordBatchWriter } from "./record-batch.ts";
+
+export type TopicState = {
+  readonly name: string;
+  readonly id: string;
+  readonly partitions: number;
+  /** The table whose events it holds. */
+  readonly table: { readonly schema: string; readonly name: string };
+};
+
+export type SourceState = {
+  /** Grows by one with every process (session) that takes the source over. */
+  readonly generation: number;
+  /** Grows with every record of a generation. */
+  readonly number: number;
+  readonly epoch: number;
+  readonly systemId: string;
+  readonly timeline: number;
+  readonly slot: string;
+  /** `making`: the slot is being made, nothing was published yet. */
+  readonly phase: "making" | "streaming";
+  /** Publication names and stream options (R-options). */
+  readonly options: string;
+  /** R-publication: JSON of the fingerprint; "" while `making`. */
+  readonly publication: string;
+  /** The slot may be confirmed up to here, not further. */
+  readonly acknowledged: Lsn;
+  /** Commit LSN of the last transaction known to be published. */
+  readonly published: Lsn;
+  readonly topics: readonly TopicState[];
+};
+
+export function stateTopic(prefix: string): string {
+  return `${prefix}.state`;
+}
+
+export function stateTopicSpec(prefix: string, replication: number): TopicSpec {
+  return { name: stateTopic(prefix), partitions: 1, replication, configs: { "cleanup.policy": "compact" } };
+}
+
+/**
+ * The state that counts, of all records: the newest generation's last one, with the highest epoch and, within it, the
+ * highest LSNs of any process: one that is dead may have acknowledged after its successor read the state.
+ */
+export function mergeStates(records: readonly SourceState[]): SourceState | null {
+  const newest = records.reduce<SourceState | null>((best, state) => (best === null || isNewer(state, best) ? state : best), null);
+  if (newest === null) return null;
+  const epoch = Math.max(...records.map((state) => state.epoch));
+  const sameEpoch = records.filter((state) => state.epoch === epoch);
+  const highest = (of: (state: SourceState) => Lsn): Lsn => sameEpoch.map(of).reduce((a, b) => (a > b ? a : b));
+  return { ...newest, epoch, acknowledged: highest((state) => state.acknowledged), published: highest((state) => state.published) };
+}
+
+function isNewer(a: SourceState, b: SourceState): boolean {
+  return a.generation !== b.generation ? a.generation > b.generation : a.number > b.number;
+}
+
+/** Offsets at the end of the state topic that are read first. Only where no state stands there is the whole topic read. */
+const RECENT_OFFSETS = 1000;
+
+/**
+ * The state, null when the topic is absent or empty. The end of the topic is enough: each process begins with a record
+ * that has merged everything before it. Throws LOG_CORRUPT for a record that can't be read.
+ */
+export async function readState(log: EventLog, prefix: string, signal: AbortSignal): Promise<SourceState | null> {
+  const topic = stateTopic(prefix);
+  const [found] = await log.topics([topic], signal);
+  if (found === undefined) return null;
+  const [range] = await log.offsets(topic, signal);
+  if (range === undefined) return null;
+  const recent = await readStates(log, { topic, offset: Math.max(range.start, range.end - RECENT_OFFSETS), end: range.end }, signal);
+  return mergeStates(recent.length > 0 ? recent : await readStates(log, { topic, offset: range.start, end: range.end }, signal));
+}
+
+async function readStates(
+  log: EventLog,
+  from: { readonly topic: string; readonly offset: number; readonly end: number },
+  signal: AbortSignal,
+): Promise<readonly SourceState[]> {
+  const { topic } = from;
+  const states: SourceState[] = [];
+  let next = from.offset;
+  while (next < from.end) {
+    const fetched = await log.read({ topic, partition: 0, offset: next }, 1 << 20, signal);
+    for (const record of fetched.records) {
+      if (record.value !== null) states.push(parseState(record.value, topic, record.offset));
+    }
+    if (fetched.next <= next) break;
+    next = fetched.next;
+  }
+  return states;
+}
+
+/** Appends a state record; resolves when it is durable. */
+export async function writeState(writer: LogWriter, prefix: string, state: SourceState, signal: AbortSignal): Promise<void> {
+  const key = Buffer.from(JSON.stringify({ generation: state.generation }));
+  const value = Buffer.from(
+    JSON.stringify({ ...state, acknowledged: formatLsn(state.acknowledged), published: formatLsn(state.published) }),
+  );
+  const batch = new RecordBatchWriter();
+  batch.append(key, 0, key.length, value, 0, value.length);
+  const encoded: EncodedBatch = { topic: stateTopic(prefix), partition: 0, bytes: batch.finish(Date.now()), count: 1 };
+  await writer.append([encoded], signal);
+}
+
+function parseState(value: Buffer, topic: string, offset: number): SourceState {
+  try {
+    const raw = JSON.parse(value.toString()) as SourceState & { acknowledged: string; published: string };
+    return { ...raw, acknowledged: parseLsn(raw.acknowledged), published: parseLsn(raw.published) };
+  } catch (cause) {
+    throw new TailraceError("LOG_CORRUPT", { topic, partition: 0, offset, reason: reasonOf(cause) }, { cause });
+  }
+}

@@ -1,0 +1,83 @@
+// What Tailrace knows of a table: its columns with their types, and its key. PostgreSQL's wire form of each kind is
+// named here because the reader of the stream and the Avro encoder both need it.
+
+/**
+ * What a column's values are. The kind decides the wire form that is read, the Avro type that is written and the
+ * warehouse's type (design, section 6). `other` is PostgreSQL's text form of any type that is not in this list.
+ */
+export type ColumnType =
+  | { readonly kind: Exclude<ColumnKind, "decimal" | "other"> }
+  /** numeric(p,s) with 0 ≤ s ≤ p; any other numeric is of kind `numeric` and travels as a string. */
+  | { readonly kind: "decimal"; readonly precision: number; readonly scale: number }
+  | { readonly kind: "other"; readonly typeName: string };
+
+export const columnKinds = [
+  "bool",
+  "int2",
+  "int4",
+  "int8",
+  "oid",
+  "float4",
+  "float8",
+  "decimal",
+  "numeric",
+  "text",
+  "enum",
+  "json",
+  "jsonb",
+  "xml",
+  "uuid",
+  "bytea",
+  "date",
+  "time",
+  "timestamp",
+  "timestamptz",
+  "interval",
+  "other",
+] as const;
+export type ColumnKind = (typeof columnKinds)[number];
+
+/** PostgreSQL's `infinity` and `-infinity` in dates (days, Avro int) and in timestamps (microseconds, Avro long). */
+export const DATE_INFINITY = 2_147_483_647;
+export const DATE_MINUS_INFINITY = -2_147_483_648;
+export const TIMESTAMP_INFINITY = 9_223_372_036_854_775_807n;
+export const TIMESTAMP_MINUS_INFINITY = -9_223_372_036_854_775_808n;
+
+/** A decoded value by its column's kind: what the Avro decoder gives and a warehouse's loader takes. */
+export type Value =
+  | null
+  | boolean // bool
+  | number // int2, int4, float4, float8; date in days since 1970-01-01
+  | bigint // int8, oid; decimal unscaled; time, timestamp, timestamptz in microseconds (since 1970-01-01)
+  | string // numeric, text, enum, json, jsonb, xml, uuid (with hyphens), interval (ISO 8601), other
+  | Buffer; // bytea
+
+export type TableName = { readonly schema: string; readonly name: string };
+
+export type Column = {
+  readonly name: string;
+  readonly type: ColumnType;
+  /** PostgreSQL's type OID and modifier, as RELATION messages carry them. */
+  readonly typeOid: number;
+  readonly typeModifier: number;
+  /** 1-based place in the key, 0 for a column outside it. Key columns are never null. */
+  readonly keyPosition: number;
+};
+
+/** The shape of a captured table as of now; columns in the order of the stream's tuples. */
+export type Table = TableName & {
+  readonly oid: number;
+  readonly columns: readonly Column[];
+  /** REPLICA IDENTITY: default (primary key), using index, full. `nothing` is never captured. */
+  readonly identity: "default" | "index" | "full";
+};
+
+/** `schema.name`, for messages, metrics and topics. */
+export function tableLabel(table: TableName): string {
+  return `${table.schema}.${table.name}`;
+}
+
+/** The key columns in key order; empty for a table without a key. */
+export function keyColumns<C extends Pick<Column, "keyPosition">>(table: { readonly columns: readonly C[] }): readonly C[] {
+  return table.columns.filter((column) => column.keyPosition > 0).sort((a, b) => a.keyPosition - b.keyPosition);
+}

@@ -1,0 +1,158 @@
+// The port of a warehouse, and the plan of a merge as pure data: each dialect turns it into SQL.
+import type { Column, ColumnType, TableName, Value } from "./table.ts";
+
+/** The target of one merge. `columns` holds every column but the metadata ones; key columns first, in key order. */
+export type MergePlan = {
+  readonly target: TableName;
+  /** Columns that identify a row; at least one. */
+  readonly key: readonly string[];
+  readonly columns: readonly PlanColumn[];
+  readonly deletes: "hard" | "soft";
+};
+
+export type PlanColumn = Pick<Column, "name" | "type"> & {
+  /** `keep_target`: some staged rows did not bring this column's value (TOAST), the target's is kept there. */
+  readonly unchanged: "impossible" | "keep_target";
+};
+
+/** Names of the columns that Tailrace adds to each target. */
+export const metadataColumns = {
+  /** Text form of the sequence (R-sequence). */
+  sequence: "_tailrace_seq",
+  /** Commit time at the source, timestamptz. */
+  commitTimestamp: "_tailrace_commit_ts",
+  /** When the row was merged, timestamptz. */
+  mergedTimestamp: "_tailrace_merged_ts",
+  /** Only in targets with soft deletes. */
+  deleted: "_tailrace_deleted",
+} as const;
+
+/** The rows to merge, one per key, by column. All arrays have `rows` entries. */
+export type StagedRows = {
+  readonly rows: number;
+  /** Values in the order of the plan's columns; for a delete only the key's are set. */
+  readonly values: readonly (readonly Value[])[];
+  /** Per plan column 1 where the value was not sent; null for columns whose `unchanged` is `impossible`. */
+  readonly unchanged: readonly (Uint8Array | null)[];
+  /** Text form. */
+  readonly sequence: readonly string[];
+  /** Microseconds since 1970. */
+  readonly commitMicros: readonly bigint[];
+  /** 1: the row's last event is a delete. */
+  readonly deleted: Uint8Array;
+  /** Avro body of the key: what tombstones are kept by. */
+  readonly keyBytes: readonly Buffer[];
+};
+
+export type TableFlush = {
+  readonly plan: MergePlan;
+  /** Text form of the highest TRUNCATE in this flush: rows of the target below it go first, and become its floor. */
+  readonly truncate: string | null;
+  readonly staged: StagedRows;
+};
+
+/** How far a sink has merged one partition. */
+export type Checkpoint = {
+  readonly topic: string;
+  readonly partition: number;
+  readonly topicId: string;
+  readonly nextOffset: number;
+  /** Highest merged sequence, text form; "" before the first event. */
+  readonly sequence: string;
+};
+
+export type CheckpointMove = Checkpoint & {
+  /** The offset that must stand there now; null when the row must not exist yet. */
+  readonly expectedOffset: number | null;
+};
+
+/** One event set aside, with its original bytes. */
+export type DeadLetter = {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+  /** Avro body of the key; null for keyless events. */
+  readonly keyBytes: Buffer | null;
+  readonly sequence: string;
+  readonly code: string;
+  readonly message: string;
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+};
+
+/** What happens in one transaction. */
+export type Flush = {
+  readonly sink: string;
+  /** What acquire() gave. */
+  readonly fence: number;
+  readonly tables: readonly TableFlush[];
+  readonly checkpoints: readonly CheckpointMove[];
+  readonly deadLetters: readonly DeadLetter[];
+  /** Keys whose open dead letters a complete event supersedes. */
+  readonly closedDeadLetters: readonly { readonly topic: string; readonly keyBytes: Buffer }[];
+  /**
+   * The dead letters of a staged row whose unchanged columns have no row in the target to keep them from; such rows
+   * are left out of the merge. Called inside the transaction.
+   */
+  readonly orphaned: (table: number, row: number) => readonly DeadLetter[];
+  readonly run: RunSummary;
+};
+
+/** A row of the runs table, less what the warehouse fills in. */
+export type RunSummary = {
+  readonly startedMs: number;
+  readonly events: number;
+  /** Text forms; "" when there were no events. */
+  readonly firstSequence: string;
+  readonly lastSequence: string;
+};
+
+export type FlushResult = {
+  /** Staged rows that changed the target, by table of the flush. */
+  readonly merged: readonly number[];
+  readonly deadLetters: readonly DeadLetter[];
+};
+
+/** What the target of a table should look like. */
+export type TargetSpec = {
+  readonly target: TableName;
+  readonly key: readonly string[];
+  readonly columns: readonly { readonly name: string; readonly type: ColumnType }[];
+  readonly deletes: "hard" | "soft";
+};
+
+/** A warehouse's SQL as pure text: for its own session, the `plan` command and the golden files. */
+export type Dialect = {
+  readonly name: string;
+  /** The type of a target's column, in the warehouse's own words: as its catalogue prints it. */
+  readonly columnType: (type: ColumnType) => string;
+  readonly createTarget: (spec: TargetSpec) => string;
+  /** Every statement of one merge, in the order in which they run; the rows are loaded after the first. */
+  readonly merge: (plan: MergePlan) => readonly string[];
+};
+
+/** A place to merge into. Methods throw WAREHOUSE_UNREACHABLE, WAREHOUSE_LOGIN, WAREHOUSE_LOCKED (all auto). */
+export interface Warehouse extends AsyncDisposable {
+  /** `duckdb ./lake.duckdb`, `postgres host:5432/db`: for messages; no secrets. */
+  readonly address: string;
+  /** Opens a session. DuckDB holds its file until the session is disposed; waits, bounded by the signal, for a file that others hold. */
+  open(signal: AbortSignal): Promise<WarehouseSession>;
+}
+
+export interface WarehouseSession extends AsyncDisposable {
+  /** Makes the schema _tailrace and its tables where they are missing. */
+  prepare(): Promise<void>;
+  /** Takes the sink over: later flushes of workers with a lower fence fail. */
+  acquire(sink: string): Promise<{ readonly fence: number; readonly checkpoints: readonly Checkpoint[] }>;
+  /** The open dead letters of a sink, in sequence order. */
+  openDeadLetters(sink: string): Promise<readonly DeadLetter[]>;
+  /** Makes the target or adds columns to it. Throws TARGET_DIFFERS with the SQL that would mend it. */
+  ensureTarget(spec: TargetSpec): Promise<void>;
+  /**
+   * Merges, moves the checkpoint and records the run in one transaction, or nothing of it. Throws CHECKPOINT_MOVED;
+   * WAREHOUSE_REFUSED; ROW_REFUSED with the table when a value or a constraint of the target is at fault.
+   */
+  flush(flush: Flush, signal: AbortSignal): Promise<FlushResult>;
+  /** What the warehouse says against these rows: runs their merge, rolls it back. null: they would be taken. */
+  refusal(table: TableFlush, signal: AbortSignal): Promise<string | null>;
+}
