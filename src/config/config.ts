@@ -1,0 +1,96 @@
+// What a configuration says, checked and with its defaults: the types that the rest of Tailrace works with.
+
+import type { Compatibility } from "../core/schema-registry.ts";
+import type { Secret } from "./secret.ts";
+import type { TablePattern, TargetTemplate } from "./table-pattern.ts";
+
+export type LoadedConfig = {
+  /** The configuration's folder, absolute. */
+  readonly dir: string;
+  readonly service: ServiceConfig;
+  /** At least one, in the order of files and documents, as are the sinks. */
+  readonly sources: readonly SourceConfig[];
+  readonly sinks: readonly SinkConfig[];
+};
+
+export type ServiceConfig = {
+  readonly log: KafkaLogConfig | EmbeddedLogConfig;
+  readonly registry: ConfluentRegistryConfig | { readonly kind: "embedded" };
+  readonly http: { readonly listen: { readonly host: string; /** 0 takes a free one. */ readonly port: number } };
+};
+
+export type EmbeddedLogConfig = { readonly kind: "embedded"; /** Absolute. */ readonly path: string };
+
+export type KafkaLogConfig = {
+  readonly kind: "kafka";
+  /** host:port each, at least one. */
+  readonly brokers: readonly string[];
+  /** null: no TLS. */
+  readonly ssl: KafkaSslConfig | null;
+  readonly sasl: KafkaSaslConfig | null;
+};
+
+/** Each reveals PEM text, its file read anew. null: Node's own authorities, no client certificate. `cert` and `key` come together. */
+export type KafkaSslConfig = { readonly ca: Secret | null; readonly cert: Secret | null; readonly key: Secret | null };
+
+export type KafkaSaslConfig = {
+  readonly mechanism: "plain" | "scram-sha-256" | "scram-sha-512";
+  readonly username: Secret;
+  readonly password: Secret;
+};
+
+export type ConfluentRegistryConfig = {
+  readonly kind: "confluent";
+  /** http(s) without credentials. */
+  readonly url: string;
+  readonly auth: { readonly username: Secret; readonly password: Secret } | null;
+  /** null: nothing is written to the registry's config. */
+  readonly compatibility: Compatibility | null;
+};
+
+export type SourceConfig = {
+  readonly kind: "source";
+  readonly name: string;
+  readonly postgres: {
+    readonly url: Secret;
+    readonly slot: string;
+    /** Quote it in SQL and in publication_names: it may hold capitals, $ and -. */
+    readonly publication: string;
+    /** Make slot and publication when missing. */
+    readonly create: boolean;
+  };
+  /** A table is captured when one of them takes it. At least one. */
+  readonly tables: readonly { readonly pattern: TablePattern }[];
+  readonly topics: {
+    readonly prefix: string;
+    readonly partitions: number;
+    /** -1: the broker's default. */
+    readonly replication: number;
+    readonly create: boolean;
+    readonly tombstones: boolean;
+  };
+  readonly snapshot: { readonly mode: "no_data" };
+};
+
+export type SinkConfig = {
+  readonly kind: "sink";
+  readonly name: string;
+  /** Name of a source in the same configuration. */
+  readonly source: string;
+  readonly warehouse: DuckdbWarehouseConfig | PostgresWarehouseConfig;
+  readonly consistency: "partition";
+  readonly flush: { readonly everyMs: number; readonly rows: number };
+  /** The first whose pattern takes the table (firstMatch); a table that none takes is not merged. */
+  readonly tables: readonly SinkTableConfig[];
+};
+
+/** `path` is absolute. */
+export type DuckdbWarehouseConfig = { readonly kind: "duckdb"; readonly path: string; readonly hold: "flush" };
+export type PostgresWarehouseConfig = { readonly kind: "postgres"; readonly url: Secret };
+
+export type SinkTableConfig = {
+  readonly pattern: TablePattern;
+  readonly into: TargetTemplate;
+  readonly mode: "upsert";
+  readonly deletes: "hard" | "soft";
+};
