@@ -1,0 +1,160 @@
+// Which tables a source captures, and what they are made of: read from the catalogs, judged by table-judgement.ts.
+import { TailraceError } from "../core/errors.ts";
+import { tableLabel, type TableName } from "../core/table.ts";
+import { quoteIdentifier, type Session } from "./session.ts";
+import { judgeTable, type CatalogTable, type Relation } from "./table-judgement.ts";
+
+export type TableSelection = {
+  /** What the globs and names of the configuration match. */
+  readonly matches: (schema: string, name: string) => boolean;
+  /** Tables written out in full: what is wrong with one of these is an error, with others a reason to skip them. */
+  readonly named: readonly TableName[];
+};
+
+export type ResolvedTables = {
+  /** By schema and name. */
+  readonly tables: readonly CatalogTable[];
+  /** Matched by a glob and left out, with the reason: to be said once, at start. */
+  readonly skipped: readonly { readonly table: TableName; readonly reason: string }[];
+  /** TABLE_MISSING, TABLE_WITHOUT_KEY, TABLE_UNSUPPORTED of named tables; the source may not start with any. */
+  readonly problems: readonly TailraceError[];
+};
+
+/** How a publication bears on what the stream sends of a table; `null` reads tables as a publication of ours would send them. */
+type PublicationName = string | null;
+
+/**
+ * The selected tables, as `publication` sends (or, before it is made, will send) them: its column lists and generated
+ * columns are taken into account.
+ */
+export async function resolveTables(session: Session, selection: TableSelection, publication: PublicationName): Promise<ResolvedTables> {
+  const names = await readNames(session);
+  const isNamed = new Set(selection.named.map(tableKey));
+  const candidates = names.filter(
+    (table) => isNamed.has(tableKey(table)) || (!VIEW_KINDS.has(table.kind) && selection.matches(table.schema, table.name)),
+  );
+  const relations = await readRelations(
+    session,
+    candidates.map((table) => table.oid),
+    publication,
+  );
+
+  const found = new Set(relations.map(tableKey));
+  const problems = selection.named
+    .filter((table) => !found.has(tableKey(table)))
+    .map((table) => new TailraceError("TABLE_MISSING", { table: tableLabel(table) }));
+  const tables: CatalogTable[] = [];
+  const skipped: { table: TableName; reason: string }[] = [];
+  const chosen = new Set(relations.map((relation) => relation.oid));
+  for (const relation of relations) {
+    const verdict = judgeTable(relation, chosen);
+    const name = { schema: relation.schema, name: relation.name };
+    if (verdict.kind === "captured") tables.push(verdict.table);
+    else if (verdict.kind === "covered") continue;
+    else if (!isNamed.has(tableKey(relation))) skipped.push({ table: name, reason: verdict.reason });
+    else problems.push(refusal(name, verdict));
+  }
+  return { tables, skipped, problems };
+}
+
+/** The table of a relation OID as it is now, as `publication` sends it; null when it is gone or can't be captured (any more). */
+export async function describeTable(session: Session, oid: number, publication: PublicationName): Promise<CatalogTable | null> {
+  const [relation] = await readRelations(session, [oid], publication);
+  if (relation === undefined) return null;
+  const verdict = judgeTable(relation, new Set([oid]));
+  return verdict.kind === "captured" ? verdict.table : null;
+}
+
+/**
+ * R-harmless: the tables that `publication` publishes though the application's UPDATE or DELETE on them fails (a key was
+ * dropped, a table of another kind was added).
+ */
+export async function harmedTables(
+  session: Session,
+  publication: string,
+): Promise<readonly { readonly table: TableName; readonly reason: string }[]> {
+  const published = await session.query("SELECT relid::oid::text FROM pg_get_publication_tables($1) ORDER BY 1", [publication]);
+  const relations = await readRelations(
+    session,
+    published.map((row) => Number(row.relid)),
+    publication,
+  );
+  const harmed: { table: TableName; reason: string }[] = [];
+  for (const relation of relations) {
+    const verdict = judgeTable(relation, new Set([relation.oid]));
+    if (verdict.kind === "keyless") harmed.push({ table: { schema: relation.schema, name: relation.name }, reason: verdict.reason });
+  }
+  return harmed;
+}
+
+const VIEW_KINDS: ReadonlySet<string> = new Set(["v", "m"]);
+
+type NameRow = TableName & { readonly oid: number; readonly kind: string };
+
+async function readNames(session: Session): Promise<readonly NameRow[]> {
+  const names = await session.json<NameRow[]>(`
+    SELECT jsonb_agg(jsonb_build_object('oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind)) AS json
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'`);
+  return names ?? [];
+}
+
+/** One statement, hence one view of the catalogs; ordered by schema and name. */
+async function readRelations(session: Session, oids: readonly number[], publication: PublicationName): Promise<readonly Relation[]> {
+  if (oids.length === 0) return [];
+  return (await session.json<Relation[]>(RELATIONS_SQL, [oids, publication])) ?? [];
+}
+
+const INDEX_JSON = `jsonb_build_object('attnums', (i.indkey::int2[])[0:i.indnkeyatts - 1], 'immediate', i.indimmediate, 'valid', i.indisvalid)`;
+const PRIMARY_KEY = `(SELECT ${INDEX_JSON} FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)`;
+const IDENTITY_INDEX = `(SELECT ${INDEX_JSON} FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident)`;
+/** Attribute numbers differ between a partition and its root (a dropped column suffices): names are what they share. */
+const COLUMN_NAMES = `(SELECT jsonb_object_agg(a.attnum, a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)`;
+
+// Columns that a version lacks are reached through to_jsonb: absent there, they are null.
+const RELATIONS_SQL = `
+  SELECT jsonb_agg(jsonb_build_object(
+    'serverVersion', current_setting('server_version_num')::int,
+    'oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind, 'persistence', c.relpersistence,
+    'ancestors', CASE WHEN c.relispartition THEN
+        (SELECT jsonb_agg(relid::oid::int8) FROM pg_partition_ancestors(c.oid) WHERE relid <> c.oid) END,
+    'inherited', c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = c.oid),
+    'identity', c.relreplident, 'primaryKey', ${PRIMARY_KEY}, 'identityIndex', ${IDENTITY_INDEX}, 'columnNames', ${COLUMN_NAMES},
+    'publishesGenerated', coalesce((SELECT to_jsonb(p) ->> 'pubgencols' = 's' FROM pg_publication p WHERE p.pubname = $2), false),
+    'columnList', (SELECT to_jsonb(r) -> 'prattrs' FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+                   WHERE p.pubname = $2 AND r.prrelid = c.oid),
+    'columns', (
+      SELECT jsonb_agg(jsonb_build_object(
+        'attnum', a.attnum, 'name', a.attname, 'typeOid', a.atttypid::int8, 'typeModifier', a.atttypmod, 'generated', a.attgenerated,
+        'type', jsonb_build_object('oid', t.oid::int8, 'modifier', base.modifier, 'name', t.typname, 'label', format_type(t.oid, NULL),
+                                   'type', t.typtype, 'category', t.typcategory)) ORDER BY a.attnum)
+      FROM pg_attribute a
+      CROSS JOIN LATERAL (
+        WITH RECURSIVE down(oid, modifier) AS (
+          SELECT a.atttypid, a.atttypmod
+          UNION ALL SELECT d.typbasetype, d.typtypmod FROM down JOIN pg_type d ON d.oid = down.oid WHERE d.typtype = 'd')
+        SELECT down.oid, down.modifier FROM down JOIN pg_type d ON d.oid = down.oid WHERE d.typtype <> 'd') base
+      JOIN pg_type t ON t.oid = base.oid
+      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+    'leaves', CASE WHEN c.relkind = 'p' THEN (
+      SELECT jsonb_agg(leaf.json) FROM pg_partition_tree(c.oid) tree CROSS JOIN LATERAL (
+        SELECT jsonb_build_object('schema', n.nspname, 'name', c.relname, 'kind', c.relkind, 'persistence', c.relpersistence,
+          'identity', c.relreplident, 'primaryKey', ${PRIMARY_KEY}, 'identityIndex', ${IDENTITY_INDEX}, 'columnNames', ${COLUMN_NAMES}) AS json
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = tree.relid) leaf
+      WHERE tree.isleaf) END
+  ) ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C") AS json
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY($1::oid[])`;
+
+function refusal(table: TableName, verdict: { readonly kind: "keyless" | "unsupported"; readonly reason: string }): TailraceError {
+  const label = tableLabel(table);
+  return new TailraceError(
+    verdict.kind === "keyless" ? "TABLE_WITHOUT_KEY" : "TABLE_UNSUPPORTED",
+    { table: label, reason: verdict.reason },
+    { place: { table: label } },
+  );
+}
+
+/** Unambiguous, unlike the label: a schema `a.b` with table `c` is not schema `a` with table `b.c`. */
+function tableKey(table: TableName): string {
+  return `${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)}`;
+}

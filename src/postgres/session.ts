@@ -1,0 +1,181 @@
+// A session on the source's database: SQL that is bounded in time, and errors in Tailrace's words.
+import { Client, type ClientConfig } from "pg";
+import { TailraceError } from "../core/errors.ts";
+import { databaseError, type Peer } from "./database-errors.ts";
+
+/** How to reach a database. */
+export type ConnectionSettings = {
+  /** postgres:// with user and password, TLS and `options` as libpq has them. Holds a secret: it must never be printed. */
+  readonly url: string;
+  /** What pg_stat_activity and pg_stat_replication show: `tailrace <source>`. */
+  readonly applicationName: string;
+};
+
+/** A row in PostgreSQL's text form: no type is guessed, null is null. */
+export type Row = Readonly<Record<string, string | null>>;
+
+export type Parameter = string | number | boolean | null | readonly (string | number)[];
+
+export type QueryOptions = {
+  /** Bound of this statement in ms; STATEMENT_MS when not given. */
+  readonly timeoutMs?: number;
+  /** SQL that lifts a missing privilege, for PRIVILEGE_MISSING. */
+  readonly grant?: string;
+};
+
+const CONNECT_MS = 10_000;
+/** Longer than any catalog query needs on a busy server; shorter than an operator's patience. */
+const STATEMENT_MS = 30_000;
+/** DDL on a publication queues behind VACUUM; it must not wait there for hours. */
+const LOCK_MS = 5_000;
+/** What the client grants beyond the server's own statement_timeout before it gives the connection up. */
+const GRACE_MS = 5_000;
+
+/** Settings that make text output, name lookup and the wording of levels the same whatever the role or database has set. */
+const SESSION_SETTINGS = {
+  DateStyle: "ISO",
+  IntervalStyle: "iso_8601",
+  TimeZone: "UTC",
+  bytea_output: "hex",
+  extra_float_digits: "1",
+  client_min_messages: "warning",
+  search_path: "",
+} as const;
+
+const asText = { getTypeParser: () => (value: string) => value };
+
+/** One connection, for one statement at a time. Disposing it closes the socket. */
+export class Session implements AsyncDisposable {
+  readonly peer: Peer;
+  readonly #client: Client;
+  readonly #signal: AbortSignal;
+  #version: number | undefined;
+  readonly #abort = (): void => {
+    this.#client.connection.stream.destroy();
+  };
+
+  private constructor(client: Client, signal: AbortSignal) {
+    this.#client = client;
+    this.#signal = signal;
+    this.peer = peerOf(client);
+    client.on("error", () => undefined); // a lost connection shows in the next query; without a listener it would end the process
+    signal.addEventListener("abort", this.#abort, { once: true });
+  }
+
+  /**
+   * Connects. With `replication` it is a walsender's session, which takes replication commands and plain SQL but no
+   * parameters. Throws DATABASE_UNREACHABLE, DATABASE_LOGIN, PRIVILEGE_MISSING, SLOT_LIMIT; the signal's reason after abort.
+   */
+  static async open(settings: ConnectionSettings, signal: AbortSignal, kind: "sql" | "replication" = "sql"): Promise<Session> {
+    signal.throwIfAborted();
+    const config = clientConfig(settings, { statement_timeout: STATEMENT_MS, lock_timeout: LOCK_MS });
+    const replication = { ...config, replication: "database" }; // a field the client reads and its type declarations lack
+    const client = newClient(kind === "sql" ? config : replication);
+    const session = new Session(client, signal);
+    try {
+      await client.connect();
+      return session;
+    } catch (error) {
+      client.connection.stream.destroy();
+      throw session.#failed(error, `ALTER ROLE ${quoteIdentifier(session.peer.user)} REPLICATION`);
+    }
+  }
+
+  /** Runs one statement. Throws DATABASE_UNREACHABLE, PRIVILEGE_MISSING, UNEXPECTED; the signal's reason after abort. */
+  async query(sql: string, values: readonly Parameter[] = [], options: QueryOptions = {}): Promise<readonly Row[]> {
+    const { timeoutMs = STATEMENT_MS, grant } = options;
+    try {
+      if (timeoutMs !== STATEMENT_MS) await this.#client.query(`SET statement_timeout = ${timeoutMs}`);
+      const query = { text: sql, types: asText, query_timeout: timeoutMs + GRACE_MS };
+      const result = await this.#client.query<Record<string, string | null>>(
+        values.length === 0 ? query : { ...query, values: [...values] },
+      );
+      if (timeoutMs !== STATEMENT_MS) await this.#client.query(`SET statement_timeout = ${STATEMENT_MS}`);
+      return result.rows;
+    } catch (error) {
+      throw this.#failed(error, grant);
+    }
+  }
+
+  /** Runs a statement whose one row has one column `json`, and gives its parsed value; null when there is no row. */
+  async json<T>(sql: string, values: readonly Parameter[] = []): Promise<T | null> {
+    const text = (await this.query(sql, values))[0]?.json;
+    return text === undefined || text === null ? null : (JSON.parse(text) as T);
+  }
+
+  /** Runs `work` in a transaction: committed when it resolves, rolled back when it throws. */
+  async transaction<T>(work: () => Promise<T>): Promise<T> {
+    await this.query("BEGIN");
+    try {
+      const result = await work();
+      await this.query("COMMIT");
+      return result;
+    } catch (error) {
+      await this.query("ROLLBACK").catch(() => undefined); // a lost connection has rolled it back
+      throw error;
+    }
+  }
+
+  /** server_version_num, as 180004. */
+  async version(): Promise<number> {
+    this.#version ??= Number((await this.query("SHOW server_version_num"))[0]?.server_version_num);
+    return this.#version;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#signal.removeEventListener("abort", this.#abort);
+    const giveUp = setTimeout(this.#abort, 1_000);
+    await this.#client.end().catch(() => undefined);
+    clearTimeout(giveUp);
+  }
+
+  #failed(error: unknown, grant: string | undefined): unknown {
+    if (this.#signal.aborted) return this.#signal.reason;
+    const mapped = databaseError(error, this.peer, grant);
+    // Without words of the server the answer may still be under way: nobody may read it as that of the next statement.
+    if (mapped.code === "DATABASE_UNREACHABLE") this.#client.connection.stream.destroy();
+    return mapped;
+  }
+}
+
+/** The client library's configuration. `startup`: further run-time settings, as `statement_timeout` in ms. */
+export function clientConfig(settings: ConnectionSettings, startup: Readonly<Record<string, string | number>>): ClientConfig {
+  const given = new URLSearchParams(settings.url.split("?").slice(1).join("?")).get("options") ?? "";
+  const own = Object.entries({ ...SESSION_SETTINGS, ...startup }).map(([name, value]) => `-c ${name}=${value}`);
+  const options = encodeURIComponent([given, ...own].join(" ").trim());
+  // In a connection string the later of two parameters wins, and any of them wins over the same field beside the string.
+  // An escaped `=` would be escaped again by pg-connection-string when the password holds a bare space or percent sign.
+  const parameters = `application_name=${encodeURIComponent(settings.applicationName)}&options=${options}`.replaceAll("%3D", "=");
+  return {
+    connectionString: `${settings.url}${settings.url.includes("?") ? "&" : "?"}${parameters}`,
+    connectionTimeoutMillis: CONNECT_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+  };
+}
+
+/** Where the settings lead, for messages: no secrets. Throws DATABASE_UNREACHABLE when the url can't be read. */
+export function peerFor(settings: ConnectionSettings): Peer {
+  return peerOf(newClient(clientConfig(settings, {})));
+}
+
+/** A name as SQL takes it in any place. */
+export function quoteIdentifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+function newClient(config: ClientConfig): Client {
+  try {
+    return new Client(config);
+  } catch (error) {
+    throw new TailraceError(
+      "DATABASE_UNREACHABLE",
+      { address: "postgres.url", reason: "it can't be read as a connection string" },
+      { cause: (error as Error).name },
+    );
+  }
+}
+
+function peerOf(client: Client): Peer {
+  return { address: `${client.host}:${client.port}/${client.database ?? ""}`, user: client.user ?? "" };
+}

@@ -1,0 +1,415 @@
+// Values of a real server, through its own pgoutput in both protocols, as Avro: avsc must read what SQL prints.
+import avro from "avsc";
+import pg from "pg";
+import { beforeAll, describe, expect, test } from "vitest";
+import { EventDecoder } from "../../src/avro/decoder.ts";
+import { TableEncoder } from "../../src/avro/encoder.ts";
+import { tableSchemas } from "../../src/avro/schema.ts";
+import { ByteWriter } from "../../src/core/byte-writer.ts";
+import type { Column, ColumnType, Table } from "../../src/core/table.ts";
+import { Tuple, tupleState } from "../../src/core/tuple.ts";
+import { describeWithPostgres15, postgres, postgres15, uniqueName, type SharedPostgres } from "../support/servers.ts";
+import { avscType } from "../unit/avro/events.ts";
+import { decimalText } from "../unit/avro/rows.ts";
+
+/** A column, its values as SQL literals, and SQL that prints a value of it (`v`) whatever the session's settings are. */
+type Case = { readonly sql: string; readonly type: ColumnType; readonly values: readonly string[]; readonly print: string };
+
+const AS_TEXT = "v::text";
+const MICROS =
+  "CASE WHEN v = 'infinity' THEN '9223372036854775807' WHEN v = '-infinity' THEN '-9223372036854775808' ELSE trunc(extract(epoch FROM v) * 1000000)::text END";
+const plain = (sql: string, kind: Exclude<ColumnType["kind"], "decimal" | "other">, print: string, values: readonly string[]): Case => ({
+  sql,
+  type: { kind },
+  values,
+  print,
+});
+const decimal = (precision: number, scale: number, values: readonly string[]): Case => ({
+  sql: `numeric(${precision},${scale})`,
+  type: { kind: "decimal", precision, scale },
+  values,
+  print: AS_TEXT,
+});
+/** `count` values of an expression with random() in it. */
+const random = (count: number, expression: string): readonly string[] => Array.from({ length: count }, () => expression);
+
+const cases: readonly Case[] = [
+  plain("bool", "bool", AS_TEXT, ["true", "false"]),
+  plain("int2", "int2", AS_TEXT, ["-32768", "32767", "0"]),
+  plain("int4", "int4", AS_TEXT, ["-2147483648", "2147483647"]),
+  plain("int8", "int8", AS_TEXT, [
+    "-9223372036854775808",
+    "9223372036854775807",
+    "9007199254740993",
+    "-4294967296",
+    ...random(20, "((random() - 0.5) * 1.8e19)::int8"),
+  ]),
+  plain("oid", "oid", AS_TEXT, ["0", "4294967295"]),
+  plain("float4", "float4", "encode(float4send(v), 'hex')", [
+    "'NaN'",
+    "'Infinity'",
+    "'-Infinity'",
+    "'-0'",
+    "'1e-45'",
+    "'3.4028235e38'",
+    "0.1",
+    ...random(50, "(random() * 10 ^ (random() * 60 - 30))::float4"),
+  ]),
+  plain("float8", "float8", "encode(float8send(v), 'hex')", [
+    "'NaN'",
+    "'Infinity'",
+    "'-Infinity'",
+    "'-0'",
+    "'5e-324'",
+    "'1.7976931348623157e308'",
+    "0.1",
+    ...random(50, "random() * 10 ^ (random() * 600 - 300)"),
+  ]),
+  decimal(12, 2, [
+    "0",
+    "0.05",
+    "-0.05",
+    "9999999999.99",
+    "-9999999999.99",
+    "100",
+    "10000",
+    "-1.28",
+    "1.28",
+    ...random(20, "(random() * 1e10 - 5e9)"),
+  ]),
+  decimal(40, 0, ["0", "9999999999999999999999999999999999999999", "-18446744073709551616", "10000", "100000000"]),
+  decimal(38, 38, ["0", "0.00000000000000000000000000000000000001", "-0.99999999999999999999999999999999999999"]),
+  decimal(1000, 3, ["repeat('9', 997)::numeric", "-repeat('9', 997)::numeric", "0.001"]),
+  decimal(21, 7, random(20, "(random() * 1e14 - 5e13)::numeric + random()::numeric")),
+  plain("numeric", "numeric", AS_TEXT, [
+    "0",
+    "0.000",
+    "'NaN'",
+    "'Infinity'",
+    "'-Infinity'",
+    "1e-30",
+    "-1e30",
+    "1e1000",
+    "1e-1000",
+    "123456.7890123",
+    "0.0001",
+    "10000.00010000",
+    ...random(20, "(random() * 10 ^ (random() * 30))::numeric"),
+  ]),
+  plain("numeric(5,-2)", "numeric", AS_TEXT, ["12345.67", "-50"]),
+  plain("text", "text", AS_TEXT, ["''", "'snow ☃ 🐘'", "repeat('x', 5000)", "E'line\\n\\ttab\\\\'"]),
+  plain("varchar(10)", "text", AS_TEXT, ["'ten chars!'"]),
+  plain("char(5)", "text", "rpad(v::text, 5)", ["'ab'"]),
+  plain("name", "text", AS_TEXT, ["'a name'"]),
+  plain("mood", "enum", AS_TEXT, ["'so so'"]),
+  plain("json", "json", AS_TEXT, [`'{"b": 1,  "a": [1.50, null]}'`]),
+  plain("jsonb", "jsonb", AS_TEXT, [`'{"b": 1,  "a": [1.50, null, "☃"]}'`, "'null'"]),
+  plain("uuid", "uuid", AS_TEXT, ["'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'", "gen_random_uuid()"]),
+  plain("bytea", "bytea", "encode(v, 'hex')", ["''", "'\\x00ff5c'", "decode(repeat('ab', 300), 'hex')"]),
+  plain(
+    "date",
+    "date",
+    "CASE WHEN v = 'infinity' THEN '2147483647' WHEN v = '-infinity' THEN '-2147483648' ELSE (v - date '1970-01-01')::text END",
+    [
+      "'infinity'",
+      "'-infinity'",
+      "'4714-11-24 BC'",
+      "'5874897-12-31'",
+      "'0001-01-01'",
+      "'0001-12-31 BC'",
+      "'10000-01-01'",
+      "'2000-02-29'",
+      "'1900-02-28'",
+      ...random(30, "date '1970-01-01' + ((random() - 0.1) * 3000000)::int"),
+    ],
+  ),
+  plain("time", "time", MICROS.replace(/.*ELSE /, "").replace(/ END$/, ""), ["'00:00'", "'24:00'", "'23:59:59.999999'", "'12:34:56.5'"]),
+  ...(["timestamp", "timestamptz"] as const).map((kind) =>
+    plain(kind, kind, MICROS, [
+      "'infinity'",
+      "'-infinity'",
+      "'4714-11-24 00:00:00+00 BC'",
+      "'294246-12-31 23:59:59.999999+00'",
+      "'1969-12-31 23:59:59.999999+00'",
+      "'1970-01-01 00:00:00+00'",
+      "'0044-03-15 12:00:00.25+00 BC'",
+      "'10000-01-01 00:00:00+00'",
+      ...random(30, "to_timestamp((random() - 0.5) * 1e11)"),
+    ]),
+  ),
+  plain("interval", "interval", AS_TEXT, [
+    "'0'",
+    "'1 year 2 months 3 days 4:05:06'",
+    "'-1 year -2 months -3 days -04:05:06.789'",
+    "'-0.5 seconds'",
+    "'-1 month +31 days 0.000001 seconds'",
+    "'100000000 hours'",
+    "'2147483647 months -2147483648 days 1 minute'",
+    "'-11 months'",
+    "'-59.999999 seconds'",
+    "'1 day -1 second'",
+    ...random(
+      20,
+      "make_interval(months => ((random() - 0.5) * 1000)::int, days => ((random() - 0.5) * 1000)::int, secs => (random() - 0.5) * 1e6)",
+    ),
+  ]),
+];
+
+/** What the protocol's text form alone carries. */
+const textCases: readonly Case[] = [
+  "inet:'10.0.0.1/8'",
+  "int4range:'[1,5)'",
+  "point:'(1,2)'",
+  "int4[]:'{1,NULL,3}'",
+  "timetz:'12:00+02'",
+  "money:'12.34'",
+].map((pair): Case => {
+  const [sql = "", value = ""] = pair.split(/:(.*)/s);
+  return { sql, type: { kind: "other", typeName: sql }, values: [value], print: AS_TEXT };
+});
+
+const SETTINGS =
+  "SET DateStyle TO ISO; SET IntervalStyle TO iso_8601; SET TimeZone TO 'UTC'; SET bytea_output TO hex; SET extra_float_digits TO 1; SET lc_monetary TO 'C'";
+
+type Seen = {
+  readonly column: string;
+  readonly printed: string;
+  readonly text: Buffer;
+  readonly binary: Buffer | null;
+  readonly schema: string;
+};
+
+describe("PostgreSQL 18", () => behaves(postgres, ["'infinity'", "'-infinity'"]));
+describeWithPostgres15("PostgreSQL 15", () => behaves(postgres15, []));
+
+function behaves(server: () => Promise<SharedPostgres>, infiniteIntervals: readonly string[]): void {
+  let seen: readonly Seen[] = [];
+  beforeAll(async () => {
+    const own = cases.map((each) => (each.type.kind === "interval" ? { ...each, values: [...each.values, ...infiniteIntervals] } : each));
+    seen = await through(await server(), own);
+  });
+
+  test("both protocols give the same bytes for every value", () => {
+    expect(seen.length).toBeGreaterThan(300);
+    for (const { column, printed, text, binary } of seen)
+      if (binary !== null) expect(text.toString("hex"), `${column} ${printed}`).toBe(binary.toString("hex"));
+  });
+
+  test("avsc reads from our bytes what SQL prints", () => {
+    for (const { column, printed, text, schema } of seen) {
+      const decoded = readValue(schema, text);
+      expect(decoded, column).toBe(printed);
+    }
+  });
+
+  test("our decoder reads the same, by core's types", () => {
+    for (const { column, printed, text, schema } of seen) {
+      const decoder = new EventDecoder(schema);
+      decoder.decode(text);
+      const type = decoder.shape.columns[1]?.type ?? { kind: "text" };
+      const value = decoder.after?.[1];
+      const asText = type.kind === "decimal" ? decimalText(value as bigint, type.scale) : print(type, value);
+      expect(asText, column).toBe(printed);
+    }
+  });
+}
+
+test("values that 64-bit microseconds or a decimal can't hold are refused in both protocols", async () => {
+  const shared = await postgres();
+  const refused: readonly Case[] = [
+    decimal(5, 2, ["'NaN'"]),
+    plain("timestamp", "timestamp", AS_TEXT, ["'294247-01-10 04:00:54.775807'", "'294276-12-31 23:59:59.999999'"]),
+  ];
+  await using source = await openSource(shared);
+  for (const [index, { sql, type, values }] of refused.entries()) {
+    await source.client.query(`CREATE TABLE t${index} (id int PRIMARY KEY, v ${sql})`);
+    for (const [id, value] of values.entries()) await source.client.query(`INSERT INTO t${index} SELECT ${id}, ${value}`);
+    for (const binary of [false, true]) {
+      const { encode } = encoding(`t${index}`, type);
+      const rows = (await changes(source, binary)).get(`t${index}`) ?? [];
+      expect(rows).toHaveLength(values.length);
+      for (const row of rows) expect(() => encode(row.after)).toThrow(expect.objectContaining({ code: "VALUE_OUT_OF_RANGE" }));
+    }
+  }
+});
+
+test("an UPDATE that leaves a TOASTed column alone does not send it; with REPLICA IDENTITY FULL the row before has it", async () => {
+  await using source = await openSource(await postgres());
+  await source.client.query(`CREATE TABLE t0 (id int PRIMARY KEY, v text STORAGE EXTERNAL); INSERT INTO t0 VALUES (1, repeat('x', 10000))`);
+  await source.client.query("UPDATE t0 SET id = id; ALTER TABLE t0 REPLICA IDENTITY FULL; UPDATE t0 SET id = id");
+  const [, unsent, full] = (await changes(source, true)).get("t0") ?? [];
+  const { encodeUpdate, schema } = encoding("t0", { kind: "text" });
+  const decoder = new EventDecoder(schema);
+  decoder.decode(encodeUpdate(unsent));
+  expect([decoder.after, decoder.unchanged]).toEqual([[1, null], [1]]);
+  expect(full?.after.state[1]).toBe(tupleState.unchanged);
+  decoder.decode(encodeUpdate(full));
+  expect([decoder.after?.[1], decoder.unchanged]).toEqual(["x".repeat(10_000), []]);
+});
+
+test("a TOASTed key column that an UPDATE leaves alone is not sent, but the old key is, and completes it", async () => {
+  await using source = await openSource(await postgres());
+  await source.client.query(`CREATE TABLE t0 (id text STORAGE EXTERNAL PRIMARY KEY, v int)`);
+  await source.client.query(`INSERT INTO t0 SELECT string_agg(md5(i::text), ''), 1 FROM generate_series(1, 75) i; UPDATE t0 SET v = 2`);
+  const [insert, update] = (await changes(source, true)).get("t0") ?? [];
+  expect(update?.after.state[0]).toBe(tupleState.unchanged);
+  const { encoder } = encoding("t0", { kind: "int4" }, { kind: "text" });
+  const key = (row: Tuple | undefined, old: Tuple | null): Buffer => {
+    const out = new ByteWriter(64);
+    encoder.writeKey(row!, old, out);
+    return Buffer.from(out.bytes.subarray(0, out.position));
+  };
+  expect(key(update?.after, update?.before ?? null)).toEqual(key(insert?.after, null));
+});
+
+/** A database with a publication of all tables, a slot, and a session set as the stream's is. */
+type Source = AsyncDisposable & { readonly client: pg.Client; readonly slot: string };
+
+async function openSource(server: SharedPostgres): Promise<Source> {
+  const database = await server.createDatabase("avro");
+  const client = new pg.Client({ connectionString: database.url });
+  const slot = uniqueName("avro");
+  await client.connect();
+  await client.query(SETTINGS);
+  await client.query("CREATE PUBLICATION p FOR ALL TABLES");
+  await client.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [slot]);
+  const dispose = async (): Promise<void> => {
+    await client.end();
+    await database[Symbol.asyncDispose]();
+  };
+  return { client, slot, [Symbol.asyncDispose]: dispose };
+}
+
+/** One table a case, `id` and `v`: its rows as events, in both protocols, beside what SQL prints. */
+async function through(server: SharedPostgres, own: readonly Case[]): Promise<readonly Seen[]> {
+  await using source = await openSource(server);
+  const { client } = source;
+  await client.query("CREATE TYPE mood AS ENUM ('so so')");
+  const all = [...own, ...textCases];
+  for (const [index, { sql, values }] of all.entries()) {
+    await client.query(`CREATE TABLE t${index} (id int PRIMARY KEY, v ${sql})`);
+    for (const [id, value] of values.entries()) await client.query(`INSERT INTO t${index} SELECT ${id}, ${value}`);
+  }
+  const textRows = await changes(source, false);
+  const binaryRows = await changes(source, true);
+  const seen: Seen[] = [];
+  for (const [index, each] of all.entries()) {
+    const printed = await client.query<{ printed: string }>(`SELECT ${each.print} AS printed FROM t${index} ORDER BY id`);
+    const { schema, encode } = encoding(`t${index}`, each.type);
+    printed.rows.forEach((row, id) => {
+      const [text, binary] = [textRows, binaryRows].map((rows) => rows.get(`t${index}`)?.[id]?.after);
+      if (text === undefined || binary === undefined) throw new Error(`row ${id} of t${index} did not come`);
+      const isOther = each.type.kind === "other";
+      seen.push({ column: each.sql, printed: row.printed, text: encode(text), binary: isOther ? null : encode(binary), schema });
+      if (!isOther) expect([binary.state[0], text.state[0]]).toEqual([tupleState.binary, tupleState.text]);
+    });
+  }
+  return seen;
+}
+
+type Encoding = {
+  readonly schema: string;
+  readonly encoder: TableEncoder;
+  encode(row: Tuple): Buffer;
+  encodeUpdate(change: Change | undefined): Buffer;
+};
+
+/** The events of a table (id, v), id its key. */
+function encoding(name: string, type: ColumnType, keyType: ColumnType = { kind: "int4" }): Encoding {
+  const unknown = { typeOid: 0, typeModifier: -1 };
+  const columns: readonly Column[] = [
+    { name: "id", type: keyType, keyPosition: 1, ...unknown },
+    { name: "v", type, keyPosition: 0, ...unknown },
+  ];
+  const table: Table = { schema: "public", name, oid: 1, identity: "default", columns };
+  const constants = { version: "0", connector: "shop", database: "d" };
+  const encoder = new TableEncoder({ table, keySchemaId: 1, valueSchemaId: 2, constants });
+  encoder.beginTransaction({ epoch: 1, commitLsn: 1n, commitMicros: 0n, xid: 1, processedMs: 0 });
+  const event = (before: Tuple | null, after: Tuple): Buffer => {
+    const out = new ByteWriter(64);
+    encoder.writeEvent(before === null ? "c" : "u", before, after, 0, 0, 1, null, out);
+    return Buffer.from(out.bytes.subarray(0, out.position));
+  };
+  const schema = tableSchemas(table, `shop.public.${name}`).value;
+  return {
+    schema,
+    encoder,
+    encode: (row) => event(null, row),
+    encodeUpdate: (change) => event(change?.before ?? null, change!.after),
+  };
+}
+
+type Change = { readonly before: Tuple | null; readonly after: Tuple };
+
+/**
+ * The slot's inserted and updated rows by table, in order. The messages are taken apart here by hand, so that this test
+ * stands on the protocol's manual alone ("Logical Replication Message Formats"):
+ * R oid schema\0 name\0 …      I oid 'N' tuple      U oid [('K' | 'O') tuple] 'N' tuple
+ */
+async function changes({ client, slot }: Source, binary: boolean): Promise<ReadonlyMap<string, readonly Change[]>> {
+  const options = ["proto_version", "1", "publication_names", "p", "binary", String(binary)];
+  const sql = "SELECT data FROM pg_logical_slot_peek_binary_changes($1, NULL, NULL, VARIADIC $2)";
+  const answer = await client.query<{ data: Buffer }>(sql, [slot, options]);
+  const names = new Map<number, string>();
+  const found = new Map<string, Change[]>();
+  for (const { data } of answer.rows) {
+    const tag = String.fromCharCode(data[0] ?? 0);
+    const oid = data.length >= 5 ? data.readInt32BE(1) : 0;
+    if (tag === "R") {
+      const schemaEnd = data.indexOf(0, 5);
+      names.set(oid, data.toString("utf8", schemaEnd + 1, data.indexOf(0, schemaEnd + 1)));
+    }
+    if (tag !== "I" && tag !== "U") continue;
+    const name = names.get(oid) ?? "";
+    const first = tupleAt(data, 6);
+    const change = data[5] === 0x4e ? { before: null, after: first.row } : { before: first.row, after: tupleAt(data, first.end + 1).row };
+    found.set(name, [...(found.get(name) ?? []), change]);
+  }
+  return found;
+}
+
+/* tuple ::= columns Int16 (state Byte1 [length Int32 value]) × columns */
+function tupleAt(data: Buffer, start: number): { readonly row: Tuple; readonly end: number } {
+  const row = new Tuple(4);
+  row.bytes = data;
+  row.columns = data.readInt16BE(start);
+  let at = start + 2;
+  for (let index = 0; index < row.columns; index++) {
+    const state = data.readUInt8(at++);
+    row.state[index] = state;
+    if (state === tupleState.null || state === tupleState.unchanged) continue;
+    row.length[index] = data.readInt32BE(at);
+    row.start[index] = at + 4;
+    at += 4 + data.readInt32BE(at);
+  }
+  return { row, end: at };
+}
+
+/** Avro's decimal as a foreign reader has it: its digits with the point. */
+class DecimalText extends avro.types.LogicalType {
+  readonly #scale: number;
+
+  constructor(schema: avro.Schema, options: unknown) {
+    super(schema, options);
+    this.#scale = (schema as unknown as { scale: number }).scale;
+  }
+
+  protected override _fromValue(bytes: Buffer): string {
+    return decimalText(BigInt.asIntN(bytes.length * 8, BigInt(`0x${bytes.toString("hex")}`)), this.#scale);
+  }
+}
+
+function readValue(schema: string, framed: Buffer): string {
+  const decoded = avscType(schema, { decimal: DecimalText }).fromBuffer(framed.subarray(5)) as { after: { v: unknown } };
+  return print(new EventDecoder(schema).shape.columns[1]?.type ?? { kind: "text" }, decoded.after.v);
+}
+
+/** A decoded value as the case's SQL prints it. */
+function print(type: ColumnType, value: unknown): string {
+  if (Buffer.isBuffer(value)) return value.toString("hex");
+  if (type.kind !== "float4" && type.kind !== "float8") return String(value);
+  const bytes = Buffer.alloc(type.kind === "float4" ? 4 : 8);
+  if (type.kind === "float4") bytes.writeFloatBE(value as number);
+  else bytes.writeDoubleBE(value as number);
+  return bytes.toString("hex");
+}

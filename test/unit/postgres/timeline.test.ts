@@ -1,0 +1,51 @@
+// R-slot: whether what was published is in the server's past.
+import { expect, test } from "vitest";
+import { parseLsn } from "../../../src/core/lsn.ts";
+import { clusterProblem, parseTimelineHistory, switchPoint, type KnownCluster, type SeenCluster } from "../../../src/postgres/timeline.ts";
+
+const HISTORY = "1\t0/3000148\tno recovery target specified\n\n2\t16/B374D848\tbefore 2026-01-01 00:00:00+00\n";
+const known: KnownCluster = { systemIdentifier: "77", timeline: 1, published: parseLsn("0/3000100") };
+const seen: SeenCluster = { systemIdentifier: "77", timeline: 1, walEnd: parseLsn("0/4000000"), history: [] };
+
+test("a history file gives the switch points of its ancestors; comments and empty lines are none", () => {
+  const history = parseTimelineHistory(`# comment\n${HISTORY}`);
+  expect(history).toEqual([
+    { timeline: 1, at: parseLsn("0/3000148") },
+    { timeline: 2, at: parseLsn("16/B374D848") },
+  ]);
+  expect(switchPoint(history, 2)).toBe(parseLsn("16/B374D848"));
+  expect(switchPoint(history, 3)).toBeNull();
+});
+
+test("a line that is none of these is STREAM_PROTOCOL", () => {
+  expect(() => parseTimelineHistory("one\t0/1\n")).toThrow(expect.objectContaining({ code: "STREAM_PROTOCOL" }));
+});
+
+test("R-slot: the same cluster that has gone on is no problem", () => expect(clusterProblem(known, seen)).toBeNull());
+
+test("R-slot: a new timeline alone is no gap", () => {
+  const promoted = { ...seen, timeline: 3, walEnd: parseLsn("16/C0000000"), history: parseTimelineHistory(HISTORY) };
+  expect(clusterProblem(known, promoted)).toBeNull();
+  expect(clusterProblem({ ...known, published: parseLsn("0/3000148") }, promoted)).toBeNull();
+});
+
+test("R-slot: what was published after the switch point never happened on the new timeline", () => {
+  const promoted = { ...seen, timeline: 3, walEnd: parseLsn("16/C0000000"), history: parseTimelineHistory(HISTORY) };
+  expect(clusterProblem({ ...known, published: parseLsn("0/3000149") }, promoted)).toMatchObject({ code: "WAL_REWOUND" });
+});
+
+test("R-slot: WAL that ends before the last published commit was rewound", () => {
+  expect(clusterProblem({ ...known, published: parseLsn("0/4000001") }, seen)).toMatchObject({ code: "WAL_REWOUND" });
+});
+
+test("R-slot: another system id, an unrelated timeline and an older one are another database", () => {
+  for (const [before, now] of [
+    [known, { ...seen, systemIdentifier: "78" }],
+    [
+      { ...known, timeline: 5 },
+      { ...seen, timeline: 6, history: parseTimelineHistory(HISTORY) },
+    ],
+    [{ ...known, timeline: 2 }, seen],
+  ] as const)
+    expect(clusterProblem(before, now)).toMatchObject({ code: "ANOTHER_DATABASE" });
+});

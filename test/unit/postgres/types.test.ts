@@ -1,0 +1,36 @@
+// Types beyond what test/postgres/catalog.test.ts reads from real catalogs: modifiers at their limits.
+import { describe, expect, test } from "vitest";
+import { columnType, needsText, type TypeFacts } from "../../../src/postgres/types.ts";
+
+const numeric = (modifier: number): TypeFacts => ({ oid: 1700, modifier, name: "numeric", label: "numeric", type: "b", category: "N" });
+const modifierOf = (precision: number, scale: number): number => ((precision << 16) | (scale & 0x7ff)) + 4;
+
+describe("numeric is a decimal when 0 ≤ scale ≤ precision", () => {
+  test.for([
+    [1, 0],
+    [12, 2],
+    [38, 38],
+    [1000, 1000],
+  ] as const)("numeric(%i,%i)", ([precision, scale]) =>
+    expect(columnType(numeric(modifierOf(precision, scale)))).toEqual({ kind: "decimal", precision, scale }),
+  );
+  test.for([
+    [2, -3],
+    [3, 5],
+    [1000, -1000],
+  ] as const)("not numeric(%i,%i)", ([precision, scale]) =>
+    expect(columnType(numeric(modifierOf(precision, scale)))).toEqual({ kind: "numeric" }),
+  );
+  test("nor numeric without a modifier", () => expect(columnType(numeric(-1))).toEqual({ kind: "numeric" }));
+});
+
+test("only a string type of that name is citext", () => {
+  const citext: TypeFacts = { oid: 99_999, modifier: -1, name: "citext", label: "public.citext", type: "b", category: "S" };
+  expect(columnType(citext)).toEqual({ kind: "text" });
+  expect(columnType({ ...citext, type: "c", category: "C" })).toEqual({ kind: "other", typeName: "public.citext" });
+});
+
+test("one column of another type makes the stream a text one", () => {
+  expect(needsText([{ type: { kind: "int4" } }, { type: { kind: "jsonb" } }])).toBe(false);
+  expect(needsText([{ type: { kind: "int4" } }, { type: { kind: "other", typeName: "point" } }])).toBe(true);
+});
