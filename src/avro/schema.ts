@@ -1,0 +1,144 @@
+// The Avro schemas of a table's events (design, section 6). The JSON text is the same on every call and in every
+// process: a registry knows a schema by it.
+import { avroNamespace, fieldNames } from "../core/naming.ts";
+import { keyColumns, type Column, type ColumnKind, type ColumnType, type Table } from "../core/table.ts";
+
+/** An Avro schema as parsed JSON. */
+export type AvroType = string | readonly AvroType[] | { readonly type: AvroType; readonly [attribute: string]: unknown };
+
+export type AvroRecord = { readonly type: "record"; readonly name: string; readonly fields: readonly AvroField[] };
+
+export type AvroField = { readonly name: string; readonly type: AvroType; readonly [attribute: string]: unknown };
+
+/**
+ * What Avro has no word for, kept beside its own attributes, which a reader that does not know them passes over (as it
+ * does Connect's `connect.name`).
+ */
+export const attributes = {
+  /** On a column's field: its ColumnKind. */
+  kind: "tailrace.kind",
+  /** On a field of kind `other`: PostgreSQL's name of the type. */
+  typeName: "tailrace.type",
+  /** On a field whose column has another name than it. */
+  column: "tailrace.column",
+  /** On a key column's field: its 1-based place in the key. */
+  key: "tailrace.key",
+  /** On the envelope: the table, unescaped. */
+  schema: "tailrace.schema",
+  table: "tailrace.table",
+} as const;
+
+/** The Avro schemas (JSON text) of a topic's keys and values. `key` is null for a table without a key. */
+export type TableSchemas = { readonly key: string | null; readonly value: string };
+
+/** The shape that the schemas are made from. */
+export type SchemaShape = Pick<Table, "schema" | "name"> & {
+  readonly columns: readonly Pick<Column, "name" | "type" | "keyPosition">[];
+};
+
+const valueTypes: Readonly<Record<Exclude<ColumnKind, "decimal">, AvroType>> = {
+  bool: "boolean",
+  int2: "int",
+  int4: "int",
+  int8: "long",
+  oid: "long",
+  float4: "float",
+  float8: "double",
+  numeric: "string",
+  text: "string",
+  enum: "string",
+  json: "string",
+  jsonb: "string",
+  xml: "string",
+  uuid: { type: "string", logicalType: "uuid" },
+  bytea: "bytes",
+  date: { type: "int", logicalType: "date" },
+  time: { type: "long", logicalType: "time-micros" },
+  timestamp: { type: "long", logicalType: "local-timestamp-micros" },
+  timestamptz: { type: "long", logicalType: "timestamp-micros" },
+  interval: "string",
+  other: "string",
+};
+
+/** Source's fields, in the order in which the encoder writes and the decoder reads them. */
+const sourceFields: readonly AvroField[] = [
+  { name: "version", type: "string" },
+  { name: "connector", type: "string" },
+  { name: "name", type: "string" },
+  { name: "ts_ms", type: "long" },
+  { name: "ts_us", type: "long" },
+  { name: "snapshot", type: "string" },
+  { name: "db", type: "string" },
+  { name: "schema", type: "string" },
+  { name: "table", type: "string" },
+  { name: "txId", type: ["null", "long"], default: null },
+  { name: "lsn", type: ["null", "long"], default: null },
+  { name: "epoch", type: "int" },
+  { name: "commit_lsn", type: "long" },
+  { name: "ordinal", type: "long" },
+];
+
+/**
+ * The schemas of a table whose events go to `topic`: Debezium's envelope and names (`<topic>.Envelope`, `.Value`, `.Key`).
+ * Key columns are required, every other one is `["null", T]`. A table without a key has no key schema and no field
+ * `moved_from`. Throws NAME_COLLISION when two columns would have one name.
+ */
+export function tableSchemas(table: SchemaShape, topic: string): TableSchemas {
+  const namespace = avroNamespace(topic);
+  const key = keyRecord(table);
+  return {
+    key: key === null ? null : JSON.stringify({ ...key, namespace }),
+    value: JSON.stringify({
+      ...envelopeRecord(table),
+      namespace,
+      [attributes.schema]: table.schema,
+      [attributes.table]: table.name,
+    }),
+  };
+}
+
+/** The record of a table's key, without a namespace; null without a key. */
+export function keyRecord(table: SchemaShape): AvroRecord | null {
+  const fields = columnFields(table);
+  const key = keyColumns(table).map((column) => fields[table.columns.indexOf(column)]!);
+  return key.length === 0 ? null : { type: "record", name: "Key", fields: key };
+}
+
+/** The record of a table's events, without a namespace. */
+export function envelopeRecord(table: SchemaShape): AvroRecord {
+  const value = { type: "record", name: "Value", fields: columnFields(table) };
+  const source = { type: "record", name: "Source", namespace: "io.debezium.connector.postgresql", fields: sourceFields };
+  const key = keyRecord(table);
+  const fields: AvroField[] = [
+    { name: "before", type: ["null", value], default: null },
+    { name: "after", type: ["null", "Value"], default: null },
+    { name: "source", type: source },
+    { name: "op", type: "string" },
+    { name: "ts_ms", type: ["null", "long"], default: null },
+    { name: "unchanged", type: { type: "array", items: "string" }, default: [] },
+  ];
+  if (key !== null) fields.push({ name: "moved_from", type: ["null", key], default: null });
+  return { type: "record", name: "Envelope", fields };
+}
+
+function columnFields(table: SchemaShape): readonly AvroField[] {
+  const names = fieldNames(table);
+  return table.columns.map((column, index) => {
+    const name = names[index]!;
+    const type = valueType(column.type);
+    const required = column.keyPosition > 0;
+    return {
+      name,
+      ...(required ? { type } : { type: ["null", type], default: null }),
+      [attributes.kind]: column.type.kind,
+      ...(column.type.kind === "other" ? { [attributes.typeName]: column.type.typeName } : {}),
+      ...(name === column.name ? {} : { [attributes.column]: column.name }),
+      ...(required ? { [attributes.key]: column.keyPosition } : {}),
+    };
+  });
+}
+
+function valueType(type: ColumnType): AvroType {
+  if (type.kind !== "decimal") return valueTypes[type.kind];
+  return { type: "bytes", logicalType: "decimal", precision: type.precision, scale: type.scale };
+}

@@ -1,0 +1,116 @@
+// A table's shape, read back from the Avro schemas that its events were written with.
+import { TailraceError } from "../core/errors.ts";
+import { columnKinds, type Column, type ColumnKind, type ColumnType, type TableName } from "../core/table.ts";
+import { attributes, envelopeRecord, keyRecord, type AvroField, type AvroRecord } from "./schema.ts";
+
+/** A column as a sink needs it. */
+export type ShapeColumn = Pick<Column, "name" | "type" | "keyPosition"> & {
+  /** Its name in Avro, which is also what `unchanged` holds. */
+  readonly field: string;
+};
+
+/** A table as its events show it; columns in the order of their values. */
+export type EventShape = TableName & { readonly columns: readonly ShapeColumn[] };
+
+/**
+ * The shape that a value schema (JSON text) of ours describes. A registry may have reformatted the text; what is not laid
+ * out as this version writes it throws EVENT_UNREADABLE.
+ */
+export function readValueSchema(json: string): EventShape {
+  const envelope = parseRecord(json);
+  const schema = text(envelope, attributes.schema);
+  const name = text(envelope, attributes.table);
+  const columns = valueFields(envelope).map(readColumn);
+  const shape = { schema, name, columns };
+  requireLayout(envelope, envelopeRecord(shape), `${schema}.${name}`);
+  return shape;
+}
+
+/** The columns, in key order, that a key schema (JSON text) of ours describes. Throws EVENT_UNREADABLE as readValueSchema. */
+export function readKeySchema(json: string): readonly ShapeColumn[] {
+  const record = parseRecord(json);
+  const columns = record.fields.map(readColumn);
+  const expected = keyRecord({ schema: "", name: "", columns });
+  if (expected === null) throw unreadable("a key schema without columns");
+  requireLayout(record, expected, "a key");
+  return columns;
+}
+
+/** EVENT_UNREADABLE: bytes or a schema that this service did not write. */
+export function unreadable(reason: string, cause?: unknown): TailraceError {
+  return new TailraceError("EVENT_UNREADABLE", { reason }, cause === undefined ? {} : { cause });
+}
+
+function parseRecord(json: string): AvroRecord {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(json);
+  } catch (cause) {
+    throw unreadable("its schema is not JSON", cause);
+  }
+  if (!isRecord(parsed)) throw unreadable("its schema is not an Avro record");
+  return parsed;
+}
+
+function valueFields(envelope: AvroRecord): readonly AvroField[] {
+  const before = envelope.fields.find((field) => field.name === "before")?.type;
+  const value = Array.isArray(before) ? (before[1] as unknown) : undefined;
+  if (!isRecord(value)) throw unreadable("its schema has no `before`");
+  return value.fields;
+}
+
+function readColumn(field: AvroField): ShapeColumn {
+  const keyPosition = field[attributes.key] ?? 0;
+  if (typeof keyPosition !== "number") throw unreadable(`field ${field.name} has a bad ${attributes.key}`);
+  return {
+    name: attributes.column in field ? text(field, attributes.column) : field.name,
+    field: field.name,
+    type: readType(field),
+    keyPosition,
+  };
+}
+
+function readType(field: AvroField): ColumnType {
+  const kind = columnKinds.find((known) => known === field[attributes.kind]);
+  if (kind === undefined) throw unreadable(`field ${field.name} has no known ${attributes.kind}`);
+  if (kind === "other") return { kind, typeName: text(field, attributes.typeName) };
+  if (kind === "decimal") return readDecimal(field);
+  return { kind: kind satisfies Exclude<ColumnKind, "decimal" | "other"> };
+}
+
+function readDecimal(field: AvroField): ColumnType {
+  const type = (Array.isArray(field.type) ? field.type[1] : field.type) as { precision?: unknown; scale?: unknown } | undefined;
+  const { precision, scale = 0 } = type ?? {}; // Avro leaves a scale of 0 out
+  if (typeof precision !== "number" || typeof scale !== "number") throw unreadable(`field ${field.name} is no decimal`);
+  return { kind: "decimal", precision, scale };
+}
+
+function text(of: object, attribute: string): string {
+  const value = (of as Readonly<Record<string, unknown>>)[attribute];
+  if (typeof value !== "string") throw unreadable(`its schema lacks ${attribute}`);
+  return value;
+}
+
+function isRecord(value: unknown): value is AvroRecord {
+  if (typeof value !== "object" || value === null) return false;
+  const { type, name, fields } = value as Partial<AvroRecord>;
+  return type === "record" && typeof name === "string" && Array.isArray(fields) && fields.every(isField);
+}
+
+function isField(value: unknown): value is AvroField {
+  return typeof value === "object" && value !== null && typeof (value as Partial<AvroField>).name === "string" && "type" in value;
+}
+
+function requireLayout(record: AvroRecord, expected: AvroRecord, what: string): void {
+  if (layout(record) !== layout(expected)) throw unreadable(`the schema of ${what} is not laid out as this version writes it`);
+}
+
+/** What decides the bytes: field names and Avro types in order; namespaces, attributes and logical types left out. */
+function layout(type: unknown): string {
+  if (typeof type === "string") return type.slice(type.lastIndexOf(".") + 1);
+  if (Array.isArray(type)) return `[${type.map(layout).join()}]`;
+  if (isRecord(type)) return `${type.name}{${type.fields.map((field) => `${field.name}:${layout(field.type)}`).join()}}`;
+  if (typeof type !== "object" || type === null) throw unreadable("its schema is no Avro schema");
+  const { type: inner, items } = type as { readonly type?: unknown; readonly items?: unknown };
+  return items === undefined ? layout(inner) : `array<${layout(items)}>`;
+}

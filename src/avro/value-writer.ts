@@ -1,0 +1,45 @@
+// What the two wire forms of a value share: the writer's signature, and the ways in which a value can be refused.
+import type { ByteWriter } from "../core/byte-writer.ts";
+import { TailraceError } from "../core/errors.ts";
+import { tableLabel, type Column, type ColumnKind, type TableName } from "../core/table.ts";
+
+/** What a writer may ask of a value's column. */
+export type ValueColumn = {
+  readonly table: string;
+  readonly name: string;
+  /** Of a decimal; 0 for other kinds. */
+  readonly precision: number;
+  readonly scale: number;
+};
+
+/**
+ * Writes the value in `bytes[start, start + length)` as its kind's Avro type. Throws VALUE_OUT_OF_RANGE, or STREAM_PROTOCOL
+ * when the bytes are no such value; part of it may then be written.
+ */
+export type ValueWriter = (bytes: Buffer, start: number, length: number, out: ByteWriter, column: ValueColumn) => void;
+
+/** One wire form: a writer for each kind. */
+export type WireForm = Readonly<Record<ColumnKind, ValueWriter>>;
+
+/** What the writers need to know of a column. */
+export function valueColumn(table: TableName, column: Column): ValueColumn {
+  const { precision, scale } = column.type.kind === "decimal" ? column.type : { precision: 0, scale: 0 };
+  return { table: tableLabel(table), name: column.name, precision, scale };
+}
+
+/** Avro string or bytes: the length, then the bytes as they are. */
+export const writeBytes: ValueWriter = (bytes, start, length, out) => {
+  out.varint(length);
+  out.copy(bytes, start, start + length);
+};
+
+/** VALUE_OUT_OF_RANGE with the column; `reason` never holds the value itself. */
+export function outOfRange(column: ValueColumn, reason: string): TailraceError {
+  return new TailraceError("VALUE_OUT_OF_RANGE", { column: column.name, reason }, { place: { table: column.table } });
+}
+
+/** The bytes are not the value that the column's type announces: a session with other settings, or a misread message. */
+export function malformed(column: ValueColumn, expected: string): TailraceError {
+  const reason = `column ${column.name} of ${column.table} is not ${expected}`;
+  return new TailraceError("STREAM_PROTOCOL", { reason }, { place: { table: column.table } });
+}

@@ -1,0 +1,107 @@
+import { expect, test } from "vitest";
+import { Cursor } from "../../../src/avro/cursor.ts";
+import { binaryForm } from "../../../src/avro/encoder-binary.ts";
+import { valueReaders } from "../../../src/avro/value-reader.ts";
+import { valueColumn } from "../../../src/avro/value-writer.ts";
+import { ByteWriter } from "../../../src/core/byte-writer.ts";
+import { columnKinds, type ColumnKind, type ColumnType, type Value } from "../../../src/core/table.ts";
+import { column, int4, int8, intervals, numeric, table } from "./rows.ts";
+
+type Type = ColumnType | Exclude<ColumnKind, "decimal" | "other">;
+
+function encoded(type: Type, bytes: Buffer): Buffer {
+  const only = column("v", type);
+  const out = new ByteWriter(1);
+  binaryForm[only.type.kind](bytes, 0, bytes.length, out, valueColumn(table([only]), only));
+  return out.bytes.subarray(0, out.position);
+}
+
+function decoded(type: Type, bytes: Buffer): Value {
+  const only = column("v", type);
+  const cursor = new Cursor();
+  cursor.begin(encoded(type, bytes), 0);
+  return valueReaders[only.type.kind].read(cursor);
+}
+
+const decimal = (precision: number, scale: number): ColumnType => ({ kind: "decimal", precision, scale });
+/** A numeric that is no number: no digits, only its sign. */
+const special = (sign: number): Buffer => Buffer.from([0, 0, 0, 0, sign >> 8, 0, 0, 0]);
+const NAN = special(0xc000);
+
+test.each(intervals)("interval of %i months, %i days, %i µs prints as %s", (months, days, micros, printed) => {
+  expect(decoded("interval", Buffer.concat([int8(micros), int4(days), int4(months)]))).toBe(printed);
+});
+
+test.each([
+  [0n, 0, "0"],
+  [0n, 3, "0.000"],
+  [5n, 1, "0.5"],
+  [5n, 9, "0.000000005"],
+  [-10_000n, 0, "-10000"],
+  [100_000_001n, 4, "10000.0001"],
+  [1_234_567n, 2, "12345.67"],
+  [10n ** 40n, 0, "10000000000000000000000000000000000000000"],
+  [-(10n ** 40n) - 1n, 20, "-100000000000000000000.00000000000000000001"],
+] as const)("numeric %s at scale %i prints as %s", (unscaled, scale, printed) => {
+  expect(decoded("numeric", numeric(unscaled, scale))).toBe(printed);
+});
+
+test("a numeric without a scale keeps NaN and the infinities, by name", () => {
+  expect(decoded("numeric", NAN)).toBe("NaN");
+  expect(decoded("numeric", special(0xd000))).toBe("Infinity");
+  expect(decoded("numeric", special(0xf000))).toBe("-Infinity");
+});
+
+test("a decimal has none of them, and no more digits than declared", () => {
+  for (const bytes of [NAN, special(0xd000), special(0xf000), numeric(100_000n, 2), numeric(1n, 3), numeric(1n, 9)]) {
+    expect(() => encoded(decimal(5, 2), bytes)).toThrow(expect.objectContaining({ code: "VALUE_OUT_OF_RANGE" }));
+  }
+  expect(decoded(decimal(5, 2), numeric(-99_999n, 2))).toBe(-99_999n);
+  expect(decoded(decimal(5, 2), numeric(10n, 3))).toBe(1n); // 0.010 has two digits after the point in truth
+});
+
+test.each([
+  [127n, "7f"],
+  [128n, "0080"],
+  [-128n, "80"],
+  [-129n, "ff7f"],
+  [0n, "00"],
+  [-1n, "ff"],
+  [2n ** 31n, "0080000000"],
+  [-(2n ** 32n), "ff00000000"],
+  [2n ** 63n, "008000000000000000"],
+  [-(2n ** 63n), "8000000000000000"],
+] as const)("the unscaled value %s has Java's shortest bytes %s", (unscaled, hex) => {
+  expect(encoded(decimal(38, 0), numeric(unscaled, 0)).subarray(1).toString("hex")).toBe(hex);
+});
+
+test("every NaN becomes the one NaN, whatever sign and payload the processor left", () => {
+  expect(encoded("float8", Buffer.from("fff8000000000000", "hex")).toString("hex")).toBe("000000000000f87f");
+  expect(encoded("float8", Buffer.from("7ff8000000000001", "hex")).toString("hex")).toBe("000000000000f87f");
+  expect(encoded("float4", Buffer.from("ffc00000", "hex")).toString("hex")).toBe("0000c07f");
+  expect(decoded("float8", Buffer.from("8000000000000000", "hex"))).toBe(-0);
+});
+
+test("timestamps end where 64-bit microseconds since 1970 do; infinity stays infinity", () => {
+  const last = 2n ** 63n - 2n - 946_684_800_000_000n;
+  expect(decoded("timestamp", int8(last))).toBe(2n ** 63n - 2n);
+  expect(() => encoded("timestamp", int8(last + 1n))).toThrow(expect.objectContaining({ code: "VALUE_OUT_OF_RANGE" }));
+  expect(() => encoded("timestamptz", int8(9_223_371_331_199_999_999n))).toThrow(expect.objectContaining({ code: "VALUE_OUT_OF_RANGE" }));
+  expect(decoded("timestamp", int8(2n ** 63n - 1n))).toBe(2n ** 63n - 1n);
+  expect(decoded("timestamp", int8(-(2n ** 63n)))).toBe(-(2n ** 63n));
+});
+
+test("bytes of another length than the type's are a protocol error, not a value", () => {
+  const sized = columnKinds.filter((kind) => !["text", "enum", "json", "xml", "bytea"].includes(kind));
+  for (const kind of sized) {
+    const type = kind === "decimal" ? decimal(5, 2) : kind === "other" ? { kind, typeName: "inet" } : kind;
+    for (const bytes of [Buffer.alloc(0), Buffer.alloc(3), Buffer.alloc(17)]) {
+      expect(() => encoded(type, bytes), kind).toThrow(expect.objectContaining({ code: "STREAM_PROTOCOL" }));
+    }
+  }
+});
+
+test("jsonb of a version to come is refused", () => {
+  expect(decoded("jsonb", Buffer.from("\u0001[]"))).toBe("[]");
+  expect(() => encoded("jsonb", Buffer.from("\u0002[]"))).toThrow(/version 1/);
+});

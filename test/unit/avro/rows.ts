@@ -1,0 +1,282 @@
+// Tables, tuples and values for the tests of avro/: a value in both of PostgreSQL's wire forms, and as core's Value.
+import fc from "fast-check";
+import type { Column, ColumnKind, ColumnType, Table, Value } from "../../../src/core/table.ts";
+import { TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, DATE_INFINITY, DATE_MINUS_INFINITY } from "../../../src/core/table.ts";
+import { Tuple, tupleState } from "../../../src/core/tuple.ts";
+
+/** One value: what the stream brings in either protocol, and what a sink should get. */
+export type Sample = { readonly text: Buffer; readonly binary: Buffer; readonly value: Value };
+
+export type Cell = { readonly state: number; readonly bytes: Buffer };
+
+export const NULL: Cell = { state: tupleState.null, bytes: Buffer.alloc(0) };
+export const UNCHANGED: Cell = { state: tupleState.unchanged, bytes: Buffer.alloc(0) };
+
+export function text(value: string | Buffer): Cell {
+  return { state: tupleState.text, bytes: Buffer.from(value as string) };
+}
+
+export function binary(value: Buffer): Cell {
+  return { state: tupleState.binary, bytes: value };
+}
+
+/** A tuple whose values stand somewhere in a larger buffer, as they do in a pgoutput message. */
+export function tuple(...cells: readonly Cell[]): Tuple {
+  const row = new Tuple(Math.max(cells.length, 1));
+  row.columns = cells.length;
+  const parts: Buffer[] = [Buffer.from("noise")];
+  let at = 5;
+  cells.forEach((cell, index) => {
+    row.state[index] = cell.state;
+    row.start[index] = at;
+    row.length[index] = cell.bytes.length;
+    parts.push(cell.bytes, Buffer.from("|"));
+    at += cell.bytes.length + 1;
+  });
+  row.bytes = Buffer.concat(parts);
+  return row;
+}
+
+export function column(name: string, type: ColumnType | Exclude<ColumnKind, "decimal" | "other">, keyPosition = 0): Column {
+  return { name, type: typeof type === "string" ? { kind: type } : type, typeOid: 0, typeModifier: -1, keyPosition };
+}
+
+export function table(columns: readonly Column[], name = "orders", schema = "public"): Table {
+  return { schema, name, oid: 16_384, columns, identity: "default" };
+}
+
+export function int4(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32BE(value);
+  return bytes;
+}
+
+export function int8(value: bigint): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigInt64BE(value);
+  return bytes;
+}
+
+/** numeric_send's layout for ± magnitude × 10^−scale. */
+export function numeric(unscaled: bigint, scale: number): Buffer {
+  const magnitude = unscaled < 0n ? -unscaled : unscaled;
+  const whole = (magnitude / 10n ** BigInt(scale)).toString();
+  const fraction = (magnitude % 10n ** BigInt(scale)).toString().padStart(scale, "0").slice(0, scale);
+  const padded = whole.padStart(Math.ceil(whole.length / 4) * 4, "0") + fraction.padEnd(Math.ceil(fraction.length / 4) * 4, "0");
+  const groups = (padded.match(/.{4}/g) ?? []).map(Number);
+  let weight = Math.ceil(whole.length / 4) - 1;
+  while (groups[0] === 0) {
+    groups.shift();
+    weight--;
+  }
+  while (groups.at(-1) === 0) groups.pop();
+  if (groups.length === 0) weight = 0;
+  const head = [groups.length, weight & 0xffff, unscaled < 0n ? 0x4000 : 0, scale];
+  const bytes = Buffer.alloc(2 * (head.length + groups.length));
+  [...head, ...groups].forEach((part, index) => bytes.writeUInt16BE(part, 2 * index));
+  return bytes;
+}
+
+export function decimalText(unscaled: bigint, scale: number): string {
+  const digits = (unscaled < 0n ? -unscaled : unscaled).toString().padStart(scale + 1, "0");
+  const point = digits.length - scale;
+  return `${unscaled < 0n ? "-" : ""}${digits.slice(0, point)}${scale > 0 ? `.${digits.slice(point)}` : ""}`;
+}
+
+const PG_EPOCH_MICROS = 946_684_800_000_000n;
+
+/** `2026-11-21` and ` BC` or nothing: by JavaScript's own calendar. */
+function dateParts(ms: number): readonly [date: string, era: string] {
+  const date = new Date(ms);
+  const year = date.getUTCFullYear();
+  const pad = (part: number): string => String(part).padStart(2, "0");
+  const named = String(year > 0 ? year : 1 - year).padStart(4, "0");
+  return [`${named}-${pad(date.getUTCMonth() + 1)}-${pad(date.getUTCDate())}`, year > 0 ? "" : " BC"];
+}
+
+function timeText(micros: bigint): string {
+  const pad = (part: bigint, width = 2): string => String(part).padStart(width, "0");
+  const seconds = micros / 1_000_000n;
+  const fraction = pad(micros % 1_000_000n, 6).replace(/0+$/, "");
+  return `${pad(seconds / 3600n)}:${pad((seconds / 60n) % 60n)}:${pad(seconds % 60n)}${fraction === "" ? "" : `.${fraction}`}`;
+}
+
+const DAY_MICROS = 86_400_000_000n;
+
+export function timestampText(micros: bigint, offset: string): string {
+  const day = (micros - (((micros % DAY_MICROS) + DAY_MICROS) % DAY_MICROS)) / DAY_MICROS;
+  const [date, era] = dateParts(Number(day) * 86_400_000);
+  return `${date} ${timeText(micros - day * DAY_MICROS)}${offset}${era}`;
+}
+
+function floatText(value: number): string {
+  return Object.is(value, -0) ? "-0" : String(value);
+}
+
+function bytesOf(size: number, write: (bytes: Buffer) => void): Buffer {
+  const bytes = Buffer.alloc(size);
+  write(bytes);
+  return bytes;
+}
+
+function sample(textForm: string | Buffer, binaryForm: Buffer, value: Value): Sample {
+  return { text: Buffer.from(textForm as string), binary: binaryForm, value };
+}
+
+/** What PostgreSQL 18 prints with IntervalStyle iso_8601: [months, days, µs, text]. */
+export const intervals: readonly (readonly [months: number, days: number, micros: bigint, text: string])[] = [
+  [0, 0, 0n, "PT0S"],
+  [14, 3, 14_706_000_000n, "P1Y2M3DT4H5M6S"],
+  [-14, -3, -14_706_789_000n, "P-1Y-2M-3DT-4H-5M-6.789S"],
+  [12, 0, 0n, "P1Y"],
+  [-1, 31, 1n, "P-1M31DT0.000001S"],
+  [0, 0, -500_000n, "PT-0.5S"],
+  [0, 0, 100_000_000n * 3_600_000_000n, "PT100000000H"],
+  [0, 0, -9_223_372_036_854_775_808n, "PT-2562047788H-54.775808S"],
+  [0, 0, 9_223_372_036_854_775_807n, "PT2562047788H54.775807S"],
+  [2_147_483_647, -2_147_483_648, 60_000_000n, "P178956970Y7M-2147483648DT1M"],
+  [2_147_483_647, 2_147_483_647, 9_223_372_036_854_775_807n, "infinity"],
+  [-2_147_483_648, -2_147_483_648, -9_223_372_036_854_775_808n, "-infinity"],
+];
+
+/** Samples of a type's values. Kind `other` has no binary form: both are its text. */
+export function samplesOf(type: ColumnType): fc.Arbitrary<Sample> {
+  switch (type.kind) {
+    case "bool":
+      return fc.boolean().map((value) => sample(value ? "t" : "f", Buffer.of(value ? 1 : 0), value));
+    case "int2":
+      return fc.integer({ min: -0x8000, max: 0x7fff }).map((v) =>
+        sample(
+          `${v}`,
+          bytesOf(2, (b) => b.writeInt16BE(v)),
+          v,
+        ),
+      );
+    case "int4":
+      return fc.integer({ min: -0x8000_0000, max: 0x7fff_ffff }).map((value) => sample(`${value}`, int4(value), value));
+    case "int8":
+      return fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map((value) => sample(`${value}`, int8(value), value));
+    case "oid":
+      return fc.nat(0xffff_ffff).map((v) =>
+        sample(
+          `${v}`,
+          bytesOf(4, (b) => b.writeUInt32BE(v)),
+          BigInt(v),
+        ),
+      );
+    case "float4":
+      return fc.float().map((v) =>
+        sample(
+          floatText(v),
+          bytesOf(4, (b) => b.writeFloatBE(v)),
+          v,
+        ),
+      );
+    case "float8":
+      return fc.double().map((v) =>
+        sample(
+          floatText(v),
+          bytesOf(8, (b) => b.writeDoubleBE(v)),
+          v,
+        ),
+      );
+    case "decimal": {
+      const limit = 10n ** BigInt(type.precision) - 1n;
+      const unscaled = fc.oneof(fc.bigInt({ min: -limit, max: limit }), fc.bigInt({ min: -300n, max: 300n }));
+      return unscaled
+        .map((value) => (value > limit || value < -limit ? 0n : value))
+        .map((value) => sample(decimalText(value, type.scale), numeric(value, type.scale), value));
+    }
+    case "numeric":
+      return fc.tuple(fc.bigInt({ min: -(10n ** 40n), max: 10n ** 40n }), fc.nat(30)).map(([unscaled, scale]) => {
+        const printed = decimalText(unscaled, scale);
+        return sample(printed, numeric(unscaled, scale), printed);
+      });
+    case "jsonb":
+      return fc.json().map((value) => sample(value, Buffer.concat([Buffer.of(1), Buffer.from(value)]), value));
+    case "uuid":
+      return fc.uuid().map((value) => sample(value, Buffer.from(value.replaceAll("-", ""), "hex"), value));
+    case "bytea":
+      return fc.uint8Array({ maxLength: 40 }).map((bytes) => {
+        const value = Buffer.from(bytes);
+        return sample(`\\x${value.toString("hex")}`, value, value);
+      });
+    case "date":
+      return fc.oneof(
+        fc.integer({ min: -2_440_550, max: 95_000_000 }).map((days) => {
+          const [date, era] = dateParts(days * 86_400_000);
+          return sample(date + era, int4(days - 10_957), days);
+        }),
+        fc.constant(sample("infinity", int4(DATE_INFINITY), DATE_INFINITY)),
+        fc.constant(sample("-infinity", int4(DATE_MINUS_INFINITY), DATE_MINUS_INFINITY)),
+      );
+    case "time":
+      return fc.bigInt({ min: 0n, max: DAY_MICROS }).map((micros) => sample(timeText(micros), int8(micros), micros));
+    case "timestamp":
+    case "timestamptz": {
+      const offset = type.kind === "timestamp" ? "" : "+00";
+      const finite = fc.oneof(
+        fc.bigInt({ min: -210_866_803_200_000_000n, max: 8_000_000_000_000_000_000n }),
+        fc.bigInt({ min: -9_000_000n, max: 9_000_000n }),
+      );
+      return fc.oneof(
+        finite.map((micros) => sample(timestampText(micros, offset), int8(micros - PG_EPOCH_MICROS), micros)),
+        fc.constant(sample("infinity", int8(TIMESTAMP_INFINITY), TIMESTAMP_INFINITY)),
+        fc.constant(sample("-infinity", int8(TIMESTAMP_MINUS_INFINITY), TIMESTAMP_MINUS_INFINITY)),
+      );
+    }
+    case "interval":
+      return fc.constantFrom(...intervals).map(([months, days, micros, printed]) => {
+        return sample(printed, Buffer.concat([int8(micros), int4(days), int4(months)]), printed);
+      });
+    case "text":
+    case "enum":
+    case "json":
+    case "xml":
+    case "other":
+      return fc.string({ unit: "grapheme", maxLength: 80 }).map((value) => sample(value, Buffer.from(value), value));
+  }
+}
+
+/** Any column type, decimals of every size among them. */
+export function columnTypes(): fc.Arbitrary<ColumnType> {
+  const plain = [
+    ...["bool", "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "text", "enum", "json", "jsonb", "xml"],
+    ...["uuid", "bytea", "date", "time", "timestamp", "timestamptz", "interval"],
+  ] as readonly Exclude<ColumnKind, "decimal" | "other">[];
+  return fc.oneof(
+    { weight: 6, arbitrary: fc.constantFrom(...plain).map((kind): ColumnType => ({ kind })) },
+    {
+      weight: 2,
+      arbitrary: fc
+        .integer({ min: 1, max: 100 })
+        .chain((precision) => fc.nat(precision).map((scale): ColumnType => ({ kind: "decimal", precision, scale }))),
+    },
+    { weight: 1, arbitrary: fc.constantFrom("inet", "int4range", "hstore").map((typeName): ColumnType => ({ kind: "other", typeName })) },
+  );
+}
+
+/** A row of a random table: per column its type, its place in the key, and a value or null (never null in a key). */
+export type RandomRow = { readonly table: Table; readonly samples: readonly (Sample | null)[] };
+
+export function rows(): fc.Arbitrary<RandomRow> {
+  return fc.array(fc.record({ type: columnTypes(), isKey: fc.boolean() }), { minLength: 1, maxLength: 12 }).chain((shapes) => {
+    const keys = shapes.filter((shape) => shape.isKey).length;
+    let position = keys; // the key's order is not the table's
+    const columns = shapes.map(({ type, isKey }, index) => column(`c ${index}`, type, isKey ? position-- : 0));
+    const cells = columns.map(({ type, keyPosition }) =>
+      keyPosition > 0 ? samplesOf(type) : fc.option(samplesOf(type), { nil: null, freq: 4 }),
+    );
+    return fc.tuple(...cells).map((samples) => ({ table: table(columns), samples }));
+  });
+}
+
+/** The row's tuple, in one protocol; kind `other` is always text. */
+export function tupleOf(row: RandomRow, form: "text" | "binary"): Tuple {
+  return tuple(
+    ...row.samples.map((value, index) => {
+      if (value === null) return NULL;
+      return form === "text" || row.table.columns[index]?.type.kind === "other" ? text(value.text) : binary(value.binary);
+    }),
+  );
+}
