@@ -1,0 +1,58 @@
+// The text of an Avro schema as a type that knows its logical types, and its identity.
+import { createHash } from "node:crypto";
+import avsc, { type Schema, type Type } from "avsc";
+
+/** A parsed schema. Two texts with the same fingerprint are the same schema: white space and the order of attributes do not count. */
+export type ParsedSchema = {
+  readonly type: Type;
+  /** SHA-256, hex. */
+  readonly fingerprint: string;
+};
+
+/** An annotated type, kept with what R-logical compares. avsc by itself forgets logical types that have no class. */
+export class Annotated extends avsc.types.LogicalType {
+  /** As in `decimal(10,2)` or `timestamp-micros`. */
+  readonly label: string;
+
+  constructor(schema: Schema, options?: unknown) {
+    super(schema, options);
+    this.label = logicalLabel(schema as LogicalAttributes);
+  }
+
+  protected override _fromValue(value: unknown): unknown {
+    return value;
+  }
+
+  protected override _toValue(value: unknown): unknown {
+    return value;
+  }
+}
+
+type LogicalAttributes = { readonly logicalType: string; readonly precision?: unknown; readonly scale?: unknown };
+
+function logicalLabel({ logicalType, precision, scale }: LogicalAttributes): string {
+  return logicalType === "decimal" ? `decimal(${JSON.stringify(precision)},${JSON.stringify(scale ?? 0)})` : logicalType;
+}
+
+/** Parses the JSON text of a schema. Throws an Error that says what is wrong with the text. */
+export function parseSchema(text: string): ParsedSchema {
+  const logicalTypes = Object.create(null) as Record<string, typeof Annotated>;
+  const json: unknown = JSON.parse(text, (key, value: unknown) => {
+    if (key === "logicalType" && typeof value === "string") logicalTypes[value] = Annotated;
+    return value;
+  });
+  const type = avsc.Type.forSchema(json as Schema, { logicalTypes, omitRecordMethods: true });
+  return {
+    type,
+    fingerprint: createHash("sha256")
+      .update(JSON.stringify(sortedKeys(json)))
+      .digest("hex"),
+  };
+}
+
+function sortedKeys(json: unknown): unknown {
+  if (Array.isArray(json)) return json.map(sortedKeys);
+  if (typeof json !== "object" || json === null) return json;
+  const entries = Object.entries(json).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(entries.map(([key, value]) => [key, sortedKeys(value)]));
+}

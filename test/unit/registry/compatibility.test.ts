@@ -1,0 +1,109 @@
+import { readFile } from "node:fs/promises";
+import { Type } from "avsc";
+import { describe, expect, test } from "vitest";
+import { parseSchema } from "../../../src/registry/avro-schema.ts";
+import { incompatibilities } from "../../../src/registry/compatibility.ts";
+import { schemaPairs, schemaText, type Verdict } from "./schema-pairs.ts";
+
+function verdict(before: string, after: string): Verdict {
+  try {
+    return incompatibilities("BACKWARD", parseSchema(after).type, [parseSchema(before).type]).length === 0 ? "compatible" : "incompatible";
+  } catch {
+    return "invalid";
+  }
+}
+
+const int = parseSchema('"int"').type;
+const long = parseSchema('"long"').type;
+const string = parseSchema('"string"').type;
+
+describe("BACKWARD (R-logical included)", () => {
+  for (const { title, before, after, ours } of schemaPairs)
+    test(`${title}: ${ours}`, () => {
+      expect(verdict(schemaText(before), schemaText(after))).toBe(ours);
+    });
+});
+
+test("avsc's own resolver takes the half-built resolver of a failed union branch for a good one", () => {
+  const pair = schemaPairs.find(({ title }) => title.startsWith("a broken record stands behind a union"));
+  const [before, after] = [pair?.before, pair?.after].map((schema) => Type.forSchema(JSON.parse(schemaText(schema)) as string));
+  expect(() => after?.createResolver(before!)).not.toThrow();
+  expect(verdict(schemaText(pair?.before), schemaText(pair?.after))).toBe("incompatible");
+});
+
+test("each problem is said once, with its field's path", () => {
+  const before = parseSchema(
+    '{"type":"record","name":"R","fields":[{"name":"a","type":{"type":"record","name":"V","fields":[{"name":"x","type":"long"},{"name":"e","type":{"type":"enum","name":"E","symbols":["u","v"]}}]}},{"name":"b","type":["null","V"]}]}',
+  );
+  const after = parseSchema(
+    '{"type":"record","name":"R","fields":[{"name":"a","type":{"type":"record","name":"V","fields":[{"name":"x","type":"int"},{"name":"e","type":{"type":"enum","name":"E","symbols":["u"]}},{"name":"y","type":"int"}]}},{"name":"b","type":["null","V"]}]}',
+  );
+  expect(incompatibilities("BACKWARD", after.type, [before.type])).toEqual([
+    "/a/x: long can't be read as int",
+    "/a/e: E can't be read as E: it lacks v",
+    "/a/y: a new field needs a default",
+  ]);
+});
+
+test("R-logical: the words name both logical types", () => {
+  const decimal = (scale: number) => parseSchema(`["null",{"type":"bytes","logicalType":"decimal","precision":10,"scale":${scale}}]`).type;
+  expect(incompatibilities("FULL", decimal(4), [decimal(2)])).toEqual([
+    "/: the logical type changed from decimal(10,2) to decimal(10,4)",
+    "/: the logical type changed from decimal(10,4) to decimal(10,2)",
+  ]);
+});
+
+test("BACKWARD asks whether the new schema reads the latest version, and the latest only", () => {
+  expect(incompatibilities("BACKWARD", long, [string, int])).toEqual([]);
+  expect(incompatibilities("BACKWARD", int, [long])).toHaveLength(1);
+  expect(incompatibilities("BACKWARD_TRANSITIVE", long, [string, int])).toEqual(["/: string can't be read as long"]);
+});
+
+test("FORWARD asks whether the latest version reads what the new schema writes; FULL asks both", () => {
+  expect(incompatibilities("FORWARD", int, [long])).toEqual([]);
+  expect(incompatibilities("FORWARD", long, [int])).toHaveLength(1);
+  expect(incompatibilities("FORWARD_TRANSITIVE", int, [string, long])).toHaveLength(1);
+  expect(incompatibilities("FULL", long, [int])).toHaveLength(1);
+  expect(incompatibilities("FULL_TRANSITIVE", int, [int, int])).toEqual([]);
+});
+
+test("NONE takes anything, and a first version has nothing to break", () => {
+  expect(incompatibilities("NONE", int, [string])).toEqual([]);
+  expect(incompatibilities("FULL_TRANSITIVE", int, [])).toEqual([]);
+});
+
+test("records that share types many levels deep are compared in no time", () => {
+  const nested = (leaf: string): string => {
+    let type: unknown = { type: "record", name: "R0", fields: [{ name: "x", type: leaf }] };
+    for (let depth = 1; depth <= 40; depth++)
+      type = {
+        type: "record",
+        name: `R${depth}`,
+        fields: [
+          { name: "a", type },
+          { name: "b", type: `R${depth - 1}` },
+        ],
+      };
+    return JSON.stringify(type);
+  };
+  expect(incompatibilities("BACKWARD", parseSchema(nested("int")).type, [parseSchema(nested("long")).type])).toHaveLength(1);
+});
+
+test("white space and the order of attributes do not make another schema; doc and defaults do", () => {
+  const fingerprint = (text: string) => parseSchema(text).fingerprint;
+  const schema = '{"type":"record","name":"R","fields":[{"name":"x","type":"int"}]}';
+  expect(fingerprint('{ "name": "R",\n "type": "record", "fields": [{"type":"int","name":"x"}] }')).toBe(fingerprint(schema));
+  expect(fingerprint('{"type":"record","name":"R","doc":"d","fields":[{"name":"x","type":"int"}]}')).not.toBe(fingerprint(schema));
+  expect(fingerprint('{"type":"record","name":"R","fields":[{"name":"x","type":"int","default":0}]}')).not.toBe(fingerprint(schema));
+});
+
+test("docs/registry.md lists each difference, and no other", async () => {
+  const page = await readFile(new URL("../../../docs/registry.md", import.meta.url), "utf8");
+  const listed = [
+    ...page.matchAll(/^\| (.+?) \| (compatible|incompatible|invalid) \| (compatible|incompatible|invalid) \| (.+?) \|$/gm),
+  ].map((row) => row.slice(1, 5));
+  const known = schemaPairs
+    .filter(({ apicurio }) => apicurio !== undefined)
+    .map(({ title, ours, apicurio, why }) => [title, ours, apicurio, why]);
+  expect(listed).toEqual(known);
+});
