@@ -1,0 +1,114 @@
+// Who has a DuckDB file: one process may write it, or several read it. Taken for a moment and let go completely.
+import { mkdir, realpath } from "node:fs/promises";
+import path from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { DuckDBInstance, type DuckDBConnection } from "@duckdb/node-api";
+import { reasonOf, TailraceError } from "../../core/errors.ts";
+import { backoffMs, type BackoffLimits } from "../../core/pause.ts";
+import { quoteText, WAREHOUSE } from "./dialect.ts";
+
+export type DuckdbOptions = {
+  /** The database file; its folder is made when it is missing. */
+  readonly path: string;
+  /** How long open() waits for a file that others hold, ms; then it throws WAREHOUSE_LOCKED. */
+  readonly lockWaitMs?: number;
+  readonly threads?: number;
+  /** DuckDB's own limit, as `2GiB`; beyond it sorts and joins go to disk. */
+  readonly memoryLimit?: string;
+  /** Told once each time open() finds the file held. `holder`: `PID 123, /usr/bin/python3` or what else is known. */
+  readonly onLocked?: (holder: string) => void;
+};
+
+const LOCK_WAIT_MS = 10_000;
+/** A reader's query is short or long; asking costs a millisecond. */
+const BACKOFF: BackoffLimits = { firstMs: 10, maxMs: 500 };
+/** What keeps a service beside others on a small machine; one flush of 100,000 rows needs a tenth of it. */
+const MEMORY_LIMIT = "2GiB";
+const THREADS = 2;
+
+/** An open file. close() waits for what still runs; after it other processes can open the file. */
+export type DuckdbFile = { readonly connection: DuckDBConnection; close(): void };
+
+/**
+ * Files held by this process. DuckDB's lock is POSIX's: it does not keep the own process out, so that a second instance
+ * would open the same file, not see the first one's changes, and drop the first one's lock when it closes.
+ */
+const held = new Set<string>();
+
+/**
+ * Opens the file, waiting while another process (or another sink of this one) holds it.
+ * Throws WAREHOUSE_LOCKED after `lockWaitMs`, WAREHOUSE_UNREACHABLE when it can't be opened for another reason, and the
+ * signal's reason when that aborts first.
+ */
+export async function openFile(options: DuckdbOptions, signal: AbortSignal): Promise<DuckdbFile> {
+  const file = await realFile(options.path).catch((cause: unknown) => {
+    throw cannotOpen(options, cause);
+  });
+  const deadline = performance.now() + (options.lockWaitMs ?? LOCK_WAIT_MS);
+  for (let failures = 0; ; failures++) {
+    signal.throwIfAborted();
+    const found = await tryOpen(file, options);
+    if (typeof found !== "string") return found;
+    if (failures === 0) options.onLocked?.(found);
+    if (performance.now() >= deadline) throw new TailraceError("WAREHOUSE_LOCKED", { path: options.path, holder: ` (${found})` });
+    await wait(backoffMs(failures, BACKOFF, Math.random()), undefined, { signal });
+  }
+}
+
+/** The open file, or who holds it. */
+async function tryOpen(file: string, options: DuckdbOptions): Promise<DuckdbFile | string> {
+  if (held.has(file)) return `this one, PID ${process.pid}`;
+  held.add(file);
+  try {
+    return await attach(file, options);
+  } catch (cause) {
+    held.delete(file);
+    const holder = lockHolder(reasonOf(cause));
+    if (holder !== null) return holder;
+    throw cannotOpen(options, cause);
+  }
+}
+
+function cannotOpen(options: DuckdbOptions, cause: unknown): TailraceError {
+  return new TailraceError("WAREHOUSE_UNREACHABLE", { warehouse: `duckdb ${options.path}`, reason: reasonOf(cause) }, { cause });
+}
+
+/** An instance of its own per opening: closing it is what surely lets the file go. */
+async function attach(file: string, options: DuckdbOptions): Promise<DuckdbFile> {
+  const instance = await DuckDBInstance.create(":memory:", {
+    threads: String(options.threads ?? THREADS),
+    memory_limit: options.memoryLimit ?? MEMORY_LIMIT,
+    temp_directory: `${file}.tmp`,
+    preserve_insertion_order: "false", // results are sorted where it matters; staging needs less memory without
+  });
+  try {
+    const connection = await instance.connect();
+    await connection.run(`ATTACH ${quoteText(file)} AS ${WAREHOUSE}`);
+    return {
+      connection,
+      close: () => {
+        connection.closeSync();
+        instance.closeSync();
+        held.delete(file);
+      },
+    };
+  } catch (cause) {
+    instance.closeSync();
+    throw cause;
+  }
+}
+
+/** Who holds the file, by DuckDB's message; null when the message is about something else. */
+export function lockHolder(message: string): string | null {
+  if (!message.includes("Could not set lock on file")) return null;
+  const [, program, pid] = /held in (.+) \((PID \d+)\)/.exec(message) ?? [];
+  return pid === undefined || program === undefined ? "unknown" : `${pid}, ${program}`;
+}
+
+/** One name for one file, however it was spelled; the file need not exist yet. */
+async function realFile(given: string): Promise<string> {
+  const folder = path.dirname(path.resolve(given));
+  await mkdir(folder, { recursive: true });
+  const inFolder = path.join(await realpath(folder), path.basename(given));
+  return realpath(inFolder).catch(() => inFolder);
+}

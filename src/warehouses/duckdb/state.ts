@@ -1,0 +1,124 @@
+// The tables of schema _tailrace in DuckDB, and the statements on them. Pure text.
+import type { CheckpointMove } from "../../core/warehouse.ts";
+import { quoteText, STATE } from "./dialect.ts";
+
+/** Makes the schema and its tables where they are missing. */
+export const createState: readonly string[] = [
+  `CREATE SCHEMA IF NOT EXISTS ${STATE}`,
+  `CREATE TABLE IF NOT EXISTS ${STATE}.workers (
+  sink VARCHAR PRIMARY KEY,
+  fence BIGINT NOT NULL
+)`,
+  `CREATE TABLE IF NOT EXISTS ${STATE}.checkpoints (
+  sink VARCHAR NOT NULL,
+  topic VARCHAR NOT NULL,
+  partition INTEGER NOT NULL,
+  topic_id VARCHAR NOT NULL,
+  next_offset BIGINT NOT NULL,
+  sequence VARCHAR NOT NULL,
+  updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  PRIMARY KEY (sink, topic, partition)
+)`,
+  `CREATE TABLE IF NOT EXISTS ${STATE}.runs (
+  sink VARCHAR NOT NULL,
+  started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  finished_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  events BIGINT NOT NULL,
+  merged BIGINT NOT NULL,
+  dead_letters BIGINT NOT NULL,
+  first_sequence VARCHAR NOT NULL,
+  last_sequence VARCHAR NOT NULL
+)`,
+  // No primary key: a key may be deleted, inserted and deleted again, and DuckDB's indexes live in memory.
+  `CREATE TABLE IF NOT EXISTS ${STATE}.tombstones (
+  target_schema VARCHAR NOT NULL,
+  target_name VARCHAR NOT NULL,
+  key BLOB NOT NULL,
+  sequence VARCHAR NOT NULL
+)`,
+  `CREATE TABLE IF NOT EXISTS ${STATE}.floors (
+  target_schema VARCHAR NOT NULL,
+  target_name VARCHAR NOT NULL,
+  sequence VARCHAR NOT NULL,
+  PRIMARY KEY (target_schema, target_name)
+)`,
+  `CREATE TABLE IF NOT EXISTS ${STATE}.dead_letters (
+  sink VARCHAR NOT NULL,
+  topic VARCHAR NOT NULL,
+  partition INTEGER NOT NULL,
+  log_offset BIGINT NOT NULL,
+  key_body BLOB,
+  sequence VARCHAR NOT NULL,
+  code VARCHAR NOT NULL,
+  message VARCHAR NOT NULL,
+  key BLOB,
+  value BLOB,
+  state VARCHAR NOT NULL,
+  created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  closed_at TIMESTAMP WITH TIME ZONE,
+  PRIMARY KEY (sink, topic, partition, log_offset)
+)`,
+];
+
+export const raiseFence = `INSERT INTO ${STATE}.workers AS w VALUES ($1, 1) ON CONFLICT (sink) DO UPDATE SET fence = w.fence + 1 RETURNING fence`;
+
+export const readFence = `SELECT fence FROM ${STATE}.workers WHERE sink = $1`;
+
+export const readCheckpoints = `SELECT topic, partition, topic_id, next_offset, sequence FROM ${STATE}.checkpoints WHERE sink = $1 ORDER BY topic, partition`;
+
+export const readOpenLetters = `SELECT topic, partition, log_offset, key_body, sequence, code, message, key, value
+FROM ${STATE}.dead_letters WHERE sink = $1 AND state = 'open' ORDER BY sequence, topic, partition, log_offset`;
+
+/** R-checkpoint: the compare-and-set of places that exist and of new ones; each returns (topic, partition) of those it could move. */
+export function moveCheckpoints(sink: string, moves: readonly CheckpointMove[]): readonly string[] {
+  const known = moves.filter(({ expectedOffset }) => expectedOffset !== null);
+  const made = moves.filter(({ expectedOffset }) => expectedOffset === null);
+  const row = (move: CheckpointMove): readonly string[] => [
+    quoteText(move.topic),
+    String(move.partition),
+    quoteText(move.topicId),
+    String(move.nextOffset),
+    quoteText(move.sequence),
+  ];
+  const update = `UPDATE ${STATE}.checkpoints c
+SET next_offset = m.next_offset, sequence = m.sequence, updated_at = now()
+FROM (VALUES ${known.map((move) => `(${[...row(move), String(move.expectedOffset)].join(", ")})`).join(", ")})
+  AS m(topic, partition, topic_id, next_offset, sequence, expected)
+WHERE c.sink = ${quoteText(sink)} AND c.topic = m.topic AND c.partition = m.partition AND c.topic_id = m.topic_id AND c.next_offset = m.expected
+RETURNING c.topic, c.partition`;
+  const insert = `INSERT INTO ${STATE}.checkpoints (sink, topic, partition, topic_id, next_offset, sequence, updated_at)
+VALUES ${made.map((move) => `(${[quoteText(sink), ...row(move), "now()"].join(", ")})`).join(", ")}
+ON CONFLICT DO NOTHING
+RETURNING topic, partition`;
+  return [...(known.length > 0 ? [update] : []), ...(made.length > 0 ? [insert] : [])];
+}
+
+export const STAGED_LETTERS_TABLE = "tailrace_letters";
+
+/** Dead letters go through a temporary table too: a bad hour may bring many. */
+export const stageLetters = `CREATE TEMP TABLE ${STAGED_LETTERS_TABLE} (topic VARCHAR, partition INTEGER, log_offset BIGINT, key_body BLOB, sequence VARCHAR, code VARCHAR, message VARCHAR, key BLOB, value BLOB)`;
+
+export function insertLetters(sink: string): readonly string[] {
+  return [
+    `INSERT INTO ${STATE}.dead_letters
+SELECT ${quoteText(sink)}, topic, partition, log_offset, key_body, sequence, code, message, key, value, 'open', now(), NULL
+FROM temp.${STAGED_LETTERS_TABLE} ON CONFLICT DO NOTHING`,
+    `DROP TABLE temp.${STAGED_LETTERS_TABLE}`,
+  ];
+}
+
+export const STAGED_CLOSED_TABLE = "tailrace_closed";
+
+export const stageClosed = `CREATE TEMP TABLE ${STAGED_CLOSED_TABLE} (topic VARCHAR, key_body BLOB)`;
+
+export function closeLetters(sink: string): readonly string[] {
+  return [
+    `UPDATE ${STATE}.dead_letters l SET state = 'superseded', closed_at = now()
+FROM temp.${STAGED_CLOSED_TABLE} c
+WHERE l.sink = ${quoteText(sink)} AND l.topic = c.topic AND l.key_body = c.key_body AND l.state = 'open'`,
+    `DROP TABLE temp.${STAGED_CLOSED_TABLE}`,
+  ];
+}
+
+/** $1 sink, $2 start and $3 end in ms since 1970, $4 events, $5 merged rows, $6 dead letters, $7 and $8 first and last sequence. */
+export const insertRun = `INSERT INTO ${STATE}.runs VALUES ($1, make_timestamptz(CAST($2 * 1000 AS BIGINT)), make_timestamptz(CAST($3 * 1000 AS BIGINT)), $4, $5, $6, $7, $8)`;

@@ -1,0 +1,78 @@
+// What must be done to a DuckDB target so that a merge fits it. Pure: decides from what the catalogue says.
+import { TailraceError } from "../../core/errors.ts";
+import { tableLabel } from "../../core/table.ts";
+import { metadataColumns, type TargetSpec } from "../../core/warehouse.ts";
+import { createTarget, quoteName, quoteTable, RESERVED_PREFIX, targetColumns, WAREHOUSE } from "./dialect.ts";
+
+export type FoundColumn = { readonly schema: string; readonly table: string; readonly name: string; readonly type: string };
+
+/** $1 schema and $2 table in any case: DuckDB's names are one and the same when they differ in the case of ASCII letters only. */
+export const findColumns = `SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns()
+WHERE database_name = '${WAREHOUSE}' AND lower(schema_name) = lower($1) AND lower(table_name) = lower($2) ORDER BY column_index`;
+
+/**
+ * The DDL that makes the target fit; none when it does. Throws NAME_COLLISION for names that DuckDB takes for one, and
+ * TARGET_DIFFERS with the SQL that would mend the target.
+ */
+export function targetDdl(spec: TargetSpec, inAnyCase: readonly FoundColumn[]): readonly string[] {
+  refuseCollisions(spec);
+  const label = tableLabel(spec.target);
+  const found = inAnyCase.filter(({ schema, table }) => same(schema, spec.target.schema) && same(table, spec.target.name));
+  const other = found.find(({ schema, table }) => schema !== spec.target.schema || table !== spec.target.name);
+  if (other !== undefined) throw collision(label, `${other.schema}.${other.table}`, label);
+  if (found.length === 0) return [`CREATE SCHEMA IF NOT EXISTS ${WAREHOUSE}.${quoteName(spec.target.schema)}`, createTarget(spec)];
+
+  const added: string[] = [];
+  const differences: { readonly what: string; readonly sql: string }[] = [];
+  const table = quoteTable(spec.target);
+  for (const { name, type, required } of targetColumns(spec)) {
+    const there = found.find((column) => same(column.name, name));
+    const addColumn = (of: string): string => `ALTER TABLE ${of} ADD COLUMN ${quoteName(name)} ${type}`;
+    if (there === undefined && required) differences.push({ what: `it lacks key column ${name}`, sql: addColumn(table) });
+    else if (there === undefined) added.push(addColumn(`${WAREHOUSE}.${table}`));
+    else if (there.type !== type) {
+      differences.push({
+        what: `${name} is ${there.type}, needed is ${type}`,
+        sql: `ALTER TABLE ${table} ALTER COLUMN ${quoteName(name)} TYPE ${type}`,
+      });
+    }
+  }
+  if (spec.deletes === "hard" && found.some(({ name }) => same(name, metadataColumns.deleted))) {
+    const deleted = quoteName(metadataColumns.deleted);
+    differences.push({
+      what: "it holds softly deleted rows and deletes are hard now",
+      sql: `DELETE FROM ${table} WHERE ${deleted}; ALTER TABLE ${table} DROP COLUMN ${deleted}`,
+    });
+  }
+  if (differences.length === 0) return added;
+  throw new TailraceError("TARGET_DIFFERS", {
+    target: label,
+    difference: differences.map(({ what }) => what).join("; "),
+    sql: differences.map(({ sql }) => sql).join("; "),
+  });
+}
+
+function refuseCollisions(spec: TargetSpec): void {
+  const seen = new Map<string, string>();
+  for (const { name } of spec.columns) {
+    const folded = fold(name);
+    const before = seen.get(folded);
+    if (before !== undefined) throw collision(before, name, `${tableLabel(spec.target)}.${before}`);
+    if (folded.startsWith(RESERVED_PREFIX))
+      throw collision(`column ${name}`, "a column of Tailrace's own", `${tableLabel(spec.target)}.${name}`);
+    seen.set(folded, name);
+  }
+}
+
+function collision(first: string, second: string, name: string): TailraceError {
+  return new TailraceError("NAME_COLLISION", { first, second, name });
+}
+
+function same(a: string, b: string): boolean {
+  return fold(a) === fold(b);
+}
+
+/** DuckDB folds ASCII letters and leaves all others: É and é are two names. */
+function fold(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+}

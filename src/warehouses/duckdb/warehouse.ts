@@ -1,0 +1,307 @@
+// DuckDB as a warehouse: a session is the time for which this process holds the file.
+import { DuckDBBlobValue, type DuckDBConnection, type DuckDBValue } from "@duckdb/node-api";
+import { reasonOf, TailraceError } from "../../core/errors.ts";
+import { reach } from "../../core/failpoint.ts";
+import { tableLabel } from "../../core/table.ts";
+import type {
+  Checkpoint,
+  CheckpointMove,
+  DeadLetter,
+  Flush,
+  FlushResult,
+  TableFlush,
+  TargetSpec,
+  Warehouse,
+  WarehouseSession,
+} from "../../core/warehouse.ts";
+import { merge, STAGED_TABLE, truncate } from "./dialect.ts";
+import { openFile, type DuckdbFile, type DuckdbOptions } from "./file.ts";
+import { appendRows, bytesColumn, stagedLoad, textColumn } from "./load.ts";
+import {
+  closeLetters,
+  createState,
+  insertLetters,
+  insertRun,
+  moveCheckpoints,
+  raiseFence,
+  readCheckpoints,
+  readFence,
+  readOpenLetters,
+  STAGED_CLOSED_TABLE,
+  STAGED_LETTERS_TABLE,
+  stageClosed,
+  stageLetters,
+} from "./state.ts";
+import { findColumns, targetDdl } from "./target.ts";
+
+/**
+ * A DuckDB file as a warehouse. Nothing is held until open(); a session holds the file alone, against other processes
+ * and other sinks of this one, until it is disposed of.
+ */
+export function openDuckdb(options: DuckdbOptions): Warehouse {
+  const address = `duckdb ${options.path}`;
+  return {
+    address,
+    open: async (signal) => new DuckdbSession(await openFile(options, signal), address),
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}
+
+type Row = Readonly<Record<string, DuckDBValue>>;
+
+/** One call at a time. Every call has ended when it settles, whatever happened: what still ran would keep the file. */
+class DuckdbSession implements WarehouseSession {
+  readonly #file: DuckdbFile;
+  readonly #connection: DuckDBConnection;
+  readonly #address: string;
+  #wrote = false;
+
+  constructor(file: DuckdbFile, address: string) {
+    this.#file = file;
+    this.#connection = file.connection;
+    this.#address = address;
+  }
+
+  async prepare(): Promise<void> {
+    await this.#transaction(async () => {
+      for (const sql of createState) await this.#run(sql);
+    });
+  }
+
+  async acquire(sink: string): Promise<{ readonly fence: number; readonly checkpoints: readonly Checkpoint[] }> {
+    return this.#transaction(async () => {
+      const [worker] = await this.#rows(raiseFence, [sink]);
+      const rows = await this.#rows(readCheckpoints, [sink]);
+      return { fence: Number(worker?.fence), checkpoints: rows.map(toCheckpoint) };
+    });
+  }
+
+  async openDeadLetters(sink: string): Promise<readonly DeadLetter[]> {
+    return (await this.#rows(readOpenLetters, [sink])).map(toDeadLetter);
+  }
+
+  async ensureTarget(spec: TargetSpec): Promise<void> {
+    const found = await this.#rows(findColumns, [spec.target.schema, spec.target.name]);
+    const columns = found.map((row) => ({
+      schema: String(row.schema_name),
+      table: String(row.table_name),
+      name: String(row.column_name),
+      type: String(row.data_type),
+    }));
+    const ddl = targetDdl(spec, columns);
+    if (ddl.length === 0) return;
+    await this.#transaction(async () => {
+      for (const sql of ddl) await this.#run(sql);
+    });
+  }
+
+  async flush(flush: Flush, signal: AbortSignal): Promise<FlushResult> {
+    return this.#interruptible(signal, async () => {
+      const result = await this.#transaction(async () => {
+        await this.#checkFence(flush);
+        await this.#moveCheckpoints(flush.sink, flush.checkpoints);
+        await this.#closeLetters(flush.sink, flush.closedDeadLetters, signal);
+        const merged: number[] = [];
+        const orphaned: DeadLetter[] = [];
+        for (const [index, table] of flush.tables.entries()) {
+          const done = await this.#merge(table, signal);
+          merged.push(done.rows);
+          for (const row of done.orphans) orphaned.push(...flush.orphaned(index, row));
+        }
+        await this.#insertLetters(flush.sink, [...flush.deadLetters, ...orphaned], signal);
+        await this.#insertRun(flush, sum(merged), flush.deadLetters.length + orphaned.length);
+        reach("sink.before_commit");
+        return { merged, deadLetters: orphaned };
+      });
+      reach("sink.after_commit");
+      return result;
+    });
+  }
+
+  async refusal(table: TableFlush, signal: AbortSignal): Promise<string | null> {
+    const rolledBack = new Error("rolled back");
+    try {
+      await this.#interruptible(signal, () =>
+        this.#transaction(async () => {
+          await this.#merge(table, signal);
+          throw rolledBack;
+        }),
+      );
+    } catch (cause) {
+      if (cause === rolledBack) return null;
+      if (cause instanceof TailraceError && cause.code === "ROW_REFUSED") return reasonOf(cause.cause);
+      throw cause;
+    }
+    return null;
+  }
+
+  /** Lets the file go. The checkpoint comes first, off the event loop: closing would do it too, but in this thread. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      // A file that can't be written now keeps its WAL, which the next opening replays.
+      if (this.#wrote) await this.#connection.run("CHECKPOINT warehouse").catch(() => undefined);
+    } finally {
+      this.#file.close();
+    }
+  }
+
+  async #merge(table: TableFlush, signal: AbortSignal): Promise<{ readonly rows: number; readonly orphans: readonly number[] }> {
+    const { plan, staged } = table;
+    try {
+      if (table.truncate !== null) for (const sql of truncate(plan, table.truncate)) await this.#run(sql);
+      if (staged.rows === 0) return { rows: 0, orphans: [] };
+      const steps = merge(plan);
+      await this.#run(steps.stage);
+      await appendRows(this.#connection, STAGED_TABLE, stagedLoad(plan, staged), staged.rows, signal);
+      reach("sink.after_stage");
+      for (const sql of steps.resolve) await this.#run(sql);
+      const orphans = steps.orphans === null ? [] : (await this.#rows(steps.orphans)).map(({ row }) => Number(row));
+      const rows = Number((await this.#rows(steps.count))[0]?.rows);
+      for (const sql of [...steps.apply, ...steps.clear]) await this.#run(sql);
+      return { rows, orphans };
+    } catch (cause) {
+      const refused = duckdbsOwn(cause);
+      if (!isRowsFault(reasonOf(refused))) throw cause;
+      throw new TailraceError("ROW_REFUSED", { target: tableLabel(plan.target), reason: reasonOf(refused) }, { cause: refused });
+    }
+  }
+
+  async #checkFence({ sink, fence, checkpoints }: Flush): Promise<void> {
+    const [worker] = await this.#rows(readFence, [sink]);
+    if (Number(worker?.fence) === fence) return;
+    throw checkpointMoved(checkpoints[0] ?? { topic: `sink ${sink}`, partition: -1 });
+  }
+
+  async #moveCheckpoints(sink: string, moves: readonly CheckpointMove[]): Promise<void> {
+    const moved = new Set<string>();
+    for (const sql of moveCheckpoints(sink, moves)) {
+      for (const { topic, partition } of await this.#rows(sql)) moved.add(`${String(partition)} ${String(topic)}`);
+    }
+    const left = moves.find(({ topic, partition }) => !moved.has(`${partition} ${topic}`));
+    if (left !== undefined) throw checkpointMoved(left);
+  }
+
+  async #insertLetters(sink: string, letters: readonly DeadLetter[], signal: AbortSignal): Promise<void> {
+    if (letters.length === 0) return;
+    const at = (row: number): DeadLetter => letters[row]!;
+    await this.#run(stageLetters);
+    const columns = [
+      textColumn((row) => at(row).topic),
+      { type: { kind: "int4" }, value: (row: number) => at(row).partition },
+      { type: { kind: "int8" }, value: (row: number) => BigInt(at(row).offset) },
+      bytesColumn((row) => at(row).keyBytes),
+      textColumn((row) => at(row).sequence),
+      textColumn((row) => at(row).code),
+      textColumn((row) => at(row).message),
+      bytesColumn((row) => at(row).key),
+      bytesColumn((row) => at(row).value),
+    ] as const;
+    await appendRows(this.#connection, STAGED_LETTERS_TABLE, columns, letters.length, signal);
+    for (const sql of insertLetters(sink)) await this.#run(sql);
+  }
+
+  async #closeLetters(sink: string, closed: Flush["closedDeadLetters"], signal: AbortSignal): Promise<void> {
+    if (closed.length === 0) return;
+    await this.#run(stageClosed);
+    const columns = [textColumn((row) => closed[row]?.topic ?? null), bytesColumn((row) => closed[row]?.keyBytes ?? null)];
+    await appendRows(this.#connection, STAGED_CLOSED_TABLE, columns, closed.length, signal);
+    for (const sql of closeLetters(sink)) await this.#run(sql);
+  }
+
+  async #insertRun({ sink, run }: Flush, merged: number, deadLetters: number): Promise<void> {
+    const counts = [run.startedMs, Date.now(), run.events, merged, deadLetters].map(BigInt);
+    await this.#run(insertRun, [sink, ...counts, run.firstSequence, run.lastSequence]);
+  }
+
+  /** All of `work` or nothing of it. A COMMIT that fails has not happened: this process is the file's only writer. */
+  async #transaction<T>(work: () => Promise<T>): Promise<T> {
+    await this.#run("BEGIN TRANSACTION");
+    try {
+      const result = await work();
+      await this.#run("COMMIT");
+      this.#wrote = true;
+      return result;
+    } catch (cause) {
+      await this.#connection.run("ROLLBACK").catch(() => undefined); // a failed COMMIT has rolled back already
+      throw cause;
+    }
+  }
+
+  async #interruptible<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    signal.throwIfAborted();
+    const interrupt = (): void => this.#connection.interrupt();
+    signal.addEventListener("abort", interrupt);
+    try {
+      return await work();
+    } catch (cause) {
+      throw signal.aborted ? signal.reason : cause;
+    } finally {
+      signal.removeEventListener("abort", interrupt);
+    }
+  }
+
+  async #run(sql: string, values?: DuckDBValue[]): Promise<void> {
+    await this.#ask(() => this.#connection.run(sql, values));
+  }
+
+  async #rows(sql: string, values?: DuckDBValue[]): Promise<readonly Row[]> {
+    return this.#ask(async () => (await this.#connection.runAndReadAll(sql, values)).getRowObjects());
+  }
+
+  async #ask<T>(query: () => Promise<T>): Promise<T> {
+    try {
+      return await query();
+    } catch (cause) {
+      throw new TailraceError("WAREHOUSE_REFUSED", { warehouse: this.#address, reason: reasonOf(cause) }, { cause });
+    }
+  }
+}
+
+/**
+ * Whether a statement failed because of a row's values. DuckDB tells its errors' classes only in their messages; these
+ * are the classes that values cause (a test captures the messages).
+ */
+export function isRowsFault(message: string): boolean {
+  return /^(Constraint|Conversion|Out of Range|Invalid Input) Error: /.test(message);
+}
+
+/** What DuckDB threw, without the code that was put around it. */
+function duckdbsOwn(thrown: unknown): unknown {
+  return thrown instanceof TailraceError ? thrown.cause : thrown;
+}
+
+function checkpointMoved({ topic, partition }: Pick<CheckpointMove, "topic" | "partition">): TailraceError {
+  return new TailraceError("CHECKPOINT_MOVED", { topic, partition });
+}
+
+function toCheckpoint(row: Row): Checkpoint {
+  return {
+    topic: String(row.topic),
+    partition: Number(row.partition),
+    topicId: String(row.topic_id),
+    nextOffset: Number(row.next_offset),
+    sequence: String(row.sequence),
+  };
+}
+
+function toDeadLetter(row: Row): DeadLetter {
+  return {
+    topic: String(row.topic),
+    partition: Number(row.partition),
+    offset: Number(row.log_offset),
+    keyBytes: toBytes(row.key_body),
+    sequence: String(row.sequence),
+    code: String(row.code),
+    message: String(row.message),
+    key: toBytes(row.key),
+    value: toBytes(row.value),
+  };
+}
+
+function toBytes(value: DuckDBValue | undefined): Buffer | null {
+  return value instanceof DuckDBBlobValue ? Buffer.from(value.bytes) : null;
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}

@@ -1,0 +1,282 @@
+// PostgreSQL's SQL for a target: its types, its DDL and one merge. Pure text. MERGE needs PostgreSQL 15.
+import type { ColumnType, TableName } from "../../core/table.ts";
+import { metadataColumns, type Dialect, type MergePlan, type PlanColumn, type TargetSpec } from "../../core/warehouse.ts";
+
+/** Columns of ours beside the table's: no captured column may begin so. */
+export const RESERVED_PREFIX = "_tailrace_";
+
+/** Every sequence is compared byte by byte, whatever the database's collation. */
+const BYTEWISE = `COLLATE "C"`;
+
+const SEQUENCE = quoteName(metadataColumns.sequence);
+const COMMITTED = quoteName(metadataColumns.commitTimestamp);
+const MERGED = quoteName(metadataColumns.mergedTimestamp);
+const DELETED = quoteName(metadataColumns.deleted);
+
+export function quoteName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** With standard_conforming_strings, which every session of ours sets: a backslash is a backslash. */
+export function quoteText(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}
+
+export function quoteTable(table: TableName): string {
+  return `${quoteName(table.schema)}.${quoteName(table.name)}`;
+}
+
+/** The type that the source has, but for enums, types that may not exist here, and xml, which a server may be built without. */
+export function columnType(type: ColumnType): string {
+  switch (type.kind) {
+    case "bool":
+      return "boolean";
+    case "int2":
+      return "smallint";
+    case "int4":
+      return "integer";
+    case "int8":
+      return "bigint";
+    case "oid":
+      return "oid";
+    case "float4":
+      return "real";
+    case "float8":
+      return "double precision";
+    case "decimal":
+      return `numeric(${type.precision},${type.scale})`;
+    case "numeric":
+      return "numeric";
+    case "text":
+    case "enum":
+    case "xml":
+    case "other":
+      return "text";
+    case "json":
+      return "json";
+    case "jsonb":
+      return "jsonb";
+    case "uuid":
+      return "uuid";
+    case "bytea":
+      return "bytea";
+    case "date":
+      return "date";
+    case "time":
+      return "time without time zone";
+    case "timestamp":
+      return "timestamp without time zone";
+    case "timestamptz":
+      return "timestamp with time zone";
+    case "interval":
+      return "interval";
+  }
+}
+
+/** Kinds that are staged as text, which the server parses exactly; the others are loaded in their binary form. */
+export function isStagedAsText(type: ColumnType): boolean {
+  return type.kind === "decimal" || type.kind === "numeric" || type.kind === "interval";
+}
+
+/** Equal values of these have several forms (1.0 and 1.00, 0 and -0), so that two keys of the log can be one key here. */
+function hasSeveralForms({ kind }: ColumnType): boolean {
+  return kind === "numeric" || kind === "interval" || kind === "float4" || kind === "float8" || kind === "jsonb";
+}
+
+export type TargetColumn = { readonly name: string; readonly type: string; readonly collation?: string };
+
+/** The columns a target has: the table's, then ours. */
+export function targetColumns(spec: TargetSpec): readonly TargetColumn[] {
+  return [
+    ...spec.columns.map(({ name, type }) => ({ name, type: columnType(type) })),
+    { name: metadataColumns.sequence, type: "text", collation: BYTEWISE },
+    { name: metadataColumns.commitTimestamp, type: "timestamp with time zone" },
+    { name: metadataColumns.mergedTimestamp, type: "timestamp with time zone" },
+    ...(spec.deletes === "soft" ? [{ name: metadataColumns.deleted, type: "boolean" }] : []),
+  ];
+}
+
+export function columnDefinition({ name, type, collation }: TargetColumn): string {
+  return [quoteName(name), type, ...(collation === undefined ? [] : [collation])].join(" ");
+}
+
+export function createTarget(spec: TargetSpec): string {
+  const key = `PRIMARY KEY (${spec.key.map(quoteName).join(", ")})`;
+  return `CREATE TABLE ${quoteTable(spec.target)} (\n${lines([...targetColumns(spec).map(columnDefinition), key])}\n)`;
+}
+
+/** The columns of the staging table beside the plan's, in the order in which rows are loaded. */
+const STAGED_BESIDE = [
+  SEQUENCE,
+  COMMITTED,
+  DELETED,
+  quoteName("_tailrace_key"),
+  quoteName("_tailrace_row"),
+  quoteName("_tailrace_unchanged"),
+];
+
+/** The statements of one merge, by when they run. `staging`: the name of the staging table. */
+export type Merge = {
+  /**
+   * Makes the staging table once per connection; commits empty it, so that no flush touches the catalogue. Its types and
+   * collations are the target's: an index is used only for the same collation.
+   */
+  readonly stage: string;
+  readonly copy: string;
+  /** Takes the rows whose unchanged columns have no live row to come from out of the staging table, and returns their index (`row`); null when no column can be so. */
+  readonly orphans: string | null;
+  /** Its row count is the number of rows that changed. */
+  readonly merge: string;
+  /** What the merge leaves behind for later ones. */
+  readonly tombstones: readonly string[];
+};
+
+export function merge(plan: MergePlan, staging = "tailrace_staged"): Merge {
+  const staged = `pg_temp.${quoteName(staging)}`;
+  const keeps = plan.columns.some(({ unchanged }) => unchanged === "keep_target");
+  return {
+    stage: stage(plan, quoteName(staging)),
+    copy: `COPY ${staged} (${[...plan.columns.map(({ name }) => quoteName(name)), ...STAGED_BESIDE].join(", ")}) FROM STDIN (FORMAT binary)`,
+    orphans: keeps ? orphans(plan, staged) : null,
+    merge: mergeStatement(plan, staged),
+    tombstones: tombstones(plan, staged),
+  };
+}
+
+/** TRUNCATE: what the target held before it goes, and the floor keeps replayed rows out. `sequence`: text form. */
+export function truncate(plan: Pick<MergePlan, "target" | "deletes">, sequence: string): readonly string[] {
+  const table = quoteTable(plan.target);
+  const at = quoteText(sequence);
+  const older = `(${SEQUENCE} IS NULL OR ${SEQUENCE} ${BYTEWISE} < ${at})`;
+  return [
+    plan.deletes === "hard"
+      ? `DELETE FROM ${table} WHERE ${older}`
+      : `UPDATE ${table} SET ${DELETED} = true, ${SEQUENCE} = ${at}, ${MERGED} = now() WHERE ${older} AND ${DELETED} IS NOT TRUE`,
+    `DELETE FROM _tailrace.tombstones WHERE ${ofTarget(plan)} AND sequence < ${at}`,
+    `INSERT INTO _tailrace.floors AS f (target_schema, target_name, sequence)
+VALUES (${quoteText(plan.target.schema)}, ${quoteText(plan.target.name)}, ${at})
+ON CONFLICT (target_schema, target_name) DO UPDATE SET sequence = greatest(f.sequence, excluded.sequence)`,
+  ];
+}
+
+export const postgresDialect: Dialect = {
+  name: "postgres",
+  columnType,
+  createTarget,
+  merge: (plan) => {
+    const steps = merge(plan);
+    return [steps.stage, steps.copy, ...(steps.orphans === null ? [] : [steps.orphans]), steps.merge, ...steps.tombstones];
+  },
+};
+
+function stage(plan: MergePlan, name: string): string {
+  const own = plan.columns.map(({ name, type }) => (isStagedAsText(type) ? `NULL::text AS ${quoteName(name)}` : `t.${quoteName(name)}`));
+  const beside = [`''::text ${BYTEWISE}`, "now()", "false", "''::bytea", "0", "NULL::smallint[]"];
+  return `CREATE TEMP TABLE ${name} ON COMMIT DELETE ROWS AS
+SELECT
+${lines([...own, ...beside.map((value, index) => `${value} AS ${STAGED_BESIDE[index]}`)])}
+FROM ${quoteTable(plan.target)} t
+WITH NO DATA`;
+}
+
+/** Rows that the guard would drop anyway are no orphans. */
+function orphans(plan: MergePlan, staged: string): string {
+  const live = plan.deletes === "hard" ? "" : `\n    AND (t.${DELETED} IS NOT TRUE OR t.${SEQUENCE} ${BYTEWISE} >= s.${SEQUENCE})`;
+  return `DELETE FROM ${staged} s
+WHERE s."_tailrace_unchanged" IS NOT NULL
+  AND NOT s.${DELETED}
+  AND ${aboveFloor(plan)}
+  AND ${withoutTombstone(plan)}
+  AND NOT EXISTS (SELECT FROM ${quoteTable(plan.target)} t WHERE ${sameKey(plan)}${live})
+RETURNING s."_tailrace_row" AS "row"`;
+}
+
+function mergeStatement(plan: MergePlan, staged: string): string {
+  const hard = plan.deletes === "hard";
+  const names = plan.columns.map(({ name }) => quoteName(name));
+  const written = [...names, SEQUENCE, COMMITTED, MERGED, ...(hard ? [] : [DELETED])];
+  const values = [...names.map((name) => `s.${name}`), `s.${SEQUENCE}`, `s.${COMMITTED}`, "now()", ...(hard ? [] : [`s.${DELETED}`])];
+  const ours = [`${SEQUENCE} = s.${SEQUENCE}`, `${COMMITTED} = s.${COMMITTED}`, `${MERGED} = now()`];
+  const set = plan.columns.flatMap((column, index) => assignment(plan, column, index));
+  const deleting = hard ? "DELETE" : `UPDATE SET\n${lines([...ours, `${DELETED} = true`])}`;
+  return `MERGE INTO ${quoteTable(plan.target)} AS t
+USING (
+${source(plan, staged)}
+) AS s
+ON ${plan.key.map((name) => `t.${quoteName(name)} = s.${quoteName(name)}`).join(" AND ")}
+WHEN MATCHED AND t.${SEQUENCE} ${BYTEWISE} >= s.${SEQUENCE} THEN DO NOTHING
+WHEN MATCHED AND s.${DELETED} THEN ${deleting}
+WHEN MATCHED THEN UPDATE SET
+${lines([...set, ...ours, ...(hard ? [] : [`${DELETED} = false`])])}
+WHEN NOT MATCHED${hard ? ` AND NOT s.${DELETED}` : ""} THEN INSERT (${written.join(", ")})
+  VALUES (${values.join(", ")})`;
+}
+
+/** The staged rows in the target's types, less those that are older than a TRUNCATE or a hard delete of their key. */
+function source(plan: MergePlan, staged: string): string {
+  const columns = plan.columns.map((column) =>
+    isStagedAsText(column.type) ? `${inTargetsType(column)} AS ${quoteName(column.name)}` : inTargetsType(column),
+  );
+  const key = keyColumns(plan).map(inTargetsType).join(", ");
+  const twice = keyColumns(plan).some(({ type }) => hasSeveralForms(type));
+  return `  SELECT${twice ? ` DISTINCT ON (${key})` : ""}
+    ${[...columns, `s.${SEQUENCE}`, `s.${COMMITTED}`, `s.${DELETED}`, `s."_tailrace_unchanged"`].join(", ")}
+  FROM ${staged} s
+  WHERE ${aboveFloor(plan)}
+    AND ${withoutTombstone(plan)}${twice ? `\n  ORDER BY ${key}, s.${SEQUENCE} DESC` : ""}`;
+}
+
+function assignment(plan: MergePlan, { name, type, unchanged }: PlanColumn, index: number): readonly string[] {
+  const column = quoteName(name);
+  if (plan.key.includes(name)) return hasSeveralForms(type) ? [`${column} = s.${column}`] : [];
+  if (unchanged === "impossible") return [`${column} = s.${column}`];
+  return [`${column} = CASE WHEN ${index + 1} = ANY (s."_tailrace_unchanged") THEN t.${column} ELSE s.${column} END`];
+}
+
+/** After the merge a deleted key is not in the target, unless its row was newer; a key that is, needs no tombstone. */
+function tombstones(plan: MergePlan, staged: string): readonly string[] {
+  const remove = `DELETE FROM _tailrace.tombstones d USING ${staged} s
+WHERE NOT s.${DELETED} AND ${ofTarget(plan, "d.")} AND d.key = s."_tailrace_key" AND d.sequence < s.${SEQUENCE}`;
+  if (plan.deletes === "soft") return [remove];
+  return [
+    remove,
+    `INSERT INTO _tailrace.tombstones AS d (target_schema, target_name, key, sequence)
+SELECT ${quoteText(plan.target.schema)}, ${quoteText(plan.target.name)}, s."_tailrace_key", s.${SEQUENCE}
+FROM ${staged} s
+WHERE s.${DELETED}
+  AND ${aboveFloor(plan)}
+  AND NOT EXISTS (SELECT FROM ${quoteTable(plan.target)} t WHERE ${sameKey(plan)})
+ON CONFLICT (target_schema, target_name, key) DO UPDATE SET sequence = excluded.sequence WHERE d.sequence < excluded.sequence`,
+  ];
+}
+
+function aboveFloor(plan: MergePlan): string {
+  return `s.${SEQUENCE} > coalesce((SELECT f.sequence FROM _tailrace.floors f WHERE ${ofTarget(plan, "f.")}), '')`;
+}
+
+function withoutTombstone(plan: MergePlan): string {
+  return `NOT EXISTS (SELECT FROM _tailrace.tombstones d WHERE ${ofTarget(plan, "d.")} AND d.key = s."_tailrace_key" AND d.sequence >= s.${SEQUENCE})`;
+}
+
+/** Of target `t` and staging table `s`. */
+function sameKey(plan: MergePlan): string {
+  return keyColumns(plan)
+    .map((column) => `t.${quoteName(column.name)} = ${inTargetsType(column)}`)
+    .join(" AND ");
+}
+
+function inTargetsType({ name, type }: PlanColumn): string {
+  return `s.${quoteName(name)}${isStagedAsText(type) ? `::${columnType(type)}` : ""}`;
+}
+
+function keyColumns(plan: MergePlan): readonly PlanColumn[] {
+  return plan.columns.filter(({ name }) => plan.key.includes(name));
+}
+
+function ofTarget({ target }: Pick<MergePlan, "target">, alias = ""): string {
+  return `${alias}target_schema = ${quoteText(target.schema)} AND ${alias}target_name = ${quoteText(target.name)}`;
+}
+
+function lines(items: readonly string[]): string {
+  return items.map((item) => `  ${item}`).join(",\n");
+}

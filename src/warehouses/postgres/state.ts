@@ -1,0 +1,115 @@
+// The tables of schema _tailrace in PostgreSQL, and the statements on them. Pure text.
+
+/** Serializes what makes schemas and tables: two sinks that start at once would both see them missing. Held to the end of the transaction. */
+export const lockDdl = "SELECT pg_advisory_xact_lock(7233182046177)";
+
+export const findState = `SELECT n.oid IS NOT NULL AS schema, coalesce(array_agg(c.relname::text) FILTER (WHERE c.oid IS NOT NULL), '{}') AS tables
+FROM (SELECT to_regnamespace('_tailrace') AS oid) n LEFT JOIN pg_class c ON c.relnamespace = n.oid
+GROUP BY n.oid`;
+
+export const createStateSchema = "CREATE SCHEMA _tailrace";
+
+/** Table by table, so that a role that may not create can work with tables that somebody made for it. */
+export const createState: Readonly<Record<string, string>> = {
+  workers: `CREATE TABLE _tailrace.workers (
+  sink text PRIMARY KEY,
+  fence bigint NOT NULL
+)`,
+  checkpoints: `CREATE TABLE _tailrace.checkpoints (
+  sink text NOT NULL,
+  topic text NOT NULL,
+  partition integer NOT NULL,
+  topic_id text NOT NULL,
+  next_offset bigint NOT NULL,
+  sequence text COLLATE "C" NOT NULL,
+  updated_at timestamptz NOT NULL,
+  PRIMARY KEY (sink, topic, partition)
+)`,
+  runs: `CREATE TABLE _tailrace.runs (
+  run_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  sink text NOT NULL,
+  started_at timestamptz NOT NULL,
+  finished_at timestamptz NOT NULL,
+  events bigint NOT NULL,
+  merged bigint NOT NULL,
+  dead_letters bigint NOT NULL,
+  first_sequence text COLLATE "C" NOT NULL,
+  last_sequence text COLLATE "C" NOT NULL
+)`,
+  tombstones: `CREATE TABLE _tailrace.tombstones (
+  target_schema text NOT NULL,
+  target_name text NOT NULL,
+  key bytea NOT NULL,
+  sequence text COLLATE "C" NOT NULL,
+  PRIMARY KEY (target_schema, target_name, key)
+)`,
+  floors: `CREATE TABLE _tailrace.floors (
+  target_schema text NOT NULL,
+  target_name text NOT NULL,
+  sequence text COLLATE "C" NOT NULL,
+  PRIMARY KEY (target_schema, target_name)
+)`,
+  dead_letters: `CREATE TABLE _tailrace.dead_letters (
+  sink text NOT NULL,
+  topic text NOT NULL,
+  partition integer NOT NULL,
+  log_offset bigint NOT NULL,
+  key_body bytea,
+  sequence text COLLATE "C" NOT NULL,
+  code text NOT NULL,
+  message text NOT NULL,
+  key bytea,
+  value bytea,
+  state text NOT NULL,
+  created_at timestamptz NOT NULL,
+  closed_at timestamptz,
+  PRIMARY KEY (sink, topic, partition, log_offset)
+);
+CREATE INDEX dead_letters_open ON _tailrace.dead_letters (sink, topic, key_body) WHERE state = 'open'`,
+};
+
+export const raiseFence = `INSERT INTO _tailrace.workers AS w (sink, fence) VALUES ($1, 1)
+ON CONFLICT (sink) DO UPDATE SET fence = w.fence + 1 RETURNING fence`;
+
+/** Holds the sink's row to the end of the transaction: a worker that takes over waits for this flush or makes it fail. */
+export const lockFence = "SELECT fence FROM _tailrace.workers WHERE sink = $1 FOR UPDATE";
+
+export const readCheckpoints =
+  "SELECT topic, partition, topic_id, next_offset, sequence FROM _tailrace.checkpoints WHERE sink = $1 ORDER BY topic, partition";
+
+export const readOpenLetters = `SELECT topic, partition, log_offset, key_body, sequence, code, message, key, value
+FROM _tailrace.dead_letters WHERE sink = $1 AND state = 'open' ORDER BY sequence, topic, partition, log_offset`;
+
+/** R-checkpoint: the compare-and-set of places that exist. $1 sink, then arrays: topic, partition, topic id, next offset, sequence, expected offset (null: a new place). Returns what it could move. */
+export const updateCheckpoints = `UPDATE _tailrace.checkpoints c
+SET next_offset = m.next_offset, sequence = m.sequence, updated_at = now()
+FROM unnest($2::text[], $3::integer[], $4::text[], $5::bigint[], $6::text[], $7::bigint[])
+  AS m(topic, partition, topic_id, next_offset, sequence, expected)
+WHERE c.sink = $1 AND c.topic = m.topic AND c.partition = m.partition AND c.topic_id = m.topic_id AND c.next_offset = m.expected
+RETURNING c.topic, c.partition`;
+
+/** The same for new places, with the same parameters. */
+export const insertCheckpoints = `INSERT INTO _tailrace.checkpoints (sink, topic, partition, topic_id, next_offset, sequence, updated_at)
+SELECT $1, m.topic, m.partition, m.topic_id, m.next_offset, m.sequence, now()
+FROM unnest($2::text[], $3::integer[], $4::text[], $5::bigint[], $6::text[], $7::bigint[])
+  AS m(topic, partition, topic_id, next_offset, sequence, expected)
+WHERE m.expected IS NULL
+ON CONFLICT DO NOTHING
+RETURNING topic, partition`;
+
+/** $1 sink, then arrays. */
+export const insertLetters = `INSERT INTO _tailrace.dead_letters
+  (sink, topic, partition, log_offset, key_body, sequence, code, message, key, value, state, created_at)
+SELECT $1, m.topic, m.partition, m.log_offset, m.key_body, m.sequence, m.code, m.message, m.key, m.value, 'open', now()
+FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::bytea[], $6::text[], $7::text[], $8::text[], $9::bytea[], $10::bytea[])
+  AS m(topic, partition, log_offset, key_body, sequence, code, message, key, value)
+ON CONFLICT DO NOTHING`;
+
+/** $1 sink, $2 topics, $3 bodies of keys. */
+export const closeLetters = `UPDATE _tailrace.dead_letters l SET state = 'superseded', closed_at = now()
+FROM unnest($2::text[], $3::bytea[]) AS c(topic, key_body)
+WHERE l.sink = $1 AND l.topic = c.topic AND l.key_body = c.key_body AND l.state = 'open'`;
+
+/** $1 sink, $2 start in ms since 1970, $3 events, $4 merged rows, $5 dead letters, $6 and $7 first and last sequence. */
+export const insertRun = `INSERT INTO _tailrace.runs (sink, started_at, finished_at, events, merged, dead_letters, first_sequence, last_sequence)
+VALUES ($1, to_timestamp($2::double precision / 1000), clock_timestamp(), $3, $4, $5, $6, $7)`;

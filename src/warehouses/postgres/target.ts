@@ -1,0 +1,101 @@
+// What must be done to a PostgreSQL target so that a merge fits it. Pure: decides from what the catalogue says.
+import { TailraceError } from "../../core/errors.ts";
+import { tableLabel, type TableName } from "../../core/table.ts";
+import { metadataColumns, type TargetSpec } from "../../core/warehouse.ts";
+import { columnDefinition, createTarget, quoteName, quoteTable, RESERVED_PREFIX, targetColumns } from "./dialect.ts";
+
+/** NAMEDATALEN − 1, bytes. */
+const MAX_NAME_BYTES = 63;
+
+/** The target as the catalogue has it. */
+export type FoundTarget = {
+  readonly schemaExists: boolean;
+  /** Empty when there is no such table. */
+  readonly columns: readonly { readonly name: string; readonly type: string }[];
+  /** The columns of each unique index that MERGE can look rows up by, sorted. */
+  readonly uniqueKeys: readonly (readonly string[])[];
+};
+
+/** $1 schema, $2 name. `columns` and `unique_keys` are null for what is not there. */
+export const findTarget = `SELECT
+  EXISTS (SELECT FROM pg_namespace WHERE nspname = $1) AS schema_exists,
+  (SELECT json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
+    FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
+  (SELECT json_agg((SELECT json_agg(a.attname ORDER BY a.attname) FROM pg_attribute a
+      WHERE a.attrelid = c.oid AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1])))
+    FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL) AS unique_keys
+FROM (SELECT 1) one
+LEFT JOIN (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2) c ON true`;
+
+/**
+ * The DDL that makes the target fit; none when it does. Throws NAME_COLLISION for names that PostgreSQL would cut or that
+ * are ours, and TARGET_DIFFERS with the SQL that would mend the target.
+ */
+export function targetDdl(spec: TargetSpec, found: FoundTarget): readonly string[] {
+  refuseNames(spec);
+  const table = quoteTable(spec.target);
+  if (found.columns.length === 0) {
+    return [...(found.schemaExists ? [] : [`CREATE SCHEMA ${quoteName(spec.target.schema)}`]), createTarget(spec)];
+  }
+  const added: string[] = [];
+  const differences: { readonly what: string; readonly sql: string }[] = [];
+  for (const column of targetColumns(spec)) {
+    const { name, type } = column;
+    const there = found.columns.find((one) => one.name === name);
+    const addColumn = `ALTER TABLE ${table} ADD COLUMN ${columnDefinition(column)}`;
+    if (there === undefined && spec.key.includes(name)) differences.push({ what: `it lacks key column ${name}`, sql: addColumn });
+    else if (there === undefined) added.push(addColumn);
+    else if (!fits(there.type, type)) {
+      differences.push({
+        what: `${name} is ${there.type}, needed is ${type}`,
+        sql: `ALTER TABLE ${table} ALTER COLUMN ${quoteName(name)} TYPE ${type}`,
+      });
+    }
+  }
+  const key = JSON.stringify([...spec.key].sort(compareBytes));
+  if (!found.uniqueKeys.some((columns) => JSON.stringify([...columns].sort(compareBytes)) === key)) {
+    differences.push({
+      what: "it has no unique index on its key",
+      sql: `ALTER TABLE ${table} ADD PRIMARY KEY (${spec.key.map(quoteName).join(", ")})`,
+    });
+  }
+  if (spec.deletes === "hard" && found.columns.some(({ name }) => name === metadataColumns.deleted)) {
+    const deleted = quoteName(metadataColumns.deleted);
+    differences.push({
+      what: "it holds softly deleted rows and deletes are hard now",
+      sql: `DELETE FROM ${table} WHERE ${deleted}; ALTER TABLE ${table} DROP COLUMN ${deleted}`,
+    });
+  }
+  if (differences.length === 0) return added;
+  throw new TailraceError("TARGET_DIFFERS", {
+    target: tableLabel(spec.target),
+    difference: differences.map(({ what }) => what).join("; "),
+    sql: differences.map(({ sql }) => sql).join("; "),
+  });
+}
+
+/** A varchar without a length is text in all but name. */
+function fits(there: string, needed: string): boolean {
+  return there === needed || (needed === "text" && there === "character varying");
+}
+
+function refuseNames(spec: TargetSpec): void {
+  const target: TableName = spec.target;
+  for (const name of [target.schema, target.name, ...spec.columns.map((column) => column.name)]) {
+    if (Buffer.byteLength(name) <= MAX_NAME_BYTES) continue;
+    const cut = Buffer.from(name).subarray(0, MAX_NAME_BYTES).toString();
+    throw new TailraceError("NAME_COLLISION", {
+      first: name,
+      second: `other names with the same first ${MAX_NAME_BYTES} bytes`,
+      name: cut,
+    });
+  }
+  const reserved = spec.columns.find(({ name }) => name.startsWith(RESERVED_PREFIX));
+  if (reserved === undefined) return;
+  const name = `${tableLabel(target)}.${reserved.name}`;
+  throw new TailraceError("NAME_COLLISION", { first: `column ${reserved.name}`, second: "a column of Tailrace's own", name });
+}
+
+function compareBytes(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

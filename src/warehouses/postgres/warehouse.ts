@@ -1,0 +1,349 @@
+// PostgreSQL as a warehouse: COPY into a temporary table, MERGE, and the checkpoint, in one transaction.
+import pg from "pg";
+import { reasonOf, TailraceError } from "../../core/errors.ts";
+import { reach } from "../../core/failpoint.ts";
+import { tableLabel } from "../../core/table.ts";
+import type {
+  Checkpoint,
+  CheckpointMove,
+  DeadLetter,
+  Flush,
+  FlushResult,
+  MergePlan,
+  TableFlush,
+  TargetSpec,
+  Warehouse,
+  WarehouseSession,
+} from "../../core/warehouse.ts";
+import { addressOf, close, connect, isRowsFault, warehouseError, type Connection } from "./connection.ts";
+import { merge, truncate } from "./dialect.ts";
+import { copyRows } from "./load.ts";
+import {
+  closeLetters,
+  createState,
+  createStateSchema,
+  findState,
+  insertCheckpoints,
+  insertLetters,
+  insertRun,
+  lockDdl,
+  lockFence,
+  raiseFence,
+  readCheckpoints,
+  readOpenLetters,
+  updateCheckpoints,
+} from "./state.ts";
+import { findTarget, targetDdl, type FoundTarget } from "./target.ts";
+
+export type PostgresWarehouseOptions = {
+  /** A connection URL; asked for at every connection, so that credentials can change. */
+  readonly url: () => string;
+};
+
+/** Dead letters in one statement; their bytes travel as parameters. */
+const LETTERS_PER_STATEMENT = 500;
+/** Staging tables of one connection. A target has one per set of columns, so that more are a sign of many schema changes. */
+const MAX_STAGING_TABLES = 500;
+
+/** A PostgreSQL database, 15 or later, as a warehouse. One connection is kept for the next session; others end with theirs. */
+export function openPostgresWarehouse(options: PostgresWarehouseOptions): Warehouse {
+  let idle: Connection | null = null;
+  let closed = false;
+  const address = addressOf(options.url());
+  return {
+    address,
+    open: async (signal) => {
+      signal.throwIfAborted();
+      const kept = idle;
+      idle = null;
+      const connection = kept === null || kept.broken ? await connect(options.url(), address, signal) : kept;
+      return new PostgresSession(connection, address, async () => {
+        if (connection.broken || idle !== null || closed) return close(connection);
+        idle = connection;
+      });
+    },
+    [Symbol.asyncDispose]: async () => {
+      closed = true;
+      const kept = idle;
+      idle = null;
+      if (kept !== null) await close(kept);
+    },
+  };
+}
+
+type Row = Readonly<Record<string, unknown>>;
+
+/** One call at a time. After an error that is not about rows or checkpoints the connection is not used again. */
+class PostgresSession implements WarehouseSession {
+  readonly #connection: Connection;
+  readonly #address: string;
+  readonly #release: () => Promise<void>;
+
+  constructor(connection: Connection, address: string, release: () => Promise<void>) {
+    this.#connection = connection;
+    this.#address = address;
+    this.#release = release;
+  }
+
+  async prepare(): Promise<void> {
+    await this.#transaction(async () => {
+      await this.#rows(lockDdl);
+      const [found] = await this.#rows(findState);
+      if (found?.schema !== true) await this.#rows(createStateSchema);
+      const tables = (found?.tables ?? []) as readonly string[];
+      for (const [name, sql] of Object.entries(createState)) if (!tables.includes(name)) await this.#rows(sql);
+    });
+  }
+
+  async acquire(sink: string): Promise<{ readonly fence: number; readonly checkpoints: readonly Checkpoint[] }> {
+    return this.#transaction(async () => {
+      const [worker] = await this.#rows(raiseFence, [sink]);
+      const rows = await this.#rows(readCheckpoints, [sink]);
+      return { fence: Number(worker?.fence), checkpoints: rows.map(toCheckpoint) };
+    });
+  }
+
+  async openDeadLetters(sink: string): Promise<readonly DeadLetter[]> {
+    return (await this.#rows(readOpenLetters, [sink])).map(toDeadLetter);
+  }
+
+  async ensureTarget(spec: TargetSpec): Promise<void> {
+    const known = JSON.stringify(spec);
+    if (this.#connection.fitting.has(known)) return;
+    if (targetDdl(spec, await this.#findTarget(spec)).length > 0) {
+      await this.#transaction(async () => {
+        await this.#rows(lockDdl);
+        for (const sql of targetDdl(spec, await this.#findTarget(spec))) await this.#rows(sql);
+      });
+    }
+    this.#connection.fitting.add(known);
+  }
+
+  async flush(flush: Flush, signal: AbortSignal): Promise<FlushResult> {
+    return this.#abortable(signal, async () => {
+      const stagings: string[] = [];
+      for (const { plan } of flush.tables) stagings.push(await this.#staging(plan));
+      const result = await this.#transaction(async () => {
+        await this.#checkFence(flush);
+        await this.#moveCheckpoints(flush.sink, flush.checkpoints);
+        if (flush.closedDeadLetters.length > 0) {
+          const topics = flush.closedDeadLetters.map(({ topic }) => topic);
+          await this.#rows(closeLetters, [flush.sink, topics, flush.closedDeadLetters.map(({ keyBytes }) => keyBytes)]);
+        }
+        const merged: number[] = [];
+        const orphaned: DeadLetter[] = [];
+        for (const [index, table] of flush.tables.entries()) {
+          const done = await this.#merge(table, stagings[index]!);
+          merged.push(done.rows);
+          for (const row of done.orphans) orphaned.push(...flush.orphaned(index, row));
+        }
+        await this.#insertLetters(flush.sink, [...flush.deadLetters, ...orphaned]);
+        await this.#insertRun(flush, sum(merged), flush.deadLetters.length + orphaned.length);
+        await this.#checkConstraints(flush.tables);
+        reach("sink.before_commit");
+        return { merged, deadLetters: orphaned };
+      });
+      reach("sink.after_commit");
+      return result;
+    });
+  }
+
+  async refusal(table: TableFlush, signal: AbortSignal): Promise<string | null> {
+    const rolledBack = new TailraceError("ROW_REFUSED", { target: "none", reason: "rolled back" });
+    try {
+      await this.#abortable(signal, async () => {
+        const staging = await this.#staging(table.plan);
+        await this.#transaction(async () => {
+          await this.#merge(table, staging);
+          await this.#checkConstraints([table]);
+          throw rolledBack;
+        });
+      });
+    } catch (cause) {
+      if (cause === rolledBack) return null;
+      if (cause instanceof TailraceError && cause.code === "ROW_REFUSED") return reasonOf(cause.cause);
+      throw cause;
+    }
+    return null;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#release();
+  }
+
+  async #findTarget({ target }: TargetSpec): Promise<FoundTarget> {
+    const [row] = await this.#rows(findTarget, [target.schema, target.name]);
+    return {
+      schemaExists: row?.schema_exists === true,
+      columns: (row?.columns ?? []) as FoundTarget["columns"],
+      uniqueKeys: (row?.unique_keys ?? []) as FoundTarget["uniqueKeys"],
+    };
+  }
+
+  /** The name of the plan's staging table. Outside of the flush's transaction: a rolled back flush would take it along. */
+  async #staging(plan: MergePlan): Promise<string> {
+    const use = JSON.stringify([plan.target, plan.columns.map(({ name, type }) => [name, type])]);
+    const { staging } = this.#connection;
+    let name = staging.get(use);
+    if (name === undefined) {
+      if (staging.size >= MAX_STAGING_TABLES) {
+        await this.#rows("DISCARD TEMP");
+        staging.clear();
+      }
+      name = `tailrace_staged_${staging.size + 1}`;
+      await this.#rows(merge(plan, name).stage);
+      staging.set(use, name);
+    }
+    return name;
+  }
+
+  async #merge(
+    { plan, staged, truncate: floor }: TableFlush,
+    staging: string,
+  ): Promise<{ readonly rows: number; readonly orphans: readonly number[] }> {
+    const { client } = this.#connection;
+    try {
+      if (floor !== null) await client.query(truncate(plan, floor).join(";\n"));
+      if (staged.rows === 0) return { rows: 0, orphans: [] };
+      const steps = merge(plan, staging);
+      await copyRows(client, steps.copy, plan, staged);
+      reach("sink.after_stage");
+      const orphans = steps.orphans === null ? [] : (await client.query<{ row: number }>(steps.orphans)).rows.map(({ row }) => row);
+      // In one message: without parameters pg speaks the simple protocol and answers with a list.
+      const [merged] = (await client.query([steps.merge, ...steps.tombstones].join(";\n"))) as unknown as pg.QueryResult[];
+      return { rows: merged?.rowCount ?? 0, orphans: orphans.sort((a, b) => a - b) };
+    } catch (cause) {
+      throw isRowsFault(cause) ? rowRefused(tableLabel(plan.target), cause) : warehouseError(cause, this.#address);
+    }
+  }
+
+  /** Deferred constraints speak now and not in COMMIT, while it is known whose they are. */
+  async #checkConstraints(tables: readonly TableFlush[]): Promise<void> {
+    try {
+      await this.#connection.client.query("SET CONSTRAINTS ALL IMMEDIATE");
+    } catch (cause) {
+      if (!isRowsFault(cause) || !(cause instanceof pg.DatabaseError)) throw warehouseError(cause, this.#address);
+      const at = tables.find(({ plan }) => plan.target.schema === cause.schema && plan.target.name === cause.table);
+      throw rowRefused(at === undefined ? `${cause.schema ?? ""}.${cause.table ?? ""}` : tableLabel(at.plan.target), cause);
+    }
+  }
+
+  async #checkFence({ sink, fence, checkpoints }: Flush): Promise<void> {
+    const [worker] = await this.#rows(lockFence, [sink]);
+    if (Number(worker?.fence) === fence) return;
+    throw checkpointMoved(checkpoints[0] ?? { topic: `sink ${sink}`, partition: -1 });
+  }
+
+  async #moveCheckpoints(sink: string, moves: readonly CheckpointMove[]): Promise<void> {
+    if (moves.length === 0) return;
+    const parameters = [
+      sink,
+      moves.map(({ topic }) => topic),
+      moves.map(({ partition }) => partition),
+      moves.map(({ topicId }) => topicId),
+      moves.map(({ nextOffset }) => nextOffset),
+      moves.map(({ sequence }) => sequence),
+      moves.map(({ expectedOffset }) => expectedOffset),
+    ];
+    const moved = [...(await this.#rows(updateCheckpoints, parameters))];
+    if (moves.some(({ expectedOffset }) => expectedOffset === null)) moved.push(...(await this.#rows(insertCheckpoints, parameters)));
+    const left = moves.find((move) => !moved.some(({ topic, partition }) => topic === move.topic && partition === move.partition));
+    if (left !== undefined) throw checkpointMoved(left);
+  }
+
+  async #insertLetters(sink: string, letters: readonly DeadLetter[]): Promise<void> {
+    for (let first = 0; first < letters.length; first += LETTERS_PER_STATEMENT) {
+      const some = letters.slice(first, first + LETTERS_PER_STATEMENT);
+      await this.#rows(insertLetters, [
+        sink,
+        some.map(({ topic }) => topic),
+        some.map(({ partition }) => partition),
+        some.map(({ offset }) => offset),
+        some.map(({ keyBytes }) => keyBytes),
+        some.map(({ sequence }) => sequence),
+        some.map(({ code }) => code),
+        some.map(({ message }) => message),
+        some.map(({ key }) => key),
+        some.map(({ value }) => value),
+      ]);
+    }
+  }
+
+  async #insertRun({ sink, run }: Flush, merged: number, deadLetters: number): Promise<void> {
+    await this.#rows(insertRun, [sink, run.startedMs, run.events, merged, deadLetters, run.firstSequence, run.lastSequence]);
+  }
+
+  /** All of `work` or nothing of it; when the connection is lost in COMMIT nobody knows which, and the checkpoint tells. */
+  async #transaction<T>(work: () => Promise<T>): Promise<T> {
+    await this.#rows("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
+    try {
+      const result = await work();
+      await this.#rows("COMMIT");
+      return result;
+    } catch (cause) {
+      const error = warehouseError(cause, this.#address);
+      await this.#connection.client.query("ROLLBACK").catch(() => (this.#connection.broken = true));
+      if (error.code !== "ROW_REFUSED" && error.code !== "CHECKPOINT_MOVED") this.#connection.broken = true;
+      throw error;
+    }
+  }
+
+  /** An abort ends the connection: the server rolls back what it was told. */
+  async #abortable<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    signal.throwIfAborted();
+    const abort = (): void => void close(this.#connection);
+    signal.addEventListener("abort", abort);
+    try {
+      return await work();
+    } catch (cause) {
+      throw signal.aborted ? signal.reason : cause;
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
+  async #rows(sql: string, parameters?: unknown[]): Promise<readonly Row[]> {
+    try {
+      return (await this.#connection.client.query<Row>(sql, parameters)).rows;
+    } catch (cause) {
+      this.#connection.broken = true;
+      throw warehouseError(cause, this.#address);
+    }
+  }
+}
+
+function rowRefused(target: string, cause: unknown): TailraceError {
+  return new TailraceError("ROW_REFUSED", { target, reason: reasonOf(cause) }, { cause });
+}
+
+function checkpointMoved({ topic, partition }: Pick<CheckpointMove, "topic" | "partition">): TailraceError {
+  return new TailraceError("CHECKPOINT_MOVED", { topic, partition });
+}
+
+function toCheckpoint(row: Row): Checkpoint {
+  return {
+    topic: String(row.topic),
+    partition: Number(row.partition),
+    topicId: String(row.topic_id),
+    nextOffset: Number(row.next_offset),
+    sequence: String(row.sequence),
+  };
+}
+
+function toDeadLetter(row: Row): DeadLetter {
+  return {
+    topic: String(row.topic),
+    partition: Number(row.partition),
+    offset: Number(row.log_offset),
+    keyBytes: row.key_body as Buffer | null,
+    sequence: String(row.sequence),
+    code: String(row.code),
+    message: String(row.message),
+    key: row.key as Buffer | null,
+    value: row.value as Buffer | null,
+  };
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}

@@ -1,0 +1,69 @@
+// The warehouses that the shared suite runs on: real DuckDB files and real PostgreSQL databases, each of one test only.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { DuckDBInstance } from "@duckdb/node-api";
+import pg from "pg";
+import type { Warehouse } from "../../src/core/warehouse.ts";
+import { openDuckdb } from "../../src/warehouses/duckdb/warehouse.ts";
+import { openPostgresWarehouse } from "../../src/warehouses/postgres/warehouse.ts";
+import { postgres, postgres15, type SharedPostgres } from "../support/servers.ts";
+
+export type Place = AsyncDisposable & {
+  readonly warehouse: Warehouse;
+  /** The rows of a query whose columns are all text; while no session is open. Several statements: the last one's rows. */
+  sql(text: string): Promise<(string | null)[][]>;
+};
+
+export type WarehouseKind = { readonly name: "duckdb" | "postgres"; readonly title: string; readonly make: () => Promise<Place> };
+
+export const duckdbKind: WarehouseKind = { name: "duckdb", title: "DuckDB", make: () => duckdbPlace() };
+export const postgresKind: WarehouseKind = { name: "postgres", title: "PostgreSQL 18", make: () => postgresPlace(postgres) };
+export const postgres15Kind: WarehouseKind = { name: "postgres", title: "PostgreSQL 15", make: () => postgresPlace(postgres15) };
+
+export async function duckdbPlace(fileName = "lake.duckdb"): Promise<Place & { readonly file: string }> {
+  const folder = await mkdtemp(path.join(tmpdir(), "tailrace-duckdb-"));
+  const file = path.join(folder, fileName);
+  return {
+    file,
+    warehouse: openDuckdb({ path: file, lockWaitMs: 5_000 }),
+    sql: (text) => queryDuckdb(file, text),
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+/** As another program would: the file opened by its name. */
+export async function queryDuckdb(file: string, text: string): Promise<(string | null)[][]> {
+  const instance = await DuckDBInstance.create(file);
+  const connection = await instance.connect();
+  try {
+    return (await (await connection.runAndReadAll(text)).getRowsJson()) as (string | null)[][];
+  } finally {
+    connection.closeSync();
+    instance.closeSync();
+  }
+}
+
+export async function queryPostgres(url: string, text: string): Promise<(string | null)[][]> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    const answer = (await client.query({ text, rowMode: "array" })) as unknown as pg.QueryArrayResult | pg.QueryArrayResult[];
+    return ((Array.isArray(answer) ? answer.at(-1) : answer)?.rows ?? []) as (string | null)[][];
+  } finally {
+    await client.end();
+  }
+}
+
+async function postgresPlace(server: () => Promise<SharedPostgres>): Promise<Place> {
+  const database = await (await server()).createDatabase("warehouse");
+  const warehouse = openPostgresWarehouse({ url: () => database.url });
+  return {
+    warehouse,
+    sql: (text) => queryPostgres(database.url, text),
+    [Symbol.asyncDispose]: async () => {
+      await warehouse[Symbol.asyncDispose]();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}

@@ -1,0 +1,140 @@
+// Flushes for tests of warehouses, said in a line each.
+import { toLsn } from "../../src/core/lsn.ts";
+import { formatSequence } from "../../src/core/sequence.ts";
+import type { ColumnType, TableName, Value } from "../../src/core/table.ts";
+import type { DeadLetter, Flush, MergePlan, StagedRows, TableFlush, TargetSpec, WarehouseSession } from "../../src/core/warehouse.ts";
+
+/** The text form of the nth commit's sequence. */
+export function at(commit: number, ordinal = 0, epoch = 1): string {
+  return formatSequence({ epoch, commitLsn: toLsn(BigInt(commit)), ordinal });
+}
+
+/** `columns` in the plan's order, key columns first. */
+export function targetSpec(
+  target: TableName,
+  key: readonly string[],
+  columns: Readonly<Record<string, ColumnType>>,
+  deletes: "hard" | "soft" = "hard",
+): TargetSpec {
+  return { target, key, deletes, columns: Object.entries(columns).map(([name, type]) => ({ name, type })) };
+}
+
+export type Row = {
+  /** By column name; a column that is not named is null, or not sent when `unchanged` names it. */
+  readonly row: Readonly<Record<string, Value>>;
+  readonly at: string;
+  readonly unchanged?: readonly string[];
+  readonly deleted?: boolean;
+};
+
+export function change(commit: number, row: Row["row"], unchanged: readonly string[] = []): Row {
+  return { row, at: at(commit), unchanged };
+}
+
+export function deletion(commit: number, row: Row["row"]): Row {
+  return { row, at: at(commit), deleted: true };
+}
+
+/** One table's part of a flush, as the sink would make it. */
+export function tableFlush(spec: TargetSpec, rows: readonly Row[], truncate: string | null = null): TableFlush {
+  const flags = spec.columns.map(({ name }) => {
+    const column = Uint8Array.from(rows, ({ unchanged }) => (unchanged?.includes(name) === true ? 1 : 0));
+    return column.includes(1) ? column : null;
+  });
+  const plan: MergePlan = {
+    target: spec.target,
+    key: spec.key,
+    deletes: spec.deletes,
+    columns: spec.columns.map((column, index) => ({ ...column, unchanged: flags[index] === null ? "impossible" : "keep_target" })),
+  };
+  const staged: StagedRows = {
+    rows: rows.length,
+    values: spec.columns.map(({ name }) => rows.map(({ row }) => row[name] ?? null)),
+    unchanged: flags,
+    sequence: rows.map((row) => row.at),
+    commitMicros: rows.map(() => 1_700_000_000_000_000n),
+    deleted: Uint8Array.from(rows, ({ deleted }) => (deleted === true ? 1 : 0)),
+    keyBytes: rows.map(({ row }) => keyBytes(spec, row)),
+  };
+  return { plan, truncate, staged };
+}
+
+/** Stands for the Avro body of a key: all that counts is that equal keys have equal bytes. */
+export function keyBytes(spec: Pick<TargetSpec, "key">, row: Row["row"]): Buffer {
+  return Buffer.from(spec.key.map((name) => `${typeof row[name]}:${String(row[name])}`).join("\0"));
+}
+
+/** What R-dead makes of one staged row. */
+export function letterOf(table: TableFlush, row: number, code = "UNCHANGED_WITHOUT_ROW"): DeadLetter {
+  return letter(100 + row, { keyBytes: table.staged.keyBytes[row] ?? null, sequence: table.staged.sequence[row] ?? "", code });
+}
+
+export function letter(offset: number, parts: Partial<DeadLetter> = {}): DeadLetter {
+  return {
+    topic: "t",
+    partition: 0,
+    offset,
+    keyBytes: Buffer.from("key"),
+    sequence: at(offset),
+    code: "ROW_REFUSED",
+    message: "it's refused",
+    key: Buffer.from([0, 0, 0, 0, 1, 2]),
+    value: Buffer.from([0, 255]),
+    ...parts,
+  };
+}
+
+/** A sink's worker: what it got from acquire(), and how far its only partition is. */
+export class Worker {
+  readonly sink: string;
+  fence = 0;
+  offset: number | null = null;
+
+  constructor(sink = "lake") {
+    this.sink = sink;
+  }
+
+  async acquire(session: WarehouseSession): Promise<void> {
+    const { fence, checkpoints } = await session.acquire(this.sink);
+    this.fence = fence;
+    this.offset = checkpoints[0]?.nextOffset ?? null;
+  }
+
+  /** A flush that moves the checkpoint by one. */
+  flush(tables: readonly TableFlush[], parts: Partial<Flush> = {}): Flush {
+    const sequences = tables.flatMap(({ staged }) => staged.sequence).sort();
+    return {
+      sink: this.sink,
+      fence: this.fence,
+      tables,
+      checkpoints: [
+        {
+          topic: "t",
+          partition: 0,
+          topicId: "id",
+          nextOffset: (this.offset ?? 0) + 1,
+          sequence: sequences.at(-1) ?? "",
+          expectedOffset: this.offset,
+        },
+      ],
+      deadLetters: [],
+      closedDeadLetters: [],
+      orphaned: (table, row) => [letterOf(tables[table]!, row)],
+      run: {
+        startedMs: 1_700_000_000_000,
+        events: sequences.length,
+        firstSequence: sequences[0] ?? "",
+        lastSequence: sequences.at(-1) ?? "",
+      },
+      ...parts,
+    };
+  }
+
+  /** Flushes and goes on from there. */
+  async merge(session: WarehouseSession, tables: readonly TableFlush[], parts: Partial<Flush> = {}): ReturnType<WarehouseSession["flush"]> {
+    const flush = this.flush(tables, parts);
+    const result = await session.flush(flush, new AbortController().signal);
+    this.offset = flush.checkpoints[0]?.nextOffset ?? this.offset;
+    return result;
+  }
+}
