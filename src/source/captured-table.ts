@@ -1,0 +1,58 @@
+// A captured table while it streams: its compiled encoder, its partitions, and what the log already holds of it.
+import type { TableEncoder } from "../avro/encoder.ts";
+import { murmur2 } from "../core/partition.ts";
+import { compareSequence, type Sequence } from "../core/sequence.ts";
+import { keyColumns, tableLabel, type Table } from "../core/table.ts";
+import type { Relation } from "../postgres/pgoutput.ts";
+import type { PartitionBuffer } from "./publisher.ts";
+
+export type CapturedTable = {
+  readonly table: Table;
+  /** `schema.name`, for messages and metrics. */
+  readonly label: string;
+  readonly encoder: TableEncoder;
+  /** Indexes of the key's columns in the stream's tuples. */
+  readonly keyIndexes: readonly number[];
+  readonly buffers: readonly PartitionBuffer[];
+  /** R-tail: events at or below are in the log. */
+  readonly watermarks: readonly (Sequence | null)[];
+  /** Where a table without a key goes; −1 for one with a key. */
+  readonly keylessPartition: number;
+  /** First of this table's counters (creates, updates, deletes, truncates). */
+  readonly counter: number;
+  /** Commit LSN of the transaction that the encoder was last told of; −1n before the first. */
+  transaction: bigint;
+};
+
+/** Counters that a table has in a published round. */
+export const TABLE_COUNTERS = 4;
+export const counterOf = { c: 0, u: 1, d: 2, t: 3 } as const;
+
+/** The partition, chosen by its name, of a table without a key; −1 for a table with one. */
+export function keylessPartition(table: Table, partitions: number): number {
+  if (keyColumns(table).length > 0) return -1;
+  const name = Buffer.from(tableLabel(table));
+  return (murmur2(name, 0, name.length) & 0x7fff_ffff) % partitions;
+}
+
+/** Whether rows of this relation can be read as rows of the table: the same columns, in order, of the same types. */
+export function sameShape(table: Table, relation: Relation): boolean {
+  return (
+    table.columns.length === relation.columns.length &&
+    table.columns.every((column, index) => {
+      const other = relation.columns[index];
+      return other?.name === column.name && other.typeOid === column.typeOid && other.typeModifier === column.typeModifier;
+    })
+  );
+}
+
+/** The highest watermark of all tables; null when the log holds no event. */
+export function highestWatermark(tables: readonly Pick<CapturedTable, "watermarks">[]): Sequence | null {
+  let highest: Sequence | null = null;
+  for (const { watermarks } of tables) {
+    for (const watermark of watermarks) {
+      if (watermark !== null && (highest === null || compareSequence(watermark, highest) > 0)) highest = watermark;
+    }
+  }
+  return highest;
+}

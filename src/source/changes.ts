@@ -1,0 +1,326 @@
+// The hot path: a pgoutput message in, Avro records in the partitions' buffers out, in one synchronous call. No object,
+// promise, closure or string per row.
+import { FRAME_BYTES } from "../avro/encoder.ts";
+import { ByteWriter } from "../core/byte-writer.ts";
+import { TailraceError } from "../core/errors.ts";
+import { formatLsn, toLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
+import { partitionOf } from "../core/partition.ts";
+import { BATCH_HEADER_BYTES, RECORD_OVERHEAD_BYTES, TOMBSTONE_OVERHEAD_BYTES } from "../core/record-batch.ts";
+import { formatSequence, SEQUENCE_TEXT_BYTES, type Sequence } from "../core/sequence.ts";
+import { tupleState, type Tuple } from "../core/tuple.ts";
+import { messageTag, oldKind, PgoutputReader, type Relation } from "../postgres/pgoutput.ts";
+import { counterOf, type CapturedTable } from "./captured-table.ts";
+import type { SourceDeadLetter } from "./dead-letters.ts";
+import type { PartitionBuffer, Publisher } from "./publisher.ts";
+
+/** Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL's timestamps begin. */
+const POSTGRES_EPOCH_MICROS = 946_684_800_000_000n;
+
+type RowOp = "c" | "u" | "d" | "t";
+
+export type ChangesOptions = {
+  readonly publisher: Publisher;
+  readonly epoch: number;
+  readonly tombstones: boolean;
+  /** The highest sequence in the log: until redelivery has passed it, events are held against the watermarks. */
+  readonly highestTail: Sequence | null;
+  /** What confirmed_flush_lsn was when the stream began: nothing that committed before comes again. */
+  readonly startedAt: Lsn;
+  /**
+   * The table of a RELATION message: null for one that is not captured; a promise when its shape must be looked up and
+   * registered first. Messages wait in memory meanwhile, which `stalled` bounds by pausing the stream.
+   */
+  readonly resolve: (relation: Relation) => CapturedTable | null | Promise<CapturedTable | null>;
+  readonly stalled: (waiting: boolean) => void;
+  readonly deadLetter: (letter: SourceDeadLetter) => void;
+  readonly failed: (error: TailraceError) => void;
+};
+
+export class Changes {
+  readonly #options: ChangesOptions;
+  readonly #publisher: Publisher;
+  readonly #reader = new PgoutputReader();
+  readonly #out = new ByteWriter(256 * 1024);
+  readonly #sequenceText = new ByteWriter(SEQUENCE_TEXT_BYTES);
+  readonly #tables = new Map<number, CapturedTable | null>();
+  #lastOid = -1;
+  #lastTable: CapturedTable | null = null;
+  /** Copies of messages that wait for a RELATION to be resolved; null when nothing waits. */
+  #waiting: { readonly bytes: Buffer; readonly walHigh: number; readonly walLow: number }[] | null = null;
+  #redelivery: boolean;
+  #commitLsn: Lsn = ZERO_LSN;
+  #commitMicros = 0n;
+  #processedMs = 0;
+  #row = 0;
+  #hasRows = false;
+  #open = false;
+  #walHigh = 0;
+  #walLow = 0;
+
+  constructor(options: ChangesOptions) {
+    this.#options = options;
+    this.#publisher = options.publisher;
+    this.#redelivery = options.highestTail !== null && options.highestTail.commitLsn >= options.startedAt;
+  }
+
+  /** Between BEGIN and COMMIT, or messages wait. */
+  get busy(): boolean {
+    return this.#open || this.#waiting !== null;
+  }
+
+  /** Whether what comes may be in the log already. */
+  get redelivery(): boolean {
+    return this.#redelivery;
+  }
+
+  /** Commit time of the newest transaction begun, µs since 1970; 0 before the first. */
+  get commitMicros(): bigint {
+    return this.#commitMicros;
+  }
+
+  /** Takes one message with its place in the WAL (two halves of 32 bits). `bytes` are valid during the call only. Never throws. */
+  take(bytes: Buffer, walHigh: number, walLow: number): void {
+    if (this.#waiting !== null) {
+      this.#waiting.push({ bytes: Buffer.from(bytes), walHigh, walLow });
+      return;
+    }
+    try {
+      this.#handle(bytes, walHigh, walLow);
+    } catch (cause) {
+      this.#options.failed(TailraceError.from(cause, { lsn: formatLsn(this.#commitLsn) }));
+    }
+  }
+
+  #handle(bytes: Buffer, walHigh: number, walLow: number): void {
+    const reader = this.#reader;
+    this.#walHigh = walHigh;
+    this.#walLow = walLow;
+    switch (reader.read(bytes)) {
+      case messageTag.insert:
+        this.#insert(bytes);
+        break;
+      case messageTag.update:
+        this.#update(bytes);
+        break;
+      case messageTag.delete:
+        this.#delete(bytes);
+        break;
+      case messageTag.begin:
+        this.#begin();
+        break;
+      case messageTag.commit:
+        this.#commit();
+        break;
+      case messageTag.truncate:
+        this.#truncate();
+        break;
+      case messageTag.relation:
+        this.#relation(reader.relation);
+        break;
+      case messageTag.type:
+      case messageTag.origin:
+      case messageTag.message:
+        break; // no rows: they have no ordinal (R-sequence)
+    }
+  }
+
+  #begin(): void {
+    const reader = this.#reader;
+    this.#commitLsn = toLsn((BigInt(reader.finalLsnHigh) << 32n) | BigInt(reader.finalLsnLow));
+    this.#commitMicros = (BigInt(reader.commitTimeHigh) << 32n) + BigInt(reader.commitTimeLow) + POSTGRES_EPOCH_MICROS;
+    this.#processedMs = Date.now();
+    this.#row = 0;
+    this.#hasRows = false;
+    this.#open = true;
+    const tail = this.#options.highestTail;
+    if (this.#redelivery && tail !== null && this.#commitLsn > tail.commitLsn) this.#redelivery = false;
+    this.#publisher.begin(this.#commitMicros);
+  }
+
+  #commit(): void {
+    const reader = this.#reader;
+    const endLsn = toLsn((BigInt(reader.endLsnHigh) << 32n) | BigInt(reader.endLsnLow));
+    const tail = this.#options.highestTail;
+    if (this.#redelivery && tail !== null && this.#commitLsn >= tail.commitLsn) this.#redelivery = false;
+    this.#open = false;
+    this.#publisher.commit(this.#commitLsn, endLsn, this.#redelivery ? "redelivered" : this.#hasRows ? "barrier" : "empty");
+  }
+
+  #relation(relation: Relation): void {
+    this.#lastOid = -1;
+    const resolved = this.#options.resolve(relation);
+    if (!(resolved instanceof Promise)) {
+      this.#tables.set(relation.oid, resolved);
+      return;
+    }
+    this.#waiting = [];
+    this.#options.stalled(true);
+    resolved.then(
+      (table) => {
+        this.#tables.set(relation.oid, table);
+        const messages = this.#waiting ?? [];
+        this.#waiting = null;
+        for (const { bytes, walHigh, walLow } of messages) this.take(bytes, walHigh, walLow);
+        if (!this.#isWaiting()) this.#options.stalled(false); // one of them may be a RELATION to resolve in its turn
+      },
+      (cause: unknown) => this.#options.failed(TailraceError.from(cause, { table: `${relation.schema}.${relation.name}` })),
+    );
+  }
+
+  #isWaiting(): boolean {
+    return this.#waiting !== null;
+  }
+
+  #insert(bytes: Buffer): void {
+    const row = this.#row++;
+    const captured = this.#captured(this.#reader.relationOid);
+    if (captured === null) return;
+    this.#create(captured, bytes, row * 2, null);
+  }
+
+  #update(bytes: Buffer): void {
+    const reader = this.#reader;
+    const row = this.#row++;
+    const captured = this.#captured(reader.relationOid);
+    if (captured === null) return;
+    const old = reader.oldKind === oldKind.none ? null : reader.oldTuple;
+    if (old === null || captured.keylessPartition >= 0 || this.#sameKey(captured, old, reader.newTuple)) {
+      this.#emit(captured, bytes, "u", old, reader.newTuple, row * 2, null);
+    } else {
+      this.#remove(captured, bytes, row * 2);
+      this.#create(captured, bytes, row * 2 + 1, old);
+    }
+  }
+
+  #delete(bytes: Buffer): void {
+    const row = this.#row++;
+    const captured = this.#captured(this.#reader.relationOid);
+    if (captured !== null) this.#remove(captured, bytes, row * 2);
+  }
+
+  #create(captured: CapturedTable, bytes: Buffer, ordinal: number, movedFrom: Tuple | null): void {
+    this.#emit(captured, bytes, "c", null, this.#reader.newTuple, ordinal, movedFrom);
+  }
+
+  #remove(captured: CapturedTable, bytes: Buffer, ordinal: number): void {
+    this.#emit(captured, bytes, "d", this.#reader.oldTuple, null, ordinal, null);
+  }
+
+  #truncate(): void {
+    const reader = this.#reader;
+    const ordinal = this.#row++ * 2; // one message, one index, however many tables
+    for (let i = 0; i < reader.truncatedCount; i++) {
+      const captured = this.#captured(reader.truncated[i] ?? 0);
+      if (captured === null) continue;
+      this.#hasRows = true;
+      this.#tellTransaction(captured);
+      for (let partition = 0; partition < captured.buffers.length; partition++) {
+        if (this.#isInLog(captured, partition, ordinal)) continue;
+        this.#out.position = 0;
+        captured.encoder.writeEvent("t", null, null, ordinal, this.#walHigh, this.#walLow, null, this.#out);
+        this.#append(captured, captured.buffers[partition]!, -1, ordinal, "t");
+      }
+    }
+  }
+
+  #emit(
+    captured: CapturedTable,
+    bytes: Buffer,
+    op: RowOp,
+    before: Tuple | null,
+    after: Tuple | null,
+    ordinal: number,
+    movedFrom: Tuple | null,
+  ): void {
+    this.#hasRows = true;
+    const out = this.#out;
+    out.position = 0;
+    let keyEnd = -1;
+    try {
+      if (captured.keylessPartition < 0) {
+        captured.encoder.writeKey(after ?? this.#reader.oldTuple, before ?? movedFrom, out);
+        keyEnd = out.position;
+      }
+      const partition = keyEnd < 0 ? captured.keylessPartition : partitionOf(out.bytes, FRAME_BYTES, keyEnd, captured.buffers.length); // the key's Avro body alone
+      if (this.#redelivery && this.#isInLog(captured, partition, ordinal)) return;
+      this.#tellTransaction(captured);
+      captured.encoder.writeEvent(op, before, after, ordinal, this.#walHigh, this.#walLow, movedFrom, out);
+      this.#append(captured, captured.buffers[partition]!, keyEnd, ordinal, op);
+    } catch (cause) {
+      if (!(cause instanceof TailraceError) || cause.retry !== "never") throw cause;
+      this.#setAside(captured, bytes, op, keyEnd, ordinal, cause);
+    }
+  }
+
+  /** Moves the event in `out` to its partition's buffer; `keyEnd` −1: it has no key. */
+  #append(captured: CapturedTable, buffer: PartitionBuffer, keyEnd: number, ordinal: number, op: RowOp): void {
+    const out = this.#out;
+    const valueStart = Math.max(keyEnd, 0);
+    const tombstone = op === "d" && keyEnd >= 0 && this.#options.tombstones;
+    const bytes = out.position + RECORD_OVERHEAD_BYTES + (tombstone ? keyEnd + TOMBSTONE_OVERHEAD_BYTES : 0);
+    if (bytes + BATCH_HEADER_BYTES > buffer.maxBytes) throw new TailraceError("ROW_TOO_LARGE", { bytes, limit: buffer.maxBytes });
+    this.#publisher.reserve(buffer, bytes);
+    buffer.batch.append(keyEnd < 0 ? null : out.bytes, 0, keyEnd, out.bytes, valueStart, out.position);
+    if (tombstone) {
+      this.#sequenceText.position = 0;
+      captured.encoder.writeTombstoneSequence(ordinal, this.#sequenceText);
+      buffer.batch.appendTombstone(out.bytes, 0, keyEnd, this.#sequenceText.bytes);
+    }
+    this.#publisher.appended(buffer, bytes, captured.counter + counterOf[op]);
+  }
+
+  #setAside(captured: CapturedTable, bytes: Buffer, op: RowOp, keyEnd: number, ordinal: number, error: TailraceError): void {
+    this.#options.deadLetter({
+      table: captured.label,
+      op,
+      sequence: formatSequence({ epoch: this.#options.epoch, commitLsn: this.#commitLsn, ordinal }),
+      key: keyEnd < 0 ? null : Buffer.from(this.#out.bytes.subarray(0, keyEnd)),
+      message: Buffer.from(bytes),
+      error: error.at({ table: captured.label, lsn: formatLsn(this.#commitLsn) }),
+    });
+  }
+
+  /** The constant parts of a transaction's events are written once a table. */
+  #tellTransaction(captured: CapturedTable): void {
+    if (captured.transaction === this.#commitLsn) return;
+    captured.transaction = this.#commitLsn;
+    captured.encoder.beginTransaction({
+      epoch: this.#options.epoch,
+      commitLsn: this.#commitLsn,
+      commitMicros: this.#commitMicros,
+      xid: this.#reader.xid,
+      processedMs: this.#processedMs,
+    });
+  }
+
+  #captured(oid: number): CapturedTable | null {
+    if (oid === this.#lastOid) return this.#lastTable;
+    const captured = this.#tables.get(oid);
+    if (captured === undefined)
+      throw new TailraceError("STREAM_PROTOCOL", { reason: `a row of relation ${oid} before its RELATION message` });
+    this.#lastOid = oid;
+    this.#lastTable = captured;
+    return captured;
+  }
+
+  #isInLog(captured: CapturedTable, partition: number, ordinal: number): boolean {
+    const watermark = captured.watermarks[partition];
+    if (!this.#redelivery || watermark?.epoch !== this.#options.epoch) return false;
+    return this.#commitLsn < watermark.commitLsn || (this.#commitLsn === watermark.commitLsn && ordinal <= watermark.ordinal);
+  }
+
+  /**
+   * An UPDATE also sends the old key when only its TOASTed bytes were looked at, so the values decide: as they arrived,
+   * which is the same bytes for the same value within one stream.
+   */
+  #sameKey(captured: CapturedTable, a: Tuple, b: Tuple): boolean {
+    for (const column of captured.keyIndexes) {
+      if (b.state[column] === tupleState.unchanged) continue;
+      const start = a.start[column] ?? 0;
+      const length = a.length[column] ?? 0;
+      const other = b.start[column] ?? 0;
+      if (length !== b.length[column] || a.bytes.compare(b.bytes, other, other + length, start, start + length) !== 0) return false;
+    }
+    return true;
+  }
+}

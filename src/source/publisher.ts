@@ -1,0 +1,342 @@
+// From encoded events to the log: one buffer a partition, cut into rounds, several rounds in flight, barriers behind
+// them. Decides when a commit is durable; what may be acknowledged follows from that (acks.ts).
+import { TailraceError } from "../core/errors.ts";
+import type { EncodedBatch, LogWriter, Topic } from "../core/event-log.ts";
+import { reach } from "../core/failpoint.ts";
+import { ZERO_LSN, type Lsn } from "../core/lsn.ts";
+import { RecordBatchWriter } from "../core/record-batch.ts";
+import { barrierTopic, encodeBarrier, type Barrier } from "../core/barrier.ts";
+import { ackable, type Round } from "./acks.ts";
+
+/** Bytes of events that make a round full. Smaller: more requests. Larger: more latency and memory a round. */
+const ROUND_BYTES = 512 * 1024;
+/** Rounds in flight at most: with ROUND_BYTES and the largest row it bounds the memory between socket and log. */
+const ROUNDS_IN_FLIGHT = 6;
+/** Bytes in flight at most; above it the stream is paused whatever the number of rounds. */
+const BYTES_IN_FLIGHT = 32 * 1024 * 1024;
+
+/** The events of one partition that no round holds yet. */
+export type PartitionBuffer = {
+  readonly topic: string;
+  readonly partition: number;
+  /** Largest record batch that the log takes, bytes. */
+  readonly maxBytes: number;
+  batch: RecordBatchWriter;
+  /** Offset that the batch's first record will get. */
+  begin: number;
+  /** Offset after the last event of a transaction whose COMMIT has been read. */
+  committed: number;
+  /** Has events of the transaction being read. */
+  touched: boolean;
+};
+
+export type PublisherEvents = {
+  /** The log is behind: stop reading (true), or go on (false). */
+  backpressure(paused: boolean): void;
+  /** A round is durable; `counts` as given to count(), `bytes` of its batches, `ms` from its first append to now. */
+  published(round: PublishedRound): void;
+  /** Something more may be acknowledged than before. */
+  progress(): void;
+  /** The writer failed; nothing further is published. */
+  failed(error: TailraceError): void;
+};
+
+export type PublishedRound = {
+  readonly bytes: number;
+  readonly durationMs: number;
+  /** Events by the index that count() was given. */
+  readonly counts: Float64Array;
+  /** Commit times of the oldest and the newest transaction with events in it, µs since 1970. */
+  readonly oldestCommitMicros: bigint;
+  readonly newestCommitMicros: bigint;
+};
+
+/**
+ * What a COMMIT asks for: a barrier; none, since the transaction had no events; or none yet, since redelivery has not
+ * passed the highest tail and a barrier could cut a transaction in half. A commit of the last kind is not acknowledged.
+ */
+export type CommitKind = "barrier" | "empty" | "redelivered";
+
+type RoundInFlight = {
+  readonly endLsn: Lsn | null;
+  durable: boolean;
+  appended: boolean;
+  /** What to write behind it when it completes a commit. */
+  readonly barrier: Barrier | null;
+};
+
+export class Publisher {
+  readonly #writer: LogWriter;
+  readonly #prefix: string;
+  readonly #epoch: number;
+  readonly #events: PublisherEvents;
+  readonly #signal: AbortSignal;
+  readonly #topics: { readonly topic: Topic; readonly buffers: readonly PartitionBuffer[]; readonly kind: "data" | "aside" }[] = [];
+  readonly #filled: PartitionBuffer[] = [];
+  readonly #spare: RecordBatchWriter[] = [];
+  readonly #rounds: RoundInFlight[] = [];
+  #bytes = 0;
+  #bytesInFlight = 0;
+  #paused = false;
+  #failed = false;
+  #open = false;
+  #pendingEnd: Lsn | null = null;
+  #pendingCommit: { lsn: Lsn; micros: bigint } | null = null;
+  #commitMicros = 0n;
+  #oldestMicros: bigint | null = null;
+  #counts: Float64Array;
+  #barrierInFlight = false;
+  #keepalive: Lsn = ZERO_LSN;
+  /** Everything before it is durable, barriers included. */
+  #durable: Lsn;
+  #published: Lsn;
+  #cutScheduled = false;
+  #idle: (() => void)[] = [];
+
+  constructor(options: {
+    readonly writer: LogWriter;
+    readonly prefix: string;
+    readonly epoch: number;
+    readonly acknowledged: Lsn;
+    /** Commit LSN of the last published transaction. */
+    readonly published: Lsn;
+    /** Length of `counts`. */
+    readonly counters: number;
+    readonly events: PublisherEvents;
+    readonly signal: AbortSignal;
+  }) {
+    this.#writer = options.writer;
+    this.#prefix = options.prefix;
+    this.#epoch = options.epoch;
+    this.#durable = options.acknowledged;
+    this.#published = options.published;
+    this.#counts = new Float64Array(options.counters);
+    this.#events = options.events;
+    this.#signal = options.signal;
+  }
+
+  /** Adds a topic, `ends` being the offset that the next record of each partition gets. Barriers name data topics only. */
+  addTopic(topic: Topic, ends: readonly number[], maxBytes: number, kind: "data" | "aside" = "data"): readonly PartitionBuffer[] {
+    const buffers = ends.map((end, partition): PartitionBuffer => {
+      return { topic: topic.name, partition, maxBytes, batch: this.#takeBatch(), begin: end, committed: end, touched: false };
+    });
+    this.#topics.push({ topic, buffers, kind });
+    return buffers;
+  }
+
+  /** Commit LSN of the last transaction whose barrier is durable. */
+  get published(): Lsn {
+    return this.#published;
+  }
+
+  get bytesInFlight(): number {
+    return this.#bytesInFlight + this.#bytes;
+  }
+
+  /** A transaction begins; `commitMicros`: its commit time, µs since 1970. */
+  begin(commitMicros: bigint): void {
+    this.#open = true;
+    this.#commitMicros = commitMicros;
+  }
+
+  /** Must be called before a record of about `bytes` is appended to the buffer: cuts a round when it would grow too large. */
+  reserve(buffer: PartitionBuffer, bytes: number): void {
+    if (buffer.batch.count > 0 && buffer.batch.byteLength + bytes > buffer.maxBytes) this.#cut();
+  }
+
+  /** Notes that `bytes` were appended to the buffer. `counter`: which count of the round grows. */
+  appended(buffer: PartitionBuffer, bytes: number, counter: number): void {
+    if (!buffer.touched) {
+      buffer.touched = true;
+      this.#filled.push(buffer);
+    }
+    this.#counts[counter] = (this.#counts[counter] ?? 0) + 1;
+    this.#oldestMicros ??= this.#commitMicros;
+    this.#bytes += bytes;
+    if (this.#bytes >= ROUND_BYTES) this.#cut();
+    else this.#cutWhenQuiet();
+  }
+
+  /** The transaction is complete. */
+  commit(commitLsn: Lsn, endLsn: Lsn, kind: CommitKind): void {
+    this.#open = false;
+    for (const buffer of this.#filled) {
+      buffer.touched = false;
+      buffer.committed = buffer.begin + buffer.batch.count;
+    }
+    this.#filled.length = 0;
+    if (kind === "redelivered") return;
+    this.#pendingEnd = endLsn;
+    if (kind === "barrier") this.#pendingCommit = { lsn: commitLsn, micros: this.#commitMicros };
+    this.#cutWhenQuiet();
+  }
+
+  /** The server has sent everything before `walEnd`. */
+  keepalive(walEnd: Lsn): void {
+    if (walEnd > this.#keepalive) this.#keepalive = walEnd;
+    this.#events.progress();
+  }
+
+  /** What may be acknowledged now. */
+  ackable(): Lsn {
+    return ackable({
+      rounds: this.#rounds satisfies readonly Round[],
+      open: this.#open,
+      unsent: this.#bytes > 0 || this.#pendingEnd !== null,
+      keepalive: this.#keepalive,
+      acked: this.#durable,
+    });
+  }
+
+  /** Resolves when everything received is durable with its barrier, or the publisher has failed. */
+  async drained(): Promise<void> {
+    this.#cut();
+    if (this.#failed || this.#rounds.length === 0) return;
+    await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  #cutWhenQuiet(): void {
+    if (this.#cutScheduled) return;
+    this.#cutScheduled = true;
+    // After the socket's chunk has been read whole; with rounds in flight the next one gathers more meanwhile.
+    setImmediate(() => {
+      this.#cutScheduled = false;
+      if (this.#rounds.every((round) => round.durable)) this.#cut();
+    });
+  }
+
+  #cut(): void {
+    if (this.#failed || (this.#bytes === 0 && this.#pendingEnd === null)) return;
+    const batches: EncodedBatch[] = [];
+    const writers: RecordBatchWriter[] = [];
+    const expected: number[] = [];
+    const now = Date.now();
+    if (this.#bytes > 0) {
+      for (const { buffers } of this.#topics) {
+        for (const buffer of buffers) {
+          const count = buffer.batch.count;
+          if (count === 0) continue;
+          batches.push({ topic: buffer.topic, partition: buffer.partition, bytes: buffer.batch.finish(now), count });
+          writers.push(buffer.batch);
+          expected.push(buffer.begin);
+          buffer.begin += count;
+          buffer.batch = this.#takeBatch();
+        }
+      }
+    }
+    const round: RoundInFlight = { endLsn: this.#pendingEnd, durable: false, appended: batches.length === 0, barrier: this.#barrier() };
+    const started = performance.now();
+    const report = {
+      bytes: this.#bytes,
+      counts: this.#counts,
+      oldestCommitMicros: this.#oldestMicros ?? this.#commitMicros,
+      newestCommitMicros: this.#commitMicros,
+    };
+    this.#rounds.push(round);
+    this.#bytesInFlight += this.#bytes;
+    this.#bytes = 0;
+    this.#counts = new Float64Array(this.#counts.length);
+    this.#pendingEnd = null;
+    this.#pendingCommit = null;
+    this.#oldestMicros = null;
+    if (batches.length === 0) {
+      this.#advance();
+      return;
+    }
+    this.#applyBackpressure();
+    this.#writer
+      .append(batches, this.#signal)
+      .then((offsets) => {
+        const wrong = offsets.findIndex((offset, i) => offset !== expected[i]);
+        if (wrong !== -1) {
+          const { topic, partition } = batches[wrong]!;
+          throw new TailraceError("SECOND_WRITER", { topic, partition, expected: expected[wrong] ?? -1, seen: offsets[wrong] ?? -1 });
+        }
+        reach("source.after_append");
+        for (const writer of writers) {
+          writer.reset();
+          this.#spare.push(writer);
+        }
+        round.appended = true;
+        this.#bytesInFlight -= report.bytes;
+        this.#events.published({ ...report, durationMs: performance.now() - started });
+        this.#advance();
+        this.#applyBackpressure();
+      })
+      .catch((cause: unknown) => this.#fail(cause));
+  }
+
+  #barrier(): Barrier | null {
+    if (this.#pendingCommit === null) return null;
+    const data = this.#topics.filter(({ kind }) => kind === "data");
+    const topics = data.map(({ topic, buffers }) => ({
+      name: topic.name,
+      id: topic.id,
+      next: buffers.map((buffer) => buffer.committed),
+    }));
+    return { epoch: this.#epoch, commitLsn: this.#pendingCommit.lsn, commitMicros: this.#pendingCommit.micros, topics };
+  }
+
+  /** Marks rounds durable from the front; a run of appended rounds shares the last one's barrier. */
+  #advance(): void {
+    if (this.#failed || this.#barrierInFlight) return;
+    let last = -1;
+    let barrier: Barrier | null = null;
+    for (const [index, round] of this.#rounds.entries()) {
+      if (!round.appended) break;
+      last = index;
+      barrier = round.barrier ?? barrier;
+    }
+    if (last === -1) return;
+    if (barrier === null) {
+      this.#finish(last);
+      return;
+    }
+    this.#barrierInFlight = true;
+    const value = encodeBarrier(barrier);
+    const batch = this.#takeBatch();
+    batch.append(null, 0, 0, value, 0, value.length);
+    const encoded: EncodedBatch = { topic: barrierTopic(this.#prefix), partition: 0, bytes: batch.finish(Date.now()), count: 1 };
+    this.#writer
+      .append([encoded], this.#signal)
+      .then(() => {
+        reach("source.after_barrier");
+        this.#barrierInFlight = false;
+        batch.reset();
+        this.#spare.push(batch);
+        this.#published = barrier.commitLsn;
+        this.#finish(last);
+        this.#advance();
+      })
+      .catch((cause: unknown) => this.#fail(cause));
+  }
+
+  #finish(last: number): void {
+    for (const round of this.#rounds.slice(0, last + 1)) round.durable = true;
+    this.#durable = this.ackable();
+    this.#rounds.splice(0, last + 1);
+    this.#events.progress();
+    if (this.#rounds.length === 0) {
+      if (this.#bytes > 0 || this.#pendingEnd !== null) this.#cut();
+      else for (const resolve of this.#idle.splice(0)) resolve();
+    }
+  }
+
+  #applyBackpressure(): void {
+    const full = this.#rounds.length >= ROUNDS_IN_FLIGHT || this.#bytesInFlight >= BYTES_IN_FLIGHT;
+    if (full === this.#paused) return;
+    this.#paused = full;
+    this.#events.backpressure(full);
+  }
+
+  #takeBatch(): RecordBatchWriter {
+    return this.#spare.pop() ?? new RecordBatchWriter();
+  }
+
+  #fail(cause: unknown): void {
+    if (this.#failed) return;
+    this.#failed = true;
+    for (const resolve of this.#idle.splice(0)) resolve();
+    this.#events.failed(TailraceError.from(cause));
+  }
+}

@@ -1,0 +1,110 @@
+// Whether a source may go on where it was: its state held against slot, server, publication and log. Pure; what it
+// refuses by name is a gap that only a snapshot could heal.
+import type { Barrier } from "../core/barrier.ts";
+import { TailraceError } from "../core/errors.ts";
+import { formatLsn, type Lsn } from "../core/lsn.ts";
+import { stateTopic, type SourceState } from "../core/source-state.ts";
+import type { OffsetRange, Topic } from "../core/event-log.ts";
+import type { TableName } from "../core/table.ts";
+import { compareFingerprints, type PublicationFingerprint } from "../postgres/publication.ts";
+import { judgeSlot, slotError, type Slot } from "../postgres/slot.ts";
+import { clusterProblem, type SeenCluster } from "../postgres/timeline.ts";
+
+export type StartFacts = {
+  readonly prefix: string;
+  readonly slotName: string;
+  /** Whether slot and publication may be made. */
+  readonly create: boolean;
+  readonly database: string;
+  readonly state: SourceState | null;
+  readonly slot: Slot | null;
+  readonly cluster: SeenCluster;
+  readonly barrier: Barrier | null;
+};
+
+/** How to begin. `fresh`: the slot is to be made. `adopt`: it exists and nothing was published from it. */
+export type Start =
+  | { readonly kind: "fresh"; readonly epoch: number }
+  | { readonly kind: "adopt"; readonly epoch: number; readonly from: Lsn }
+  | { readonly kind: "resume"; readonly epoch: number; readonly from: Lsn };
+
+/** R-slot, R-epoch. Throws the named error of a gap, SLOT_ACTIVE while another reads the slot, SLOT_FOREIGN, SLOT_NOT_MADE. */
+export function judgeStart(facts: StartFacts): Start {
+  const { state, slot, slotName, barrier } = facts;
+  const expected = { database: facts.database, recorded: state?.phase === "streaming" ? state.acknowledged : null };
+  const verdict = judgeSlot(slot, expected);
+  if (verdict.kind !== "missing" && verdict.kind !== "usable") throw slotError(slotName, verdict, expected)!;
+  if (state === null) {
+    const topic = stateTopic(facts.prefix);
+    if (barrier !== null)
+      throw new TailraceError("STATE_MISSING", { topic, evidence: `the log holds events up to ${formatLsn(barrier.commitLsn)}` });
+    if (verdict.kind === "missing") return fresh(facts);
+    if (facts.create) {
+      const confirmed = formatLsn(verdict.confirmed);
+      throw new TailraceError("STATE_MISSING", {
+        topic,
+        evidence: `slot ${slotName} exists, confirmed up to ${confirmed} (if it was made for this source and nobody has read it, set postgres.create: false)`,
+      });
+    }
+    return { kind: "adopt", epoch: 1, from: verdict.confirmed };
+  }
+  if (barrier !== null && barrier.epoch > state.epoch) throw new TailraceError("STATE_BEHIND", { state: state.epoch, seen: barrier.epoch });
+  if (state.phase === "making") {
+    return verdict.kind === "missing" ? fresh(facts, state.epoch) : { kind: "adopt", epoch: state.epoch, from: verdict.confirmed };
+  }
+  const problem = clusterProblem({ systemIdentifier: state.systemId, timeline: state.timeline, published: state.published }, facts.cluster);
+  if (problem !== null) throw problem;
+  if (verdict.kind === "missing") throw slotError(slotName, verdict, expected)!;
+  return { kind: "resume", epoch: state.epoch, from: verdict.confirmed };
+}
+
+function fresh(facts: StartFacts, epoch = 1): Start {
+  if (!facts.create) throw new TailraceError("SLOT_NOT_MADE", { slot: facts.slotName });
+  return { kind: "fresh", epoch };
+}
+
+/** R-publication: throws when changes of tables that were captured before, and are still, may have passed unpublished. */
+export function judgePublication(name: string, state: SourceState, now: PublicationFingerprint | null, tables: readonly TableName[]): void {
+  if (now === null) throw new TailraceError("PUBLICATION_MISSING", { publication: name });
+  const before = JSON.parse(state.publication) as PublicationFingerprint;
+  const difference = compareFingerprints(before, now, tables);
+  if (difference !== null) throw new TailraceError("PUBLICATION_CHANGED", { publication: name, difference });
+}
+
+/** R-options: another set of options numbers rows anew, so nothing published may be unacknowledged then. */
+export function judgeOptions(state: SourceState, options: string, confirmed: Lsn): void {
+  if (state.options === options || confirmed > state.published) return;
+  throw new TailraceError("OPTIONS_CHANGED", { difference: `${state.options} → ${options}` });
+}
+
+/** R-routing: what the state and the last barrier say of the topics, held against the topics that are there. */
+export function judgeTopics(
+  state: SourceState,
+  partitions: number,
+  found: readonly Topic[],
+  barrier: Barrier | null,
+  ranges: readonly OffsetRange[],
+): void {
+  if (barrier === null && state.published > 0n) {
+    throw new TailraceError("TOPIC_LOST", { topic: "of barriers", reason: `it is empty, ${formatLsn(state.published)} was published` });
+  }
+  for (const known of state.topics) {
+    const topic = found.find(({ name }) => name === known.name);
+    if (topic === undefined) throw new TailraceError("TOPIC_LOST", { topic: known.name, reason: "it does not exist" });
+    if (topic.id !== known.id)
+      throw new TailraceError("TOPIC_LOST", { topic: known.name, reason: `its id is ${topic.id}, it was ${known.id}` });
+    const seen = topic.partitions !== known.partitions ? topic.partitions : partitions;
+    if (seen !== known.partitions) throw new TailraceError("TOPIC_PARTITIONS", { topic: known.name, seen, expected: known.partitions });
+  }
+  for (const { id, name, next } of barrier?.topics ?? []) {
+    if (!state.topics.some((topic) => topic.id === id)) continue;
+    for (const [partition, offset] of next.entries()) {
+      const end = ranges.find((range) => range.topic === name && range.partition === partition)?.end ?? 0;
+      if (end < offset)
+        throw new TailraceError("TOPIC_LOST", {
+          topic: name,
+          reason: `partition ${partition} ends at offset ${end}, ${offset} was published`,
+        });
+    }
+  }
+}

@@ -1,0 +1,128 @@
+import { describe, expect, test } from "vitest";
+import type { Barrier } from "../../../src/core/barrier.ts";
+import { parseLsn, ZERO_LSN } from "../../../src/core/lsn.ts";
+import type { SourceState } from "../../../src/core/source-state.ts";
+import type { Slot } from "../../../src/postgres/slot.ts";
+import { judgeOptions, judgeStart, judgeTopics, type StartFacts } from "../../../src/source/start.ts";
+
+const slot: Slot = {
+  name: "tailrace_shop",
+  type: "logical",
+  plugin: "pgoutput",
+  database: "shop",
+  temporary: false,
+  activePid: null,
+  application: "",
+  restartLsn: parseLsn("0/50"),
+  confirmedFlushLsn: parseLsn("0/100"),
+  walStatus: "reserved",
+  invalidationReason: null,
+  safeWalBytes: null,
+  twoPhase: false,
+  failover: false,
+  retainedWalBytes: 0,
+};
+const state: SourceState = {
+  generation: 3,
+  number: 9,
+  epoch: 1,
+  systemId: "7",
+  timeline: 1,
+  slot: slot.name,
+  phase: "streaming",
+  options: "o",
+  publication: "{}",
+  acknowledged: parseLsn("0/100"),
+  published: parseLsn("0/90"),
+  topics: [{ name: "shop.public.orders", id: "A", partitions: 2, table: { schema: "public", name: "orders" } }],
+};
+const barrier: Barrier = {
+  epoch: 1,
+  commitLsn: parseLsn("0/90"),
+  commitMicros: 0n,
+  topics: [{ name: "shop.public.orders", id: "A", next: [5, 6] }],
+};
+const facts: StartFacts = {
+  prefix: "shop",
+  slotName: slot.name,
+  create: true,
+  database: "shop",
+  state,
+  slot,
+  cluster: { systemIdentifier: "7", timeline: 1, walEnd: parseLsn("0/200"), history: [] },
+  barrier,
+};
+
+const refused = (code: string): unknown => expect.objectContaining({ code });
+
+describe("the start of a source", () => {
+  test("goes on where slot, state and log agree", () => {
+    expect(judgeStart(facts)).toEqual({ kind: "resume", epoch: 1, from: parseLsn("0/100") });
+  });
+
+  test("with nothing anywhere it begins with a new slot", () => {
+    expect(judgeStart({ ...facts, state: null, slot: null, barrier: null })).toEqual({ kind: "fresh", epoch: 1 });
+  });
+
+  test("with create: false a slot made by hand is taken over, a missing one asked for", () => {
+    const empty = { ...facts, create: false, state: null, barrier: null };
+    expect(judgeStart(empty)).toMatchObject({ kind: "adopt", from: slot.confirmedFlushLsn });
+    expect(() => judgeStart({ ...empty, slot: null })).toThrowError(refused("SLOT_NOT_MADE"));
+  });
+
+  test("a process that died while it made its slot is followed by one that finds it or makes it", () => {
+    const making: StartFacts = { ...facts, barrier: null, state: { ...state, phase: "making", acknowledged: ZERO_LSN, published: ZERO_LSN } };
+    expect(judgeStart(making)).toMatchObject({ kind: "adopt" });
+    expect(judgeStart({ ...making, slot: null })).toMatchObject({ kind: "fresh" });
+  });
+
+  test.each<[string, Partial<StartFacts>, string]>([
+    ["R-slot: the slot is gone", { slot: null }, "SLOT_MISSING"],
+    ["R-slot: somebody moved the slot", { slot: { ...slot, confirmedFlushLsn: parseLsn("0/101") } }, "SLOT_AHEAD"],
+    ["R-slot: the slot lost its WAL", { slot: { ...slot, walStatus: "lost" } }, "SLOT_LOST"],
+    ["R-slot: another cluster", { cluster: { ...facts.cluster, systemIdentifier: "8" } }, "ANOTHER_DATABASE"],
+    ["R-slot: the WAL ends before the last published commit", { cluster: { ...facts.cluster, walEnd: parseLsn("0/80") } }, "WAL_REWOUND"],
+    ["R-epoch: the state is gone, events are there", { state: null, slot: null }, "STATE_MISSING"],
+    ["R-epoch: the state is gone, the slot is there", { state: null, barrier: null }, "STATE_MISSING"],
+    ["R-epoch: the log is of a later epoch", { barrier: { ...barrier, epoch: 2 } }, "STATE_BEHIND"],
+    ["the slot belongs to somebody else", { slot: { ...slot, plugin: "test_decoding" } }, "SLOT_FOREIGN"],
+    ["the slot is being read", { slot: { ...slot, activePid: 4711 } }, "SLOT_ACTIVE"],
+  ])("is refused by name: %s", (_, part, code) => {
+    expect(() => judgeStart({ ...facts, ...part })).toThrowError(refused(code));
+  });
+
+  test("R-slot: a new timeline that forked after the last published commit is none of a gap", () => {
+    const cluster = { ...facts.cluster, timeline: 2, history: [{ timeline: 1, at: parseLsn("0/90") }] };
+    expect(judgeStart({ ...facts, cluster })).toMatchObject({ kind: "resume" });
+    const earlier = { ...cluster, history: [{ timeline: 1, at: parseLsn("0/8F") }] };
+    expect(() => judgeStart({ ...facts, cluster: earlier })).toThrowError(refused("WAL_REWOUND"));
+  });
+});
+
+describe("R-options", () => {
+  test("a change takes effect when all that was published is acknowledged, and is refused before", () => {
+    expect(() => judgeOptions(state, "p", parseLsn("0/91"))).not.toThrow();
+    expect(() => judgeOptions(state, "p", parseLsn("0/90"))).toThrowError(refused("OPTIONS_CHANGED"));
+    expect(() => judgeOptions(state, "o", parseLsn("0/10"))).not.toThrow();
+  });
+});
+
+describe("R-routing", () => {
+  const topic = { name: "shop.public.orders", id: "A", partitions: 2 };
+  const ranges = [5, 6].map((end, partition) => ({ topic: topic.name, partition, start: 0, end }));
+
+  test("topics that are as the state and the last barrier say are gone on with", () => {
+    expect(() => judgeTopics(state, 2, [topic], barrier, ranges)).not.toThrow();
+  });
+
+  test.each<[string, Parameters<typeof judgeTopics>, string]>([
+    ["a topic is gone", [state, 2, [], barrier, ranges], "TOPIC_LOST"],
+    ["a topic was made again", [state, 2, [{ ...topic, id: "B" }], barrier, ranges], "TOPIC_LOST"],
+    ["a topic ends before the last barrier", [state, 2, [topic], barrier, ranges.map((range) => ({ ...range, end: 5 }))], "TOPIC_LOST"],
+    ["the barriers are gone", [state, 2, [topic], null, ranges], "TOPIC_LOST"],
+    ["a topic got more partitions", [state, 2, [{ ...topic, partitions: 3 }], barrier, ranges], "TOPIC_PARTITIONS"],
+    ["the configuration asks for another count", [state, 4, [topic], barrier, ranges], "TOPIC_PARTITIONS"],
+  ])("is refused by name: %s", (_, parameters, code) => {
+    expect(() => judgeTopics(...parameters)).toThrowError(refused(code));
+  });
+});
