@@ -1,0 +1,188 @@
+// Everything read since the last flush: folded rows by table, positions by partition, letters that must be set aside.
+import type { EventDecoder } from "../avro/decoder.ts";
+import { TailraceError } from "../core/errors.ts";
+import type { FetchedRecords, LogRecord } from "../core/event-log.ts";
+import { toLsn } from "../core/lsn.ts";
+import { formatSequence } from "../core/sequence.ts";
+import type { CheckpointMove, DeadLetter } from "../core/warehouse.ts";
+import { foldChange, type Change, type FoldedRow } from "./fold.ts";
+import type { OpenLetters } from "./open-letters.ts";
+import type { Progress } from "./positions.ts";
+import type { Route } from "./routes.ts";
+import type { EventColumn } from "./staging.ts";
+
+/** Bytes before the Avro body of a framed key: 0x00 and the schema id. */
+const FRAME_BYTES = 5;
+
+export type PendingTable = {
+  readonly route: Route;
+  readonly columns: readonly EventColumn[];
+  readonly decoder: EventDecoder;
+  readonly rows: Map<string, FoldedRow>;
+  /** Text form of the highest TRUNCATE, null without one. */
+  truncate: string | null;
+};
+
+type PendingPartition = { readonly from: Progress; nextOffset: number; sequence: string };
+
+/** `schema_changed`: the record's value schema is not the one of the rows already folded; flush first, then offer it again. */
+export type Offered = "taken" | "schema_changed";
+
+export class Pending {
+  readonly tables = new Map<string, PendingTable>();
+  readonly deadLetters: DeadLetter[] = [];
+  readonly closedLetters: { readonly topic: string; readonly keyBytes: Buffer }[] = [];
+  /** Events per commit time (µs since 1970). */
+  readonly commits = new Map<bigint, number>();
+  events = 0;
+  bytes = 0;
+  firstSequence = "";
+  lastSequence = "";
+  readonly #partitions = new Map<string, PendingPartition>();
+  readonly #letters: OpenLetters;
+
+  constructor(letters: OpenLetters) {
+    this.#letters = letters;
+  }
+
+  get empty(): boolean {
+    return this.#partitions.size === 0;
+  }
+
+  get rows(): number {
+    let rows = 0;
+    for (const table of this.tables.values()) rows += table.rows.size;
+    return rows;
+  }
+
+  /** Moves a partition's position past `next`. */
+  advance(progress: Progress, fetched: Pick<FetchedRecords, "topic" | "partition">, next: number): void {
+    this.#partition(progress, fetched).nextOffset = next;
+  }
+
+  /**
+   * Folds one event. R-checkpoint: what is at or below the partition's highest merged sequence is dropped first.
+   * `decoder` has just decoded the record and may be reused after the call.
+   */
+  offer(
+    route: Route,
+    progress: Progress,
+    partition: number,
+    record: LogRecord,
+    decoder: EventDecoder,
+    columns: readonly EventColumn[],
+  ): Offered {
+    const sequenceText = formatSequence({ epoch: decoder.epoch, commitLsn: toLsn(decoder.commitLsn), ordinal: decoder.ordinal });
+    const position = this.#partition(progress, { topic: route.topic.name, partition });
+    if (sequenceText <= position.sequence) return "taken";
+    let table = this.tables.get(route.topic.name);
+    if (table === undefined) {
+      table = { route, columns, decoder, rows: new Map(), truncate: null };
+      this.tables.set(route.topic.name, table);
+    } else if (table.decoder !== decoder) {
+      return "schema_changed";
+    }
+    position.sequence = sequenceText;
+    this.#count(decoder.commitMicros, sequenceText, record);
+    if (decoder.op === "t") {
+      truncatePartition(table, partition, sequenceText);
+      return "taken";
+    }
+    this.#fold(table, partition, record, toChange(decoder, record));
+    return "taken";
+  }
+
+  /** The compare-and-set moves of every partition read, whether or not it held events. */
+  checkpoints(): readonly CheckpointMove[] {
+    return [...this.#partitions.values()].map(({ from, nextOffset, sequence }) => ({
+      topic: from.topic,
+      partition: from.partition,
+      topicId: from.topicId,
+      nextOffset,
+      sequence,
+      expectedOffset: from.stored ? from.nextOffset : null,
+    }));
+  }
+
+  #fold(table: PendingTable, partition: number, record: LogRecord, change: Change & { movedFrom: Buffer | null }): void {
+    const topic = table.route.topic.name;
+    if (record.key === null) throw new TailraceError("EVENT_UNREADABLE", { reason: "an event of a keyed table without a key" });
+    const keyBytes = record.key.subarray(FRAME_BYTES);
+    const key = keyBytes.toString("latin1");
+    const row = table.rows.get(key);
+    const refused = this.#refusal(table, key, row, change);
+    if (refused !== null) {
+      // What was folded before stays: it is true up to this event.
+      this.deadLetters.push(deadLetter(topic, partition, record, Buffer.from(keyBytes), formatSequence(change.sequence), refused));
+      this.#letters.open(topic, key);
+      return;
+    }
+    if (this.#letters.close(topic, key)) this.closedLetters.push({ topic, keyBytes: Buffer.from(keyBytes) });
+    table.rows.set(key, foldChange(row, change, keyBytes, partition));
+  }
+
+  /** R-dead: why the change can't be merged, null when it can. */
+  #refusal(
+    table: PendingTable,
+    key: string,
+    row: FoldedRow | undefined,
+    change: Change & { movedFrom: Buffer | null },
+  ): TailraceError | null {
+    if (change.unchanged.length === 0) return null;
+    const names = change.unchanged.map((index) => table.columns[index]?.name ?? "?").join(", ");
+    if (change.movedFrom !== null)
+      return new TailraceError("KEY_CHANGE_UNSENT", { from: change.movedFrom.toString("hex"), columns: names });
+    const topic = table.route.topic.name;
+    if (this.#letters.has(topic, key) || row?.deleted === true) {
+      return new TailraceError("UNCHANGED_WITHOUT_ROW", {
+        columns: names,
+        target: `${table.route.target.schema}.${table.route.target.name}`,
+      });
+    }
+    return null;
+  }
+
+  #count(commitMicros: bigint, sequence: string, record: LogRecord): void {
+    this.events += 1;
+    this.bytes += (record.value?.length ?? 0) + (record.key?.length ?? 0);
+    this.commits.set(commitMicros, (this.commits.get(commitMicros) ?? 0) + 1);
+    if (this.firstSequence === "" || sequence < this.firstSequence) this.firstSequence = sequence;
+    if (sequence > this.lastSequence) this.lastSequence = sequence;
+  }
+
+  #partition(progress: Progress, of: Pick<FetchedRecords, "topic" | "partition">): PendingPartition {
+    const name = `${of.partition} ${of.topic}`;
+    let partition = this.#partitions.get(name);
+    if (partition === undefined) {
+      partition = { from: progress, nextOffset: progress.nextOffset, sequence: progress.sequence };
+      this.#partitions.set(name, partition);
+    }
+    return partition;
+  }
+}
+
+/** The dead letter of one record, with its original bytes. */
+export function deadLetter(
+  topic: string,
+  partition: number,
+  record: LogRecord,
+  keyBytes: Buffer | null,
+  sequence: string,
+  error: TailraceError,
+): DeadLetter {
+  const { offset, key, value } = record;
+  return { topic, partition, offset, keyBytes, sequence, code: error.code, message: error.message, key, value };
+}
+
+/** TRUNCATE cuts the fold: what this partition brought before it is gone. */
+function truncatePartition(table: PendingTable, partition: number, sequence: string): void {
+  for (const [key, row] of table.rows) if (row.partition === partition) table.rows.delete(key);
+  if (table.truncate === null || sequence > table.truncate) table.truncate = sequence;
+}
+
+function toChange(decoder: EventDecoder, record: LogRecord): Change & { movedFrom: Buffer | null } {
+  const { op, epoch, commitLsn, ordinal, commitMicros, unchanged, movedFrom } = decoder;
+  const values = op === "d" ? decoder.before : decoder.after;
+  if (op === "t" || values === null) throw new TailraceError("EVENT_UNREADABLE", { reason: `an event of op ${op} without a row` });
+  return { op, sequence: { epoch, commitLsn: toLsn(commitLsn), ordinal }, commitMicros, values, unchanged, movedFrom, record };
+}

@@ -1,0 +1,57 @@
+// From folded rows to what a warehouse takes: rows by column, in the plan's order. Pure.
+import { formatSequence } from "../core/sequence.ts";
+import type { TableName } from "../core/table.ts";
+import type { MergePlan, PlanColumn, StagedRows, TargetSpec } from "../core/warehouse.ts";
+import type { FoldedRow } from "./fold.ts";
+
+/** The columns of a table's events, as its value schema has them. */
+export type EventColumn = Omit<PlanColumn, "unchanged"> & { readonly keyPosition: number };
+
+/** Indexes of the columns in the plan's order: the key's first, in key order. */
+export function planOrder(columns: readonly EventColumn[]): readonly number[] {
+  const indexes = columns.map((_, index) => index);
+  const position = (index: number): number => columns[index]?.keyPosition ?? 0;
+  const key = indexes.filter((index) => position(index) > 0).sort((a, b) => position(a) - position(b));
+  return [...key, ...indexes.filter((index) => position(index) === 0)];
+}
+
+export function targetSpec(target: TableName, deletes: "hard" | "soft", columns: readonly EventColumn[]): TargetSpec {
+  const ordered = planOrder(columns).map((index) => columns[index]!);
+  return {
+    target,
+    deletes,
+    key: ordered.filter((column) => column.keyPosition > 0).map((column) => column.name),
+    columns: ordered.map(({ name, type }) => ({ name, type })),
+  };
+}
+
+/** The plan and the staged rows of one table, the rows in the order given. */
+export function stage(
+  target: TableName,
+  deletes: "hard" | "soft",
+  columns: readonly EventColumn[],
+  rows: readonly FoldedRow[],
+): { readonly plan: MergePlan; readonly staged: StagedRows } {
+  const order = planOrder(columns);
+  const unchanged = order.map((index) => unchangedFlags(rows, index));
+  const spec = targetSpec(target, deletes, columns);
+  const plan: MergePlan = {
+    ...spec,
+    columns: spec.columns.map((column, at) => ({ ...column, unchanged: unchanged[at] === null ? "impossible" : "keep_target" })),
+  };
+  const staged: StagedRows = {
+    rows: rows.length,
+    values: order.map((index) => rows.map((row) => row.values[index] ?? null)),
+    unchanged,
+    sequence: rows.map((row) => formatSequence(row.sequence)),
+    commitMicros: rows.map((row) => row.commitMicros),
+    deleted: Uint8Array.from(rows, (row) => (row.deleted ? 1 : 0)),
+    keyBytes: rows.map((row) => row.keyBytes),
+  };
+  return { plan, staged };
+}
+
+function unchangedFlags(rows: readonly FoldedRow[], column: number): Uint8Array | null {
+  if (!rows.some((row) => row.unchanged.includes(column))) return null;
+  return Uint8Array.from(rows, (row) => (row.unchanged.includes(column) ? 1 : 0));
+}

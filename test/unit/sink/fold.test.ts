@@ -1,0 +1,68 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { LogRecord } from "../../../src/core/event-log.ts";
+import { toLsn } from "../../../src/core/lsn.ts";
+import type { Value } from "../../../src/core/table.ts";
+import { foldChange, type Change, type FoldedRow } from "../../../src/sink/fold.ts";
+
+const KEY = Buffer.from("k");
+let offset = 0;
+
+function change(op: Change["op"], values: readonly Value[], unchanged: readonly number[] = []): Change {
+  const record: LogRecord = { offset: offset++, timestamp: 0, key: KEY, value: null, headers: [] };
+  return { op, sequence: { epoch: 1, commitLsn: toLsn(1n), ordinal: offset }, commitMicros: 0n, values, unchanged, record };
+}
+
+function fold(...changes: readonly Change[]): FoldedRow {
+  const row = changes.reduce<FoldedRow | undefined>((before, one) => foldChange(before, one, KEY, 0), undefined);
+  if (row === undefined) throw new Error("nothing to fold");
+  return row;
+}
+
+describe("the fold of one key's changes", () => {
+  test("is the last one", () => {
+    expect(fold(change("c", [1n, "a"]), change("u", [1n, "b"]))).toMatchObject({ values: [1n, "b"], deleted: false, unchanged: [] });
+  });
+
+  test("an unchanged column takes its value from the change before", () => {
+    expect(fold(change("c", [1n, "large"]), change("u", [1n, null], [1]))).toMatchObject({ values: [1n, "large"], unchanged: [] });
+  });
+
+  test("a column that no change brought stays unchanged, for the target's value", () => {
+    expect(fold(change("u", [1n, "a", null], [2]), change("u", [1n, null, null], [1, 2]))).toMatchObject({
+      values: [1n, "a", null],
+      unchanged: [2],
+    });
+  });
+
+  test("a delete ends the inheritance of unchanged columns", () => {
+    expect(fold(change("c", [1n, "large"]), change("d", [1n, null]), change("u", [1n, null], [1]))).toMatchObject({
+      values: [1n, null],
+      unchanged: [1],
+    });
+  });
+
+  test("a row made anew after a delete is live", () => {
+    expect(fold(change("c", [1n, "a"]), change("d", [1n, null]), change("c", [1n, "b"]))).toMatchObject({ deleted: false, values: [1n, "b"] });
+  });
+
+  test("R-dead: every folded event is kept for the dead letter", () => {
+    const changes = [change("c", [1n, "a"]), change("u", [1n, "b"]), change("d", [1n, null])];
+    expect(fold(...changes).records).toEqual(changes.map(({ record }) => record));
+  });
+
+  test("folding in two steps gives what folding at once gives, whatever was left unchanged", () => {
+    // A flush may fall between any two changes: what it leaves unchanged is then kept from the target.
+    const step = fc.record({ value: fc.string(), unchanged: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 2, maxLength: 8 }), fc.nat(), (steps, cut) => {
+        const changes = [change("c", [1n, "first"]), ...steps.map((s) => (s.unchanged ? change("u", [1n, null], [1]) : change("u", [1n, s.value])))];
+        const at = 1 + (cut % (changes.length - 1));
+        const target = fold(...changes.slice(0, at)).values[1];
+        const later = fold(...changes.slice(at));
+        const merged = later.unchanged.includes(1) ? target : later.values[1];
+        expect(merged).toBe(fold(...changes).values[1]);
+      }),
+    );
+  });
+});
