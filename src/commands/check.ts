@@ -1,0 +1,166 @@
+// `tailrace check DIR`: everything that `run` will need, looked at without writing, each finding with its fix.
+import { loadConfig } from "../config/load.ts";
+import type { LoadedConfig, ServiceConfig, SinkConfig, SourceConfig } from "../config/config.ts";
+import { barrierTopic, lastBarrier } from "../core/barrier.ts";
+import { TailraceError, reasonOf } from "../core/errors.ts";
+import type { EventLog } from "../core/event-log.ts";
+import { readState } from "../core/source-state.ts";
+import { tableLabel } from "../core/table.ts";
+import { openLog, openRegistry, openWarehouse, sourceOptions, tableSelection } from "../parts.ts";
+import { resolveTables } from "../postgres/catalog.ts";
+import { readPublication } from "../postgres/publication.ts";
+import { missingPrivileges, readServer, readTimelineHistory, serverProblems } from "../postgres/server.ts";
+import { Session } from "../postgres/session.ts";
+import { readSlot } from "../postgres/slot.ts";
+import { judgeStart } from "../source/start.ts";
+import { dataTopicNames } from "../source/topics.ts";
+import { openLog as openLogger } from "../telemetry/log.ts";
+import { exitCodes, takesColours } from "./report.ts";
+
+type Finding = {
+  readonly of: string;
+  /** `note`: good to know. */
+  readonly kind: "ok" | "note" | "problem";
+  readonly message: string;
+  readonly code?: string;
+  readonly fix?: string;
+};
+
+/** One look at one thing may take this, ms. */
+const LOOK_MS = 15_000;
+/** Codes that mean that something does not answer, rather than that it answers something wrong. */
+const SILENT = /_(UNREACHABLE|LOGIN|LOCKED)$/;
+
+/** Prints a line a finding. Exit code 0 when all is well, 1 when something does not answer, 3 when something has to be mended. */
+export async function runCheck(dir: string, json: boolean): Promise<number> {
+  const config = await loadConfig(dir, process.env);
+  const findings: Finding[] = [];
+  const found = (finding: Finding): void => {
+    findings.push(finding);
+    if (!json) process.stdout.write(render(finding));
+  };
+  await checkAll(config, found);
+  if (json) process.stdout.write(`${JSON.stringify({ findings })}\n`);
+  const problems = findings.filter(({ kind }) => kind === "problem");
+  if (problems.length === 0) return exitCodes.good;
+  return problems.some(({ code }) => code !== undefined && SILENT.test(code)) ? exitCodes.failed : exitCodes.differences;
+}
+
+type Found = (finding: Finding) => void;
+
+async function checkAll(config: LoadedConfig, found: Found): Promise<void> {
+  const log = await checkLog(config.service, found);
+  for (const source of config.sources) await checkSource(source, log, found);
+  for (const sink of config.sinks) await checkSink(sink, found);
+  await log?.[Symbol.asyncDispose]();
+}
+
+/** The log when it answers. */
+async function checkLog(service: ServiceConfig, found: Found): Promise<EventLog | null> {
+  if (service.log.kind === "embedded") {
+    try {
+      const log = await openLog(service, openLogger({ level: "silent" }));
+      found({ of: "log", kind: "ok", message: `embedded in ${service.log.path}` });
+      return log;
+    } catch (cause) {
+      const error = TailraceError.from(cause);
+      // The running service itself: what is in the log can't be looked at, and need not be.
+      found(error.code === "LOG_LOCKED" ? { of: "log", kind: "note", message: error.message } : problem("log", error));
+      return null;
+    }
+  }
+  const log = await openLog(service, openLogger({ level: "silent" }));
+  await look("log", found, async (signal) => {
+    await log.topics(["tailrace"], signal);
+    return `Kafka at ${log.address} answers`;
+  });
+  const { registry } = openRegistry(service);
+  await look("registry", found, async (signal) => {
+    await registry.schema(1, signal).catch((cause: unknown) => {
+      if (!(cause instanceof TailraceError) || cause.code !== "SCHEMA_UNKNOWN") throw cause;
+    });
+    return `${registry.address} answers`;
+  });
+  return log;
+}
+
+async function checkSource(source: SourceConfig, log: EventLog | null, found: Found): Promise<void> {
+  const of = `source ${source.name}`;
+  const options = sourceOptions(source);
+  await look(of, found, async (signal) => {
+    const settings = { url: options.url(), applicationName: `tailrace check ${source.name}` };
+    await using session = await Session.open(settings, signal);
+    const facts = await readServer(session);
+    const slot = await readSlot(session, options.slot);
+    for (const error of serverProblems(facts, session.peer, slot === null && options.create)) found(problem(of, error));
+    const { tables, skipped, problems } = await resolveTables(session, tableSelection(source), options.publication);
+    for (const error of problems) found(problem(of, error));
+    for (const { table, reason } of skipped) found({ of, kind: "note", message: `table ${tableLabel(table)} is not captured: ${reason}` });
+    dataTopicNames(options.topics, tables);
+    const publication = await readPublication(session, options.publication, tables);
+    for (const error of await missingPrivileges(session, facts, tables, options.create && publication === null)) found(problem(of, error));
+    if (publication === null && !options.create) {
+      const list = tables.map(({ schema, name }) => `"${schema}"."${name}"`).join(", ");
+      const sql = `CREATE PUBLICATION "${options.publication}" FOR TABLE ${list} WITH (publish_via_partition_root = true);`;
+      found(problem(of, new TailraceError("PUBLICATION_NOT_MADE", { publication: options.publication, reason: "it does not exist", sql })));
+    }
+    if (log !== null) {
+      const database = (await session.query("SELECT current_database() AS name"))[0]?.name ?? "";
+      const state = await readState(log, options.topics.prefix, signal);
+      const [barriers] = await log.topics([barrierTopic(options.topics.prefix)], signal);
+      const barrier = barriers === undefined ? null : await lastBarrier(log, options.topics.prefix, signal);
+      const history =
+        state !== null && state.timeline !== facts.timeline ? await readTimelineHistory(settings, facts.timeline, signal) : [];
+      const cluster = { ...facts, history };
+      judgeStart({
+        prefix: options.topics.prefix,
+        slotName: options.slot,
+        create: options.create,
+        database,
+        state,
+        slot,
+        cluster,
+        barrier,
+      });
+    }
+    return `PostgreSQL ${facts.versionText} at ${session.peer.address}, ${tables.length} table(s)`;
+  });
+}
+
+async function checkSink(sink: SinkConfig, found: Found): Promise<void> {
+  await using warehouse = openWarehouse(sink);
+  await look(`sink ${sink.name}`, found, async (signal) => {
+    await using _session = await warehouse.open(signal);
+    return `${warehouse.address} opens`;
+  });
+}
+
+/** Runs a look with its bound; what it throws becomes a problem, what it returns is said as good. */
+async function look(of: string, found: Found, run: (signal: AbortSignal) => Promise<string>): Promise<void> {
+  const signal = AbortSignal.timeout(LOOK_MS);
+  try {
+    found({ of, kind: "ok", message: await run(signal) });
+  } catch (cause) {
+    found(
+      problem(
+        of,
+        signal.aborted
+          ? new TailraceError("UNEXPECTED", { reason: `no answer within ${LOOK_MS / 1_000} s (${reasonOf(cause)})` })
+          : TailraceError.from(cause),
+      ),
+    );
+  }
+}
+
+function problem(of: string, error: TailraceError): Finding {
+  return { of, kind: "problem", message: error.message, code: error.code, fix: error.remedy };
+}
+
+function render({ of, kind, message, code, fix }: Finding): string {
+  const mark = kind === "problem" ? paint("FAIL", 31) : kind === "ok" ? paint("ok  ", 32) : "note";
+  return `${mark} ${of}: ${message}${code === undefined ? "" : ` [${code}]`}\n${fix === undefined ? "" : `     fix: ${fix}\n`}`;
+}
+
+function paint(text: string, colour: number): string {
+  return takesColours(process.stdout) ? `\x1b[${colour}m${text}\x1b[0m` : text;
+}

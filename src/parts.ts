@@ -1,0 +1,108 @@
+// From a checked configuration to the parts that it names: log, registry, warehouses.
+import path from "node:path";
+import { firstMatch, matchesTable, namesOneTable, targetOf } from "./config/table-pattern.ts";
+import type { KafkaLogConfig, ServiceConfig, SinkConfig, SourceConfig } from "./config/config.ts";
+import { TailraceError } from "./core/errors.ts";
+import type { EventLog } from "./core/event-log.ts";
+import type { Log } from "./core/log.ts";
+import type { SchemaRegistry } from "./core/schema-registry.ts";
+import type { Warehouse } from "./core/warehouse.ts";
+import { openEmbeddedLog } from "./log/embedded/embedded-log.ts";
+import { openKafkaLog } from "./log/kafka/kafka-log.ts";
+import type { TableSelection } from "./postgres/catalog.ts";
+import { openConfluentRegistry, type RegistryMetrics } from "./registry/confluent.ts";
+import { EmbeddedRegistry } from "./registry/embedded.ts";
+import { openRegistryStore } from "./registry/store.ts";
+import type { SinkOptions } from "./sink/sink.ts";
+import type { SourceOptions } from "./source/parts.ts";
+import { openDuckdb } from "./warehouses/duckdb/warehouse.ts";
+import { openPostgresWarehouse } from "./warehouses/postgres/warehouse.ts";
+
+export type Registry = {
+  readonly registry: SchemaRegistry;
+  readonly embedded: EmbeddedRegistry | null;
+  readonly close: () => Promise<void>;
+};
+
+/** Throws LOG_LOCKED or LOG_UNREACHABLE for an embedded log that can't be opened; Kafka is not asked yet. */
+export async function openLog(config: ServiceConfig, logger: Log): Promise<EventLog> {
+  if (config.log.kind === "embedded") return openEmbeddedLog({ path: config.log.path });
+  const { brokers, ssl, sasl } = config.log;
+  return openKafkaLog({
+    brokers,
+    clientId: "tailrace",
+    log: logger,
+    ssl: ssl === null ? null : () => tlsFiles(ssl),
+    sasl: sasl === null ? null : credentials(sasl),
+  });
+}
+
+function tlsFiles(ssl: NonNullable<KafkaLogConfig["ssl"]>): { ca?: string; cert?: string; key?: string } {
+  return {
+    ...(ssl.ca === null ? {} : { ca: ssl.ca.reveal() }),
+    ...(ssl.cert === null ? {} : { cert: ssl.cert.reveal() }),
+    ...(ssl.key === null ? {} : { key: ssl.key.reveal() }),
+  };
+}
+
+function credentials({ mechanism, username, password }: NonNullable<KafkaLogConfig["sasl"]>) {
+  return { mechanism, credentials: () => ({ username: username.reveal(), password: password.reveal() }) };
+}
+
+export function openRegistry(config: ServiceConfig, metrics?: RegistryMetrics): Registry {
+  if (config.registry.kind === "confluent") {
+    const { url, auth, compatibility } = config.registry;
+    const registry = openConfluentRegistry({
+      url: () => url,
+      auth: auth === null ? undefined : () => ({ username: auth.username.reveal(), password: auth.password.reveal() }),
+      compatibility: compatibility ?? undefined,
+      ...(metrics === undefined ? {} : { metrics }),
+    });
+    return { registry, embedded: null, close: async () => undefined };
+  }
+  if (config.log.kind !== "embedded") throw new TailraceError("UNEXPECTED", { reason: "an embedded registry beside Kafka" });
+  const folder = path.join(config.log.path, "registry");
+  const store = openRegistryStore(folder);
+  const embedded = new EmbeddedRegistry({ store, address: folder });
+  return { registry: embedded, embedded, close: async () => store[Symbol.asyncDispose]() };
+}
+
+export function openWarehouse(sink: SinkConfig): Warehouse {
+  const { warehouse } = sink;
+  if (warehouse.kind === "duckdb") return openDuckdb({ path: warehouse.path });
+  return openPostgresWarehouse({ url: () => warehouse.url.reveal() });
+}
+
+export function sourceOptions(source: SourceConfig): SourceOptions {
+  const { url, slot, publication, create } = source.postgres;
+  return {
+    name: source.name,
+    url: () => url.reveal(),
+    slot,
+    publication,
+    create,
+    selection: tableSelection(source),
+    topics: source.topics,
+  };
+}
+
+/** R-harmless: a table that is named must be captured, a glob takes what it can. */
+export function tableSelection(source: SourceConfig): TableSelection {
+  const patterns = source.tables.map(({ pattern }) => pattern);
+  return {
+    matches: (schema, name) => patterns.some((pattern) => matchesTable(pattern, { schema, name })),
+    named: patterns.filter(namesOneTable).map((pattern) => ({ schema: pattern.schema.text, name: pattern.table.text })),
+  };
+}
+
+export function sinkOptions(sink: SinkConfig, source: SourceConfig): SinkOptions {
+  return {
+    name: sink.name,
+    prefix: source.topics.prefix,
+    flush: sink.flush,
+    rule: (table) => {
+      const entry = firstMatch(sink.tables, table);
+      return entry === null ? null : { target: targetOf(entry.into, table), deletes: entry.deletes };
+    },
+  };
+}

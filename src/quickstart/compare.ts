@@ -1,0 +1,201 @@
+// Every sample table held against its copy, value by value. Each side turns its own values into text by its own SQL, so
+// that none of Tailrace's decoding stands between them.
+import type { DuckDBConnection } from "@duckdb/node-api";
+import pg from "pg";
+import { tableLabel, type TableName } from "../core/table.ts";
+
+export type Difference = {
+  readonly table: string;
+  /** `id=7`, or `order_id=7, line=2`. */
+  readonly key: string;
+  /** null: the whole row is missing on one side. */
+  readonly column: string | null;
+  readonly source: string | null;
+  readonly copy: string | null;
+};
+
+export type Comparison = {
+  readonly tables: readonly { readonly table: string; readonly rows: number; readonly differences: number }[];
+  /** Rows that differ, are missing in the copy, or stand only there. */
+  readonly differences: number;
+  /** The first of them, at most MAX_SHOWN. */
+  readonly first: readonly Difference[];
+};
+
+const MAX_SHOWN = 20;
+const FETCH_ROWS = 1_000;
+/** What Tailrace adds to a target. */
+const METADATA = "_tailrace_";
+
+/** A row as texts: its key columns first. Rows come in the order of their keys' texts. */
+type Row = readonly (string | null)[];
+type Column = { readonly name: string; readonly type: string; readonly key: boolean };
+
+/** Compares `tables` of a database at rest with the tables of the same name in an open DuckDB file. */
+export async function compareTables(
+  url: string,
+  duckdb: DuckDBConnection,
+  tables: readonly TableName[],
+  signal: AbortSignal,
+): Promise<Comparison> {
+  const client = new pg.Client({ connectionString: url, application_name: "tailrace quickstart" });
+  client.on("error", () => undefined); // the query under way fails as well
+  await client.connect();
+  try {
+    await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    await client.query("SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'iso_8601'; SET LOCAL extra_float_digits = 1");
+    const first: Difference[] = [];
+    const results: { table: string; rows: number; differences: number }[] = [];
+    for (const table of tables) results.push(await compareTable(client, duckdb, table, first, signal));
+    return { tables: results, differences: results.reduce((sum, { differences }) => sum + differences, 0), first };
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+async function compareTable(
+  client: pg.Client,
+  duckdb: DuckDBConnection,
+  table: TableName,
+  first: Difference[],
+  signal: AbortSignal,
+): Promise<{ table: string; rows: number; differences: number }> {
+  const columns = await sourceColumns(client, table);
+  const copied = await copyColumns(duckdb, table);
+  const label = tableLabel(table);
+  const keys = columns.filter(({ key }) => key).length;
+  const keyOf = (row: Row): string =>
+    columns
+      .slice(0, keys)
+      .map(({ name }, at) => `${name}=${String(row[at])}`)
+      .join(", ");
+  let rows = 0;
+  let differences = 0;
+  const differ = (row: Row, column: string | null, source: string | null, copy: string | null): void => {
+    if (first.length < MAX_SHOWN) first.push({ table: label, key: keyOf(row), column, source, copy });
+  };
+  const extra = [...copied.keys()].filter((name) => !columns.some((column) => column.name === name));
+  if (extra.length > 0) throw new Error(`the copy of ${label} has columns that the table lacks: ${extra.join(", ")}`);
+
+  const source = sourceRows(client, table, columns, signal);
+  // A table or column that is not there differs in every row: it is read as if all of it were missing or null.
+  const copy = copied.size === 0 ? noRows() : copyRows(duckdb, table, columns, copied, signal);
+  let here = await nextRow(source);
+  let there = await nextRow(copy);
+  while (here !== null || there !== null) {
+    const order = here === null ? 1 : there === null ? -1 : compareKeys(here, there, keys);
+    if (order <= 0) rows += 1;
+    if (order < 0 && here !== null) {
+      differ(here, null, "a row", null);
+      differences += 1;
+    } else if (order > 0 && there !== null) {
+      differ(there, null, null, "a row");
+      differences += 1;
+    } else if (here !== null && there !== null) {
+      const [a, b] = [here, there];
+      const wrong = columns.findIndex(({ name }, at) => a[at] !== b[at] || !copied.has(name));
+      if (wrong !== -1) {
+        differ(a, columns[wrong]?.name ?? null, a[wrong] ?? null, b[wrong] ?? null);
+        differences += 1;
+      }
+    }
+    if (order <= 0) here = await nextRow(source);
+    if (order >= 0) there = await nextRow(copy);
+  }
+  return { table: label, rows, differences };
+}
+
+/** Byte order of the key texts, column by column. Keys of the shop are ASCII, where strings of JavaScript compare alike. */
+function compareKeys(a: Row, b: Row, keys: number): number {
+  for (let at = 0; at < keys; at++) {
+    const [left, right] = [a[at] ?? "", b[at] ?? ""];
+    if (left !== right) return left < right ? -1 : 1;
+  }
+  return 0;
+}
+
+async function nextRow(rows: AsyncIterator<Row, undefined>): Promise<Row | null> {
+  return (await rows.next()).value ?? null;
+}
+
+async function* noRows(): AsyncGenerator<Row, undefined> {
+  // nothing
+}
+
+/** The columns of a table: those of its primary key first, in key order. */
+async function sourceColumns(client: pg.Client, table: TableName): Promise<readonly Column[]> {
+  const { rows } = await client.query<Column>(
+    `SELECT attname AS name, typname AS type, coalesce(attnum = ANY (indkey), false) AS key
+     FROM pg_attribute JOIN pg_type t ON t.oid = atttypid LEFT JOIN pg_index ON indrelid = attrelid AND indisprimary
+     WHERE attrelid = format('%I.%I', $1::text, $2::text)::regclass AND attnum > 0 AND NOT attisdropped
+     ORDER BY array_position(indkey::int2[], attnum), attnum`,
+    [table.schema, table.name],
+  );
+  return rows;
+}
+
+async function* sourceRows(
+  client: pg.Client,
+  table: TableName,
+  columns: readonly Column[],
+  signal: AbortSignal,
+): AsyncGenerator<Row, undefined> {
+  const texts = columns.map(({ name, type }) => sourceText(quote(name), type));
+  const order = columns.flatMap(({ key }, at) => (key ? [`${texts[at] ?? ""} COLLATE "C"`] : []));
+  const from = `${quote(table.schema)}.${quote(table.name)}`;
+  await client.query(`DECLARE compared NO SCROLL CURSOR FOR SELECT ${texts.join(", ")} FROM ${from} ORDER BY ${order.join(", ")}`);
+  for (;;) {
+    signal.throwIfAborted();
+    const { rows } = await client.query<(string | null)[]>({ text: `FETCH ${FETCH_ROWS} FROM compared`, rowMode: "array" });
+    if (rows.length === 0) break;
+    yield* rows;
+  }
+  await client.query("CLOSE compared");
+}
+
+/** PostgreSQL's own text, but for types where it would depend on a time zone or be long. */
+function sourceText(column: string, type: string): string {
+  if (type === "timestamptz") return `(extract(epoch FROM ${column}) * 1000000)::bigint::text`;
+  if (type === "bytea") return `encode(${column}, 'hex')`;
+  return `${column}::text`;
+}
+
+/** Column → DuckDB's type; empty when there is no such table. */
+async function copyColumns(duckdb: DuckDBConnection, table: TableName): Promise<ReadonlyMap<string, string>> {
+  const result = await duckdb.run(
+    `SELECT column_name, data_type FROM information_schema.columns
+     WHERE table_catalog = current_database() AND table_schema = $1 AND table_name = $2`,
+    [table.schema, table.name],
+  );
+  const rows = (await result.getRows()) as [string, string][];
+  return new Map(rows.filter(([name]) => !name.startsWith(METADATA)));
+}
+
+async function* copyRows(
+  duckdb: DuckDBConnection,
+  table: TableName,
+  columns: readonly Column[],
+  copied: ReadonlyMap<string, string>,
+  signal: AbortSignal,
+): AsyncGenerator<Row, undefined> {
+  const texts = columns.map(({ name }) => copyText(quote(name), copied.get(name)));
+  const order = columns.flatMap(({ key }, at) => (key ? [texts[at] ?? ""] : []));
+  const from = `${quote(table.schema)}.${quote(table.name)}`;
+  const result = await duckdb.stream(`SELECT ${texts.join(", ")} FROM ${from} ORDER BY ${order.join(", ")}`);
+  for await (const rows of result.yieldRows()) {
+    signal.throwIfAborted();
+    yield* rows as Row[];
+  }
+}
+
+function copyText(column: string, type: string | undefined): string {
+  if (type === undefined) return "NULL::VARCHAR";
+  if (type === "TIMESTAMP WITH TIME ZONE") return `epoch_us(${column})::VARCHAR`;
+  if (type === "BLOB") return `lower(hex(${column}))`;
+  return `${column}::VARCHAR`;
+}
+
+/** The same rule in PostgreSQL and DuckDB. */
+function quote(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
