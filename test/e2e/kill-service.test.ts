@@ -1,0 +1,104 @@
+// kill -9 of the service under load. Twenty times wherever it happens to be, and once at each place where a promise hangs on
+// the order of two writes.
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { failpoints, type Failpoint } from "../../src/core/failpoint.ts";
+import { expectSame, type Target } from "../support/compare.ts";
+import { createLoadTables, Load, loadTables } from "../support/load.ts";
+import { expectEachOnce } from "../support/scan.ts";
+import { describeWithKafka, kafka, postgres, registry, type TestDatabase } from "../support/servers.ts";
+import { TestService, type ServiceSpec } from "../support/service.ts";
+
+const KILLS = 20;
+/** Every so many kills the sink was seen to merge before; between them the service may die while it starts. */
+const SINK_EVERY = { embedded: 2, kafka: 5 };
+
+test("R-ack, R-tail, R-checkpoint: the service is killed 20 times, with the embedded log and a DuckDB file", async () => {
+  await using database = await loadDatabase();
+  await using service = await TestService.create({ ...specOf(database), warehouse: "duckdb" });
+  await killUnderLoad(service, database, { duckdb: service.duckdbFile }, SINK_EVERY.embedded);
+});
+
+describeWithKafka("with Kafka", () => {
+  test("R-ack, R-tail, R-checkpoint: the service is killed 20 times, with Kafka, Apicurio and a PostgreSQL warehouse", async () => {
+    await using database = await loadDatabase();
+    await using warehouse = await (await postgres()).createDatabase("warehouse");
+    const log = { brokers: (await kafka()).brokers, registryUrl: (await registry()).url };
+    await using service = await TestService.create({ ...specOf(database), kafka: log, warehouse: { postgres: warehouse.url } });
+    await killUnderLoad(service, database, { postgres: warehouse.url }, SINK_EVERY.kafka);
+  });
+});
+
+test("R-ack, R-epoch, R-checkpoint: the service dies at each place where a write has happened and the next has not (DuckDB)", async () => {
+  await using database = await loadDatabase();
+  await using service = await TestService.create({ ...specOf(database), warehouse: "duckdb" });
+  await dieAtEach(failpoints, service, database, { duckdb: service.duckdbFile });
+});
+
+test("R-checkpoint: the sink dies at each place of a flush into PostgreSQL", async () => {
+  await using database = await loadDatabase();
+  await using warehouse = await (await postgres()).createDatabase("warehouse");
+  await using service = await TestService.create({ ...specOf(database), warehouse: { postgres: warehouse.url } });
+  const ofSink = failpoints.filter((point) => point.startsWith("sink."));
+  await dieAtEach(ofSink, service, database, { postgres: warehouse.url });
+});
+
+async function loadDatabase(): Promise<TestDatabase> {
+  const database = await (await postgres()).createDatabase("shop");
+  await createLoadTables(database.url);
+  return database;
+}
+
+function specOf(database: TestDatabase): Pick<ServiceSpec, "url" | "tables"> {
+  return { url: database.url, tables: ["public.*"] };
+}
+
+async function killUnderLoad(service: TestService, database: TestDatabase, target: Target, sinkEvery: number): Promise<void> {
+  await service.start();
+  await service.ready();
+  const load = new Load({ url: database.url });
+  for (let kill = 1; kill <= KILLS; kill++) {
+    if (kill % sinkEvery === 0) await service.until("the sink merges", (_, sink) => sink.mergedEvents > 0);
+    else if (kill % sinkEvery === 1) await service.until("the source publishes", (source) => source.publishedEvents > 0);
+    await sleep(Math.random() * 700); // where it dies is left to chance
+    await service.kill();
+    service.spawn();
+    if (kill % 7 === 0) await sleep(Math.random() * 1_500); // and now and then while it starts
+    else await service.listening();
+  }
+  await service.ready();
+  await load.stop();
+  await settle(service, database, target);
+  expect(load.failures).toBe(0);
+}
+
+async function dieAtEach(points: readonly Failpoint[], service: TestService, database: TestDatabase, target: Target): Promise<void> {
+  const firstStart = points.filter((point) => point === "source.after_slot");
+  let load: Load | null = null;
+  for (const point of [...firstStart, ...points.filter((other) => !firstStart.includes(other))]) {
+    // The load can't begin before the slot exists; later the third time is one in the middle of the work.
+    await service.start(load === null && firstStart.length > 0 ? point : `${point}:3`);
+    load ??= firstStart.length > 0 ? null : await loadOnceReady(service, database);
+    expect({ point, ...(await service.ended()) }).toEqual({ point, code: null, signal: "SIGKILL" });
+    load ??= new Load({ url: database.url, seed: 7 });
+  }
+  await service.start();
+  await service.ready();
+  await load?.stop();
+  await settle(service, database, target);
+}
+
+async function loadOnceReady(service: TestService, database: TestDatabase): Promise<Load> {
+  await service.ready();
+  return new Load({ url: database.url, seed: 7 });
+}
+
+/** The load is at rest. */
+async function settle(service: TestService, database: TestDatabase, target: Target): Promise<void> {
+  const { rows } = await expectSame(database.url, target, loadTables);
+  expect(rows).toBeGreaterThan(100);
+  expect(await service.stop()).toMatchObject({ code: 0 });
+  expect((await expectSame(database.url, target, loadTables, 0)).rows).toBe(rows);
+  const { events } = await expectEachOnce(service, loadTables);
+  expect(events).toBeGreaterThan(1_000);
+}
