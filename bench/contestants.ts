@@ -66,9 +66,11 @@ export function recvlogical(program: string, name: string, { client, url }: Surr
     drain: async (rows, endLsn) => {
       const options = ["proto_version=1", `publication_names=${name}`, "binary=true"].flatMap((option) => ["-o", option]);
       const started = Date.now();
-      const child = spawn(program, ["-d", url, "-S", name, "--start", ...options, "-E", endLsn, "-f", "/dev/null", "--no-loop"], {
-        stdio: ["ignore", "ignore", "inherit"],
-      });
+      const child = remember(
+        spawn(program, ["-d", url, "-S", name, "--start", ...options, "-E", endLsn, "-f", "/dev/null", "--no-loop"], {
+          stdio: ["ignore", "ignore", "inherit"],
+        }),
+      );
       const meter = new ProcessMeter(pidOf(child));
       const walsender = await walsenderOf(client, name);
       const code = await ended(child, drainLimitMs(rows));
@@ -153,11 +155,25 @@ snapshot: { mode: no_data }
 `;
 }
 
+/** Processes to take along when the benchmark is ended early. */
+const running = new Set<ChildProcess>();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 function startService(dir: string): ChildProcess {
-  return spawn(process.execPath, [MAIN, "run", dir], {
-    stdio: ["ignore", "ignore", "inherit"],
-    env: { ...process.env, LOG_LEVEL: "warn" },
-  });
+  return remember(
+    spawn(process.execPath, [MAIN, "run", dir], {
+      stdio: ["ignore", "ignore", "inherit"],
+      env: { ...process.env, LOG_LEVEL: "warn" },
+    }),
+  );
+}
+
+function remember(child: ChildProcess): ChildProcess {
+  running.add(child);
+  child.once("exit", () => running.delete(child));
+  return child;
 }
 
 async function stopService(service: ChildProcess): Promise<void> {

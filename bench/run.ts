@@ -45,24 +45,43 @@ function insertRows(from: number, rows: number): string {
 
 type Options = { readonly rows: number; readonly repeats: number; readonly only: readonly Name[]; readonly json: string | undefined };
 
+/** What was started last is closed first. (Node 20 has no AsyncDisposableStack.) */
+class Closing implements AsyncDisposable {
+  readonly #steps: (() => Promise<unknown>)[] = [];
+
+  defer(step: () => Promise<unknown>): void {
+    this.#steps.push(step);
+  }
+
+  use<T extends AsyncDisposable>(resource: T): T {
+    this.defer(async () => resource[Symbol.asyncDispose]());
+    return resource;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const step of this.#steps.reverse()) await step();
+  }
+}
+
 async function main(options: Options): Promise<void> {
-  await using stack = new AsyncDisposableStack();
+  await using closing = new Closing();
   const folder = await temporaryFolder("bench");
-  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  closing.defer(() => rm(folder, { recursive: true, force: true }));
   say("starting PostgreSQL");
   // Room for the WAL of all rows: a checkpoint in the middle would be measured as well.
   const settings = { max_wal_size: "8GB", shared_buffers: "512MB", checkpoint_timeout: "1h" };
-  const server = stack.use(await startPostgres({ dataDir: path.join(folder, "postgres"), settings }));
+  const server = closing.use(await startPostgres({ dataDir: path.join(folder, "postgres"), settings }));
   const client = new pg.Client({ connectionString: server.url });
   await client.connect();
-  stack.defer(() => client.end());
+  closing.defer(() => client.end());
   await client.query(CREATE_TABLE);
 
   const program = findRecvlogical();
-  const kafka = options.only.includes("kafka") ? await startKafkaParts(stack) : null;
+  const kafka = options.only.includes("kafka") ? await startKafkaParts(closing) : null;
   const entries = options.only.filter((name) => {
-    if (name === "recvlogical" && program === null) return void say("no pg_recvlogical here (apt-get install postgresql-client): left out");
-    return name !== "kafka" || kafka !== null;
+    if (name !== "recvlogical") return name === "embedded" || kafka !== null;
+    if (program === null) say("no pg_recvlogical here (apt-get install postgresql-client): left out");
+    return program !== null;
   });
   const surroundings: Surroundings = { client, url: server.url, folder };
   const contestant = (name: Name, repeat: number): Contestant => {
@@ -73,7 +92,8 @@ async function main(options: Options): Promise<void> {
   const measured = new Map<Name, Measured[]>(entries.map((name) => [name, []]));
   for (let repeat = 1; repeat <= options.repeats; repeat++) {
     // Each is first once: whoever comes first finds the WAL in the cache that the others warm, or does not.
-    const order = entries.map((_, at) => entries[(at + repeat - 1) % entries.length] as Name);
+    const turn = (repeat - 1) % entries.length;
+    const order = [...entries.slice(turn), ...entries.slice(0, turn)];
     const all = order.map((name) => [name, contestant(name, repeat)] as const);
     say(`repeat ${repeat} of ${options.repeats}: slots`);
     for (const [, one] of all) await one.prepare();
@@ -107,15 +127,15 @@ async function main(options: Options): Promise<void> {
   }
 }
 
-async function startKafkaParts(stack: AsyncDisposableStack): Promise<KafkaParts | null> {
+async function startKafkaParts(closing: Closing): Promise<KafkaParts | null> {
   const missing = (await missingFor(KAFKA)) ?? (await missingFor(REGISTRY));
   if (missing !== null) {
     say(`${missing}: left out`);
     return null;
   }
   say("starting Kafka and a registry");
-  const kafka = stack.use(await startKafka());
-  const registry = stack.use(await startRegistry());
+  const kafka = closing.use(await startKafka());
+  const registry = closing.use(await startRegistry());
   return { brokers: kafka.brokers, registry: registry.url };
 }
 
@@ -169,6 +189,8 @@ function parseOptions(args: readonly string[]): Options | string {
   }
 }
 
+// Servers and services end in exit hooks.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 const options = parseOptions(process.argv.slice(2));
 if (typeof options === "string") {
   process.stderr.write(`${options}\n${USAGE}\n`);

@@ -17,7 +17,7 @@ if (sql === undefined || more.length > 0) fail(`usage: npm run --silent query --
 if (!existsSync(values.file)) fail(`there is no ${values.file}; the quickstart makes it with its first flush`, 1);
 try {
   const result = await read(values.file, sql);
-  process.stdout.write(render(result.deduplicatedColumnNames(), await result.getRowsJson()));
+  process.stdout.write(render(result.deduplicatedColumnNames(), await result.getRows()));
 } catch (error) {
   fail(error.message, 1);
 }
@@ -46,9 +46,8 @@ async function read(file, statement) {
 }
 
 function render(names, rows) {
-  const cells = rows.map((row) =>
-    row.map((value) => (value === null ? "" : typeof value === "object" ? JSON.stringify(value) : String(value))),
-  );
+  // node-api's values print themselves as DuckDB would.
+  const cells = rows.map((row) => row.map((value) => (value === null ? "" : String(value))));
   const widths = names.map((name, at) => Math.max(name.length, ...cells.map((row) => row[at].length)));
   const line = (row) =>
     row

@@ -86,14 +86,10 @@ const sourceFields: readonly AvroField[] = [
 export function tableSchemas(table: SchemaShape, topic: string): TableSchemas {
   const namespace = avroNamespace(topic);
   const key = keyRecord(table);
+  const { type, name, fields } = envelopeRecord(table);
   return {
-    key: key === null ? null : JSON.stringify({ ...key, namespace }),
-    value: JSON.stringify({
-      ...envelopeRecord(table),
-      namespace,
-      [attributes.schema]: table.schema,
-      [attributes.table]: table.name,
-    }),
+    key: key === null ? null : JSON.stringify({ type: key.type, name: key.name, namespace, fields: key.fields }),
+    value: JSON.stringify({ type, name, namespace, fields, [attributes.schema]: table.schema, [attributes.table]: table.name }),
   };
 }
 

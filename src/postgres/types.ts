@@ -43,10 +43,16 @@ const NUMERIC_OID = 1700;
 /** A modifier is counted from the size of a varlena header (VARHDRSZ). */
 const MODIFIER_BASE = 4;
 
+/** The column type of a built-in type's OID and modifier, as RELATION messages carry them; null for one that the catalogs must tell. */
+export function builtInType(oid: number, modifier: number): ColumnType | null {
+  if (oid === NUMERIC_OID) return numericType(modifier);
+  const kind = kindByOid.get(oid);
+  return kind === undefined ? null : { kind };
+}
+
 export function columnType(type: TypeFacts): ColumnType {
-  if (type.oid === NUMERIC_OID) return numericType(type.modifier);
-  const kind = kindByOid.get(type.oid);
-  if (kind !== undefined) return { kind };
+  const builtIn = builtInType(type.oid, type.modifier);
+  if (builtIn !== null) return builtIn;
   if (type.type === "e") return { kind: "enum" };
   if (type.name === "citext" && type.type === "b" && type.category === "S") return { kind: "text" };
   return { kind: "other", typeName: type.label };

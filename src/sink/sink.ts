@@ -8,7 +8,7 @@ import type { Log } from "../core/log.ts";
 import { pause } from "../core/pause.ts";
 import type { SchemaRegistry } from "../core/schema-registry.ts";
 import { readState, type SourceState } from "../core/source-state.ts";
-import type { TableName } from "../core/table.ts";
+import { tableLabel, type TableName } from "../core/table.ts";
 import type { DeadLetter, Warehouse } from "../core/warehouse.ts";
 import { flushPending, type Flushed } from "./flush.ts";
 import { OpenLetters } from "./open-letters.ts";
@@ -94,14 +94,19 @@ async function nextState(
   return null;
 }
 
+/** What one value schema's records are decoded with. `keyed`: its table has a key to merge by. */
+type Decoding = { readonly decoder: EventDecoder; readonly columns: readonly EventColumn[]; readonly keyed: boolean };
+
 class SinkRun {
   readonly #options: SinkOptions;
   readonly #parts: SinkParts;
   readonly #fence: number;
   readonly #letters: OpenLetters;
-  readonly #decoders = new Map<number, { readonly decoder: EventDecoder; readonly columns: readonly EventColumn[] }>();
+  readonly #decoders = new Map<number, Decoding>();
   readonly #progress = new Map<string, Progress>();
   readonly #lag = new Map<string, number>();
+  /** Topics of tables without a key, said once. */
+  readonly #keyless = new Set<string>();
   #routes: ReadonlyMap<string, Route> = new Map();
   #pending: Pending;
   /** performance.now() of the first event that is not flushed. */
@@ -181,9 +186,10 @@ class SinkRun {
     for (const record of fetched.records) {
       // A tombstone repeats the delete before it for foreign readers of a compacted copy.
       if (record.value !== null) {
-        const { decoder, columns } = await this.#decoderOf(record.value, fetched, record.offset, force);
+        const { decoder, columns, keyed } = await this.#decoderOf(record.value, fetched, record.offset, force);
         decoder.decode(record.value);
-        if (this.#pending.offer(route, this.#progressOf(place), fetched.partition, record, decoder, columns) === "schema_changed") {
+        if (!keyed) this.#skipKeyless(route);
+        else if (this.#pending.offer(route, this.#progressOf(place), fetched.partition, record, decoder, columns) === "schema_changed") {
           await this.#flush(force, null);
           decoder.decode(record.value);
           this.#pending.offer(route, this.#progressOf(place), fetched.partition, record, decoder, columns);
@@ -194,6 +200,16 @@ class SinkRun {
     this.#pending.advance(this.#progressOf(place), fetched, fetched.next);
     this.#pendingSince ??= performance.now();
     this.#lag.set(place, fetched.end - fetched.next);
+  }
+
+  /** Events without a key have nothing to be merged by: the table is left out, and named once. */
+  #skipKeyless({ topic }: Route): void {
+    if (this.#keyless.has(topic.name)) return;
+    this.#keyless.add(topic.name);
+    this.#parts.logger.warn(
+      { table: tableLabel(topic.table), topic: topic.name },
+      `not merged: table ${tableLabel(topic.table)} has no key, and upsert needs one; give it a primary key or take it out of the sink's tables`,
+    );
   }
 
   #progressOf(place: string): Progress {
@@ -207,7 +223,7 @@ class SinkRun {
     of: FetchedRecords,
     offset: number,
     signal: AbortSignal,
-  ): Promise<{ decoder: EventDecoder; columns: readonly EventColumn[] }> {
+  ): Promise<Decoding> {
     if (value.length < 5 || value[0] !== 0) {
       throw new TailraceError("LOG_CORRUPT", { topic: of.topic, partition: of.partition, offset, reason: "no Confluent frame" });
     }
@@ -215,7 +231,8 @@ class SinkRun {
     let known = this.#decoders.get(id);
     if (known === undefined) {
       const schema = await this.#parts.registry.schema(id, signal);
-      known = { decoder: new EventDecoder(schema), columns: readValueSchema(schema).columns };
+      const { columns } = readValueSchema(schema);
+      known = { decoder: new EventDecoder(schema), columns, keyed: columns.some(({ keyPosition }) => keyPosition > 0) };
       this.#decoders.set(id, known);
     }
     return known;

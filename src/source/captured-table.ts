@@ -2,8 +2,9 @@
 import type { TableEncoder } from "../avro/encoder.ts";
 import { murmur2 } from "../core/partition.ts";
 import { compareSequence, type Sequence } from "../core/sequence.ts";
-import { keyColumns, tableLabel, type Table } from "../core/table.ts";
+import { keyColumns, tableLabel, type Column, type Table } from "../core/table.ts";
 import type { Relation } from "../postgres/pgoutput.ts";
+import { builtInType } from "../postgres/types.ts";
 import type { PartitionBuffer } from "./publisher.ts";
 
 export type CapturedTable = {
@@ -44,6 +45,22 @@ export function sameShape(table: Table, relation: Relation): boolean {
       return other?.name === column.name && other.typeOid === column.typeOid && other.typeModifier === column.typeModifier;
     })
   );
+}
+
+/**
+ * The table in the shape of a relation of the stream's past, from which the catalog (`now`) may have moved on: a column was
+ * added, dropped or got another type since. null when it can't be read so: a type that only the catalog knew, another key.
+ */
+export function inShapeOf(relation: Relation, now: Table): Table | null {
+  const columns: Column[] = [];
+  for (const { name, typeOid, typeModifier } of relation.columns) {
+    const known = now.columns.find((column) => column.name === name);
+    const type = builtInType(typeOid, typeModifier) ?? (known?.typeOid === typeOid ? known.type : null);
+    if (type === null) return null;
+    columns.push({ name, type, typeOid, typeModifier, keyPosition: known?.keyPosition ?? 0 });
+  }
+  const past = { ...now, columns };
+  return keyColumns(past).length === keyColumns(now).length ? past : null;
 }
 
 /** The highest watermark of all tables; null when the log holds no event. */

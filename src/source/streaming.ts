@@ -14,7 +14,7 @@ import { readSlot } from "../postgres/slot.ts";
 import { openStream, type Stream } from "../postgres/stream.ts";
 import { needsText } from "../postgres/types.ts";
 import { version } from "../core/version.ts";
-import { highestWatermark, keylessPartition, sameShape, TABLE_COUNTERS, type CapturedTable } from "./captured-table.ts";
+import { highestWatermark, inShapeOf, keylessPartition, sameShape, TABLE_COUNTERS, type CapturedTable } from "./captured-table.ts";
 import { Changes } from "./changes.ts";
 import { deadLetterTopic, encodeDeadLetter, type SourceDeadLetter } from "./dead-letters.ts";
 import { Publisher, type PartitionBuffer, type PublishedRound } from "./publisher.ts";
@@ -203,12 +203,13 @@ class Streaming {
   }
 
   /**
-   * The table under another shape: columns that the stream's past or the table's present has and we did not know. Types
-   * and key come from the catalog, which may have moved on: a column that is not there any more can't be read.
+   * The table under another shape than the one known so far. After a restart it may be an older one: the stream delivers
+   * rows of before an ALTER TABLE that the catalog shows the outcome of.
    */
   async #reshape(captured: CapturedTable, relation: Relation): Promise<CapturedTable> {
     const now = await describeTable(this.#prepared.session, relation.oid, this.#options.publication);
-    if (now === null || !sameShape(now, relation)) {
+    const table = now === null ? null : inShapeOf(relation, now);
+    if (now === null || table === null) {
       const difference = `its rows have columns ${relation.columns.map(({ name }) => name).join(", ")}, the catalog says ${now?.columns.map(({ name }) => name).join(", ") ?? "that it is gone"}`;
       throw new TailraceError("SCHEMA_CHANGED", { table: captured.label, difference });
     }
@@ -220,10 +221,10 @@ class Streaming {
       });
     }
     const topic = captured.buffers[0]?.topic ?? "";
-    const reshaped: CapturedTable = { ...captured, ...(await this.#compile(now, topic)) };
+    const reshaped: CapturedTable = { ...captured, ...(await this.#compile(table, topic)) };
     this.#captured[this.#captured.indexOf(captured)] = reshaped;
     this.#parts.logger.warn(
-      { table: captured.label, columns: now.columns.map(({ name }) => name) },
+      { table: captured.label, columns: table.columns.map(({ name }) => name) },
       "the table's columns changed; rows that were there before an ADD COLUMN keep null in the targets",
     );
     return reshaped;

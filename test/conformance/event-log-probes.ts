@@ -4,7 +4,8 @@ import { TailraceError, type ErrorCode } from "../../src/core/errors.ts";
 import type { EncodedBatch, FetchedRecords, LogReader, LogRecord, Position } from "../../src/core/event-log.ts";
 import { BATCH_HEADER_BYTES, RecordBatchWriter } from "../../src/core/record-batch.ts";
 
-export const TIMESTAMP = 1_767_225_600_123;
+/** Of now: a broker deletes what is older than its retention, for the first time 30 s after its start. */
+export const TIMESTAMP = Date.now();
 export const LARGE = 64 * 1024 * 1024;
 
 /** A signal that fires when a call takes far too long: no test hangs. */

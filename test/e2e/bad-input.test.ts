@@ -88,7 +88,6 @@ consistency: partition
 });
 
 test("check and the waiting service name what is wrong with the database or the DuckDB file, and go on by themselves once it is mended", async () => {
-  const scene = closeLater(await Scene.open());
   const database = closeLater(await (await postgres()).createDatabase("bad"));
   const role = uniqueName("clerk");
   const stranger = uniqueName("stranger");
@@ -99,7 +98,8 @@ test("check and the waiting service name what is wrong with the database or the 
     CREATE TABLE owned (id int PRIMARY KEY);
     CREATE ROLE ${stranger} LOGIN SUPERUSER PASSWORD '${RIGHT_PASSWORD}';
     CREATE ROLE ${role} LOGIN PASSWORD '${RIGHT_PASSWORD}'`);
-  open.push(async () => database.sql(`DROP OWNED BY ${role}; DROP ROLE ${stranger}; DROP ROLE ${role}`));
+  open.push(async () => database.sql(`DROP OWNED BY ${role}, ${stranger}; DROP ROLE ${role}, ${stranger}`));
+  const scene = closeLater(await Scene.open());
   await database.sql("SELECT pg_create_logical_replication_slot($1, 'test_decoding')", [foreignSlot]);
   await database.sql("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [busySlot]);
   await database.sql(`CREATE PUBLICATION ${busySlot} FOR TABLE fine WITH (publish_via_partition_root = true)`);
@@ -202,8 +202,8 @@ test("check and the waiting service name what is wrong with the database or the 
 });
 
 test("check ends with 3 when everything answers and something has to be mended, and names all that is wrong with a source", async () => {
-  const scene = closeLater(await Scene.open());
   const database = closeLater(await (await postgres()).createDatabase("bad"));
+  const scene = closeLater(await Scene.open());
   await database.sql("CREATE TABLE keyless (id int); CREATE TABLE late_key (id int PRIMARY KEY DEFERRABLE)");
   const [slot, publication] = [uniqueName("slot"), uniqueName("pub")];
   const tables = ["public.keyless", "public.late_key", "public.absent"];
@@ -220,8 +220,8 @@ test("check ends with 3 when everything answers and something has to be mended, 
 
 describeWithKafka("with Kafka and a registry", () => {
   test("a broker and a registry that do not answer are named, and waited for", async () => {
-    const scene = closeLater(await Scene.open());
     const database = closeLater(await (await postgres()).createDatabase("bad"));
+    const scene = closeLater(await Scene.open());
     await database.sql("CREATE TABLE fine (id int PRIMARY KEY, note text)");
     const broker = closeLater(await gate((await kafka()).brokers[0] ?? ""));
     const url = new URL((await registry()).url);

@@ -10,6 +10,8 @@ import { describeWithKafka, kafka, postgres, registry, type TestDatabase } from 
 import { TestService, type ServiceSpec } from "../support/service.ts";
 
 const KILLS = 20;
+/** Most of it is Node.js starting 20 times: a minute and a half, much more on a busy machine. */
+const KILLS_MS = 600_000;
 /** Every so many kills the sink was seen to merge before; between them the service may die while it starts. */
 const SINK_EVERY = { embedded: 2, kafka: 5 };
 
@@ -17,7 +19,7 @@ test("R-ack, R-tail, R-checkpoint: the service is killed 20 times, with the embe
   await using database = await loadDatabase();
   await using service = await TestService.create({ ...specOf(database), warehouse: "duckdb" });
   await killUnderLoad(service, database, { duckdb: service.duckdbFile }, SINK_EVERY.embedded);
-});
+}, KILLS_MS);
 
 describeWithKafka("with Kafka", () => {
   test("R-ack, R-tail, R-checkpoint: the service is killed 20 times, with Kafka, Apicurio and a PostgreSQL warehouse", async () => {
@@ -26,7 +28,7 @@ describeWithKafka("with Kafka", () => {
     const log = { brokers: (await kafka()).brokers, registryUrl: (await registry()).url };
     await using service = await TestService.create({ ...specOf(database), kafka: log, warehouse: { postgres: warehouse.url } });
     await killUnderLoad(service, database, { postgres: warehouse.url }, SINK_EVERY.kafka);
-  });
+  }, KILLS_MS);
 });
 
 test("R-ack, R-epoch, R-checkpoint: the service dies at each place where a write has happened and the next has not (DuckDB)", async () => {

@@ -167,7 +167,7 @@ export class Scene implements AsyncDisposable {
       child.kill("SIGKILL");
       await ended;
     }
-    await writeFile("/tmp/td/last.log", this.#said); // DEBUG
+    await writeFile(`/tmp/td/logs/${path.basename(this.folder)}.log`, this.#said); // DEBUG
     await rm(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }

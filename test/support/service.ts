@@ -2,6 +2,7 @@
 // its log lines, its HTTP server, and the signals that hurt it.
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { appendFileSync } from "node:fs"; // DEBUG
 import { rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -195,6 +196,7 @@ export class TestService implements AsyncDisposable {
   }
 
   #heard(text: string): void {
+    appendFileSync(`/tmp/e2e/${this.prefix}.log`, `${new Date().toISOString().slice(11, 23)} ${this.pid} ${text}\n`); // DEBUG
     try {
       const line = JSON.parse(text) as LogLine & { readonly http?: string };
       this.lines.push(line);

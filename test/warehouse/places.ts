@@ -7,7 +7,7 @@ import pg from "pg";
 import type { Warehouse } from "../../src/core/warehouse.ts";
 import { openDuckdb } from "../../src/warehouses/duckdb/warehouse.ts";
 import { openPostgresWarehouse } from "../../src/warehouses/postgres/warehouse.ts";
-import { postgres, postgres15, type SharedPostgres } from "../support/servers.ts";
+import { postgres, postgres15, type SharedPostgres, type TestDatabase } from "../support/servers.ts";
 
 export type Place = AsyncDisposable & {
   readonly warehouse: Warehouse;
@@ -55,15 +55,31 @@ export async function queryPostgres(url: string, text: string): Promise<(string 
   }
 }
 
-async function postgresPlace(server: () => Promise<SharedPostgres>): Promise<Place> {
-  const database = await (await server()).createDatabase("warehouse");
-  const warehouse = openPostgresWarehouse({ url: () => database.url });
+/** A database per server and test file; each place finds it empty. */
+const databases = new Map<() => Promise<SharedPostgres>, Promise<TestDatabase>>();
+
+/** For the end of a test file. */
+export async function dropDatabases(): Promise<void> {
+  for (const database of databases.values()) await (await database)[Symbol.asyncDispose]();
+  databases.clear();
+}
+
+const DROP_SCHEMAS = `DO $$ DECLARE schema text; BEGIN
+  FOR schema IN SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('information_schema', 'public') LOOP
+    EXECUTE format('DROP SCHEMA %I CASCADE', schema);
+  END LOOP;
+END $$`;
+
+export async function postgresPlace(server: () => Promise<SharedPostgres> = postgres): Promise<Place & { readonly url: string }> {
+  const made = databases.get(server) ?? server().then((shared) => shared.createDatabase("warehouse"));
+  databases.set(server, made);
+  const { url } = await made;
+  await queryPostgres(url, DROP_SCHEMAS);
+  const warehouse = openPostgresWarehouse({ url: () => url });
   return {
+    url,
     warehouse,
-    sql: (text) => queryPostgres(database.url, text),
-    [Symbol.asyncDispose]: async () => {
-      await warehouse[Symbol.asyncDispose]();
-      await database[Symbol.asyncDispose]();
-    },
+    sql: (text) => queryPostgres(url, text),
+    [Symbol.asyncDispose]: () => warehouse[Symbol.asyncDispose](),
   };
 }

@@ -11,6 +11,7 @@ import type {
   OffsetRange,
   Position,
   Topic,
+  TopicPartition,
   TopicSpec,
   WriterOptions,
 } from "../../core/event-log.ts";
@@ -108,12 +109,29 @@ class KafkaLog implements EventLog {
     const { topic, partition, offset } = from;
     return this.#ask(`let topic ${topic} be read`, signal, async () => {
       if (offset < 0) throw await this.#gap(from, signal);
-      const fetched = await orLost(topic, () => this.#brokers.fetch(from, maxBytes, signal), signal);
-      if (fetched.outOfRange) throw await this.#gap(from, signal);
-      const records: LogRecord[] = [];
-      const next = readRecords(this.#plain(fetched.bytes, from), from, offset, records);
-      return { topic, partition, records, next, start: fetched.start, end: fetched.end };
+      const again = async (): Promise<FetchedRecords | null> => this.#readOnce(from, maxBytes, signal);
+      return eventually(again, `topic ${topic} partition ${partition} ends before its own end`, LEADER_MS, signal);
     });
+  }
+
+  /**
+   * null: ask again. A leader that was killed and is back gives out what its old checkpoint says is replicated, for a moment less
+   * than it has acknowledged (seen: 324 of 400). ListOffsets waits that out (KIP-207), so it has the word about the end: a tail
+   * that is read too short would be published again.
+   */
+  async #readOnce(from: Position, maxBytes: number, signal: AbortSignal): Promise<FetchedRecords | null> {
+    const { topic, partition, offset } = from;
+    const fetched = await orLost(topic, () => this.#brokers.fetch(from, maxBytes, signal), signal);
+    if (fetched.outOfRange) throw await this.#gap(from, signal);
+    const records: LogRecord[] = [];
+    const next = readRecords(this.#plain(fetched.bytes, from), from, offset, records);
+    let { end } = fetched;
+    if (next >= end) {
+      const range = await this.#range(from, signal);
+      if (range !== undefined && range.end > end) end = range.end;
+      if (next === offset && next < end) return null;
+    }
+    return { topic, partition, records, next, start: fetched.start, end };
   }
 
   async openWriter({ name }: WriterOptions, signal: AbortSignal): Promise<LogWriter> {
@@ -148,9 +166,14 @@ class KafkaLog implements EventLog {
     }
   }
 
-  async #gap({ topic, partition, offset }: Position, signal: AbortSignal): Promise<TailraceError> {
+  async #range({ topic, partition }: TopicPartition, signal: AbortSignal): Promise<OffsetRange | undefined> {
     const ranges = await orLost(topic, () => this.#brokers.offsets([topic], signal), signal);
-    const range = ranges.find((candidate) => candidate.partition === partition);
+    return ranges.find((candidate) => candidate.partition === partition);
+  }
+
+  async #gap(from: Position, signal: AbortSignal): Promise<TailraceError> {
+    const { topic, partition, offset } = from;
+    const range = await this.#range(from, signal);
     const start = offset > (range?.end ?? 0) ? (range?.end ?? 0) : (range?.start ?? 0);
     return new TailraceError("LOG_GAP", { topic, partition, start, needed: offset });
   }

@@ -11,8 +11,8 @@ import { appendFailure, isNotYet, requestFailure } from "./failures.ts";
 import { CONNECT_MS, connectionOptions, REPLICATE_MS, REQUEST_MS } from "./options.ts";
 import type { KafkaOptions } from "./options.ts";
 
-/** Bytes of batches in one request. Brokers take 100 MiB (socket.request.max.bytes); more only delays the first answer. */
-const SEND_BYTES = 8 * 1024 * 1024;
+/** Bytes of batches in one request, so that small ones share it. The Producer's cost a record grows with larger ones. */
+const SEND_BYTES = 256 * 1024;
 /** Metadata is asked for again after this, as Java's client has it; a moved leader is noticed by its refusal, ms. */
 const METADATA_MAX_AGE_MS = 300_000;
 /** The longest that a send may take: find the brokers, connect, be answered, ms. */

@@ -48,6 +48,7 @@ test("a reader whose schema has before, after and op alone, every column nullabl
   const foreign = avro.Type.forSchema({
     type: "record",
     name: "Envelope",
+    namespace: "shop.public.orders",
     fields: [
       { name: "before", type: ["null", { type: "record", name: "Value", fields }], default: null },
       { name: "after", type: ["null", "Value"], default: null },
@@ -55,5 +56,5 @@ test("a reader whose schema has before, after and op alone, every column nullabl
     ],
   });
   const resolver = foreign.createResolver(avro.Type.forSchema(JSON.parse(events.schemas.value) as avro.Schema));
-  expect(foreign.fromBuffer(events.delete(row).subarray(5), resolver)).toMatchObject({ op: { string: "d" } });
+  expect(foreign.fromBuffer(events.delete(row).subarray(5), resolver)).toMatchObject({ op: "d" });
 });

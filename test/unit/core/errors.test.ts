@@ -158,15 +158,10 @@ function placeholders({ what, remedy }: ErrorEntry): readonly string[] {
 
 /** The page: the catalogue in its order, under the headings that its comments are. */
 function errorsPage(): string {
-  const retries: Readonly<Record<ErrorEntry["retry"], string>> = {
-    auto: "Tailrace tries again by itself.",
-    operator: "The connector stops until this is mended and it is started again.",
-    never: "The same input fails again.",
-  };
   const headings = headingsByCode();
   const entries = Object.entries(catalogue).map(([code, { what, remedy, retry }]) => {
     const heading = headings.get(code);
-    return `${heading === undefined ? "" : `## ${heading}\n\n`}### ${code}\n${sentence(what)}\n\nRemedy: ${sentence(remedy)} ${retries[retry]}\n`;
+    return `${heading === undefined ? "" : `## ${heading}\n\n`}### ${code}\n> ${markdown(what)}\n\n**${retry}** · ${markdown(remedy)}\n`;
   });
   return `${PREFACE}\n${entries.join("\n")}`;
 }
@@ -182,13 +177,12 @@ Every error that an operator can meet has a code, a text, a remedy, and one of t
 - **never**: the same input fails again. A row with such an error is a dead letter and the rest goes on; a command ends.
 
 The code stands in the log (\`error.code\`), in \`tailrace status\`, in \`/readyz\`, in \`tailrace_errors_total{code}\` and in dead
-letters. A name in braces is filled in.
+letters. Below each code: what is said, with names in braces filled in; then who moves next, and the remedy.
 `;
 
-function sentence(text: string): string {
-  // In Markdown a bare <…> is HTML and an underscore or star may be emphasis; code spans are left as they are.
-  const plain = text.replace(/(`[^`]*`)|([<*])/g, (_, code: string | undefined, mark: string) => code ?? `\\${mark}`);
-  return `${plain.charAt(0).toUpperCase()}${plain.slice(1)}.`;
+/** As it is printed: outside of code spans `<` would begin HTML and `*` emphasis. */
+function markdown(text: string): string {
+  return text.replace(/(`[^`]*`)|([<*])/g, (_, code: string | undefined, mark: string) => code ?? `\\${mark}`);
 }
 
 /** By the first code under it: the comments between the catalogue's entries. */

@@ -43,7 +43,10 @@ describe("the fold of one key's changes", () => {
   });
 
   test("a row made anew after a delete is live", () => {
-    expect(fold(change("c", [1n, "a"]), change("d", [1n, null]), change("c", [1n, "b"]))).toMatchObject({ deleted: false, values: [1n, "b"] });
+    expect(fold(change("c", [1n, "a"]), change("d", [1n, null]), change("c", [1n, "b"]))).toMatchObject({
+      deleted: false,
+      values: [1n, "b"],
+    });
   });
 
   test("R-dead: every folded event is kept for the dead letter", () => {
@@ -56,7 +59,10 @@ describe("the fold of one key's changes", () => {
     const step = fc.record({ value: fc.string(), unchanged: fc.boolean() });
     fc.assert(
       fc.property(fc.array(step, { minLength: 2, maxLength: 8 }), fc.nat(), (steps, cut) => {
-        const changes = [change("c", [1n, "first"]), ...steps.map((s) => (s.unchanged ? change("u", [1n, null], [1]) : change("u", [1n, s.value])))];
+        const changes = [
+          change("c", [1n, "first"]),
+          ...steps.map((s) => (s.unchanged ? change("u", [1n, null], [1]) : change("u", [1n, s.value]))),
+        ];
         const at = 1 + (cut % (changes.length - 1));
         const target = fold(...changes.slice(0, at)).values[1];
         const later = fold(...changes.slice(at));

@@ -5,7 +5,13 @@ import { startPositions } from "../../../src/sink/positions.ts";
 
 const topic: TopicState = { name: "shop.public.orders", id: "A", partitions: 2, table: { schema: "public", name: "orders" } };
 const state = { epoch: 2, topics: [topic] };
-const checkpoint: Checkpoint = { topic: topic.name, partition: 1, topicId: "A", nextOffset: 7, sequence: "0002-0000000000000010-000000000000" };
+const checkpoint: Checkpoint = {
+  topic: topic.name,
+  partition: 1,
+  topicId: "A",
+  nextOffset: 7,
+  sequence: "0002-0000000000000010-000000000000",
+};
 
 describe("where a sink goes on", () => {
   test("a partition without a checkpoint begins at 0, one with it at its offset", () => {
@@ -16,11 +22,13 @@ describe("where a sink goes on", () => {
   });
 
   test("R-routing: a topic that was made again is a lost log", () => {
-    expect(() => startPositions("lake", state, [{ ...checkpoint, topicId: "B" }])).toThrowError(expect.objectContaining({ code: "TOPIC_LOST" }));
+    expect(() => startPositions("lake", state, [{ ...checkpoint, topicId: "B" }])).toThrow(expect.objectContaining({ code: "TOPIC_LOST" }));
   });
 
   test("R-epoch: a checkpoint of a later epoch than the source's is refused", () => {
-    expect(() => startPositions("lake", { ...state, epoch: 1 }, [checkpoint])).toThrowError(expect.objectContaining({ code: "CHECKPOINT_AHEAD" }));
+    expect(() => startPositions("lake", { ...state, epoch: 1 }, [checkpoint])).toThrow(
+      expect.objectContaining({ code: "CHECKPOINT_AHEAD" }),
+    );
   });
 
   test("R-epoch: a checkpoint of an earlier epoch goes on", () => {

@@ -67,11 +67,15 @@ describe("the start of a source", () => {
   test("with create: false a slot made by hand is taken over, a missing one asked for", () => {
     const empty = { ...facts, create: false, state: null, barrier: null };
     expect(judgeStart(empty)).toMatchObject({ kind: "adopt", from: slot.confirmedFlushLsn });
-    expect(() => judgeStart({ ...empty, slot: null })).toThrowError(refused("SLOT_NOT_MADE"));
+    expect(() => judgeStart({ ...empty, slot: null })).toThrow(refused("SLOT_NOT_MADE"));
   });
 
   test("a process that died while it made its slot is followed by one that finds it or makes it", () => {
-    const making: StartFacts = { ...facts, barrier: null, state: { ...state, phase: "making", acknowledged: ZERO_LSN, published: ZERO_LSN } };
+    const making: StartFacts = {
+      ...facts,
+      barrier: null,
+      state: { ...state, phase: "making", acknowledged: ZERO_LSN, published: ZERO_LSN },
+    };
     expect(judgeStart(making)).toMatchObject({ kind: "adopt" });
     expect(judgeStart({ ...making, slot: null })).toMatchObject({ kind: "fresh" });
   });
@@ -88,21 +92,21 @@ describe("the start of a source", () => {
     ["the slot belongs to somebody else", { slot: { ...slot, plugin: "test_decoding" } }, "SLOT_FOREIGN"],
     ["the slot is being read", { slot: { ...slot, activePid: 4711 } }, "SLOT_ACTIVE"],
   ])("is refused by name: %s", (_, part, code) => {
-    expect(() => judgeStart({ ...facts, ...part })).toThrowError(refused(code));
+    expect(() => judgeStart({ ...facts, ...part })).toThrow(refused(code));
   });
 
   test("R-slot: a new timeline that forked after the last published commit is none of a gap", () => {
     const cluster = { ...facts.cluster, timeline: 2, history: [{ timeline: 1, at: parseLsn("0/90") }] };
     expect(judgeStart({ ...facts, cluster })).toMatchObject({ kind: "resume" });
     const earlier = { ...cluster, history: [{ timeline: 1, at: parseLsn("0/8F") }] };
-    expect(() => judgeStart({ ...facts, cluster: earlier })).toThrowError(refused("WAL_REWOUND"));
+    expect(() => judgeStart({ ...facts, cluster: earlier })).toThrow(refused("WAL_REWOUND"));
   });
 });
 
 describe("R-options", () => {
   test("a change takes effect when all that was published is acknowledged, and is refused before", () => {
     expect(() => judgeOptions(state, "p", parseLsn("0/91"))).not.toThrow();
-    expect(() => judgeOptions(state, "p", parseLsn("0/90"))).toThrowError(refused("OPTIONS_CHANGED"));
+    expect(() => judgeOptions(state, "p", parseLsn("0/90"))).toThrow(refused("OPTIONS_CHANGED"));
     expect(() => judgeOptions(state, "o", parseLsn("0/10"))).not.toThrow();
   });
 });
@@ -123,6 +127,6 @@ describe("R-routing", () => {
     ["a topic got more partitions", [state, 2, [{ ...topic, partitions: 3 }], barrier, ranges], "TOPIC_PARTITIONS"],
     ["the configuration asks for another count", [state, 4, [topic], barrier, ranges], "TOPIC_PARTITIONS"],
   ])("is refused by name: %s", (_, parameters, code) => {
-    expect(() => judgeTopics(...parameters)).toThrowError(refused(code));
+    expect(() => judgeTopics(...parameters)).toThrow(refused(code));
   });
 });

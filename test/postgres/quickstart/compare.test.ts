@@ -1,0 +1,104 @@
+import { DuckDBInstance, type DuckDBConnection } from "@duckdb/node-api";
+import { expect, test } from "vitest";
+import { compareTables } from "../../../src/quickstart/compare.ts";
+import { postgres, type TestDatabase } from "../../support/servers.ts";
+
+const TABLE = { schema: "public", name: "things" };
+const SIGNAL = new AbortController().signal;
+
+const SOURCE = `
+CREATE TYPE mood AS ENUM ('good', 'bad');
+CREATE TABLE things (b integer, a bigint, PRIMARY KEY (a, b), name text, price numeric(12,2), ref uuid, doc jsonb, made timestamptz,
+  day date, yes boolean, mood mood, raw bytea, during interval);
+INSERT INTO things VALUES
+  (1, 9, 'Zoë 👩‍🚀', 0.10, '00000000-0000-4000-8000-00000000000a', '{"b": 1.50, "a": [null]}', '2024-02-29 23:59:59.123456+00',
+   '0044-03-15', true, 'bad', '\\x00ff', '1 year 2 days 03:04:05.25'),
+  (2, 10, '', -1234567890.12, null, 'null', '1969-12-31 23:59:59.999999+00', '2024-02-29', false, 'good', '', '-3 mons'),
+  (-1, 10, null, null, null, null, null, null, null, null, null, null);`;
+
+/** The types that the sink gives a copy; values written as DuckDB's SQL has them. */
+const COPY = `
+CREATE SCHEMA public;
+CREATE TABLE public.things (a BIGINT NOT NULL, b INTEGER NOT NULL, name VARCHAR, price DECIMAL(12,2), ref UUID, doc JSON,
+  made TIMESTAMP WITH TIME ZONE, day DATE, yes BOOLEAN, mood VARCHAR, raw BLOB, during VARCHAR, _tailrace_seq VARCHAR);
+INSERT INTO public.things VALUES
+  (10, -1, null, null, null, null, null, null, null, null, null, null, 'x'),
+  (10, 2, '', -1234567890.12, null, 'null', '1969-12-31 23:59:59.999999+00', '2024-02-29', false, 'good', ''::BLOB, 'P-3M', 'x'),
+  (9, 1, 'Zoë 👩‍🚀', 0.10, '00000000-0000-4000-8000-00000000000a', '{"a": [null], "b": 1.50}', '2024-02-29 23:59:59.123456+00',
+   '0044-03-15', true, 'bad', '\\x00\\xFF'::BLOB, 'P1Y2DT3H4M5.25S', 'x');`;
+
+async function pair(): Promise<AsyncDisposable & { source: TestDatabase; copy: DuckDBConnection }> {
+  const source = await (await postgres()).createDatabase();
+  await source.sql(SOURCE);
+  const instance = await DuckDBInstance.create(":memory:");
+  const copy = await instance.connect();
+  await copy.run(COPY);
+  return {
+    source,
+    copy,
+    [Symbol.asyncDispose]: async () => {
+      instance.closeSync();
+      await source[Symbol.asyncDispose]();
+    },
+  };
+}
+
+test("the same values are the same, whatever each side's text for them is", async () => {
+  await using sides = await pair();
+  const { tables, differences, first } = await compareTables(sides.source.url, sides.copy, [TABLE], SIGNAL);
+  expect(first).toEqual([]);
+  expect({ tables, differences }).toEqual({ tables: [{ table: "public.things", rows: 3, differences: 0 }], differences: 0 });
+});
+
+const changes = [
+  ["name", "'Zoe 👩‍🚀'"],
+  ["price", "0.11"],
+  ["ref", "'00000000-0000-4000-8000-00000000000b'"],
+  ["doc", `'{"a": [null], "b": 1.5}'`],
+  ["made", "made + INTERVAL 1 MICROSECOND"],
+  ["day", "day + 1"],
+  ["yes", "NOT yes"],
+  ["mood", "'good'"],
+  ["raw", "'\\x00\\xFE'::BLOB"],
+  ["during", "'P1Y2DT3H4M5S'"],
+  ["name", "NULL"],
+] as const;
+
+test.each(changes)("a copy whose %s is %s differs in one row, named by its key", async (column, value) => {
+  await using sides = await pair();
+  await sides.copy.run(`UPDATE public.things SET ${column} = ${value} WHERE a = 9`);
+  const { differences, first } = await compareTables(sides.source.url, sides.copy, [TABLE], SIGNAL);
+  expect(differences).toBe(1);
+  expect(first).toEqual([expect.objectContaining({ table: "public.things", key: "a=9, b=1", column })]);
+});
+
+test("an empty text is no null", async () => {
+  await using sides = await pair();
+  await sides.copy.run("UPDATE public.things SET name = NULL WHERE a = 10 AND b = 2");
+  const { first } = await compareTables(sides.source.url, sides.copy, [TABLE], SIGNAL);
+  expect(first).toEqual([{ table: "public.things", key: "a=10, b=2", column: "name", source: "", copy: null }]);
+});
+
+test("rows that stand on one side only are counted, and so is a row that stands twice", async () => {
+  await using sides = await pair();
+  await sides.source.sql("INSERT INTO things (a, b) VALUES (7, 7), (100, 1)");
+  await sides.copy.run("INSERT INTO public.things (a, b) VALUES (10, 3), (7, 8), (10, -1)");
+  const { differences, first } = await compareTables(sides.source.url, sides.copy, [TABLE], SIGNAL);
+  expect(differences).toBe(5);
+  const seen = first.map(({ key, source, copy }) => [key, source, copy]).sort();
+  expect(seen).toEqual([
+    ["a=10, b=-1", null, "a row"],
+    ["a=10, b=3", null, "a row"],
+    ["a=100, b=1", "a row", null],
+    ["a=7, b=7", "a row", null],
+    ["a=7, b=8", null, "a row"],
+  ]);
+});
+
+test("a table or a column without a copy differs in every row", async () => {
+  await using sides = await pair();
+  await sides.copy.run("ALTER TABLE public.things DROP COLUMN during");
+  expect(await compareTables(sides.source.url, sides.copy, [TABLE], SIGNAL)).toMatchObject({ differences: 3 });
+  await sides.copy.run("DROP TABLE public.things");
+  expect(await compareTables(sides.source.url, sides.copy, [TABLE], SIGNAL)).toMatchObject({ differences: 3 });
+});

@@ -1,0 +1,166 @@
+// Values at the edge of every kind, and what a query finds of them in each warehouse. What PostgreSQL finds is what its own
+// type prints for the source's value; the tests ask for it with UTC and ISO dates.
+import {
+  DATE_INFINITY,
+  DATE_MINUS_INFINITY,
+  TIMESTAMP_INFINITY,
+  TIMESTAMP_MINUS_INFINITY,
+  type ColumnType,
+  type Value,
+} from "../../src/core/table.ts";
+
+export type Sample = { readonly type: ColumnType; readonly cases: readonly Case[] };
+/** `found`: the text in both warehouses, or in each. */
+export type Case = {
+  readonly value: Exclude<Value, null>;
+  readonly found: string | { readonly duckdb: string; readonly postgres: string };
+};
+
+const nines = (count: number): string => "9".repeat(count);
+const THOUSAND_DIGITS = `${nines(500)}.${"1".repeat(500)}`;
+/** Everything that a text format of a bulk load would have to escape. */
+const NASTY = `'single' "double" \\back \\N \\. tab\tnewline\nreturn\r, {curly} $1 ; -- 🚰 é 表 \u0001`;
+/** 4713-01-01 BC and 5874897-12-31, PostgreSQL's first and last day; the last microsecond that 64 bits hold since 1970. */
+const FIRST_DAY = -2_440_550;
+const LAST_DAY = 2_145_042_905;
+const FIRST_MICRO = BigInt(FIRST_DAY) * 86_400_000_000n;
+const LAST_MICRO = 9_223_372_036_854_775_806n;
+
+function same(value: Exclude<Value, null>, found: string): Case {
+  return { value, found };
+}
+
+function each(value: Exclude<Value, null>, duckdb: string, postgres: string): Case {
+  return { value, found: { duckdb, postgres } };
+}
+
+const texts: readonly Case[] = [
+  same("", ""),
+  same(NASTY, NASTY),
+  same(" padded ", " padded "),
+  same("NULL", "NULL"),
+  same("x".repeat(100_000), "x".repeat(100_000)),
+];
+const floats: readonly Case[] = [
+  each(NaN, "nan", "NaN"),
+  each(Infinity, "inf", "Infinity"),
+  each(-Infinity, "-inf", "-Infinity"),
+  each(-0, "-0.0", "-0"),
+];
+
+export const samples: readonly Sample[] = [
+  { type: { kind: "bool" }, cases: [same(true, "true"), same(false, "false")] },
+  { type: { kind: "int2" }, cases: [same(32_767, "32767"), same(-32_768, "-32768"), same(0, "0")] },
+  { type: { kind: "int4" }, cases: [same(2_147_483_647, "2147483647"), same(-2_147_483_648, "-2147483648")] },
+  {
+    type: { kind: "int8" },
+    cases: [same(9_223_372_036_854_775_807n, "9223372036854775807"), same(-9_223_372_036_854_775_808n, "-9223372036854775808")],
+  },
+  { type: { kind: "oid" }, cases: [same(4_294_967_295n, "4294967295"), same(2_147_483_648n, "2147483648"), same(0n, "0")] },
+  {
+    type: { kind: "float4" },
+    cases: [...floats, same(Math.fround(3.4028234663852886e38), "3.4028235e+38"), each(Math.fround(1e-45), "1e-45", "1e-45")],
+  },
+  {
+    type: { kind: "float8" },
+    cases: [
+      ...floats,
+      each(0.1 + 0.2, "0.30000000000000004", "0.30000000000000004"),
+      each(5e-324, "5e-324", "5e-324"),
+      same(1.7976931348623157e308, "1.7976931348623157e+308"),
+    ],
+  },
+  { type: { kind: "decimal", precision: 4, scale: 2 }, cases: [same(9_999n, "99.99"), same(-1n, "-0.01"), same(0n, "0.00")] },
+  { type: { kind: "decimal", precision: 9, scale: 0 }, cases: [same(-999_999_999n, "-999999999")] },
+  { type: { kind: "decimal", precision: 18, scale: 18 }, cases: [each(BigInt(nines(18)), `.${nines(18)}`, `0.${nines(18)}`)] },
+  {
+    type: { kind: "decimal", precision: 38, scale: 10 },
+    cases: [same(BigInt(nines(38)), `${nines(28)}.${nines(10)}`), same(-BigInt(nines(38)), `-${nines(28)}.${nines(10)}`)],
+  },
+  {
+    type: { kind: "decimal", precision: 39, scale: 39 },
+    cases: [same(-BigInt(nines(39)), `-0.${nines(39)}`), same(1n, `0.${"0".repeat(38)}1`)],
+  },
+  { type: { kind: "decimal", precision: 1000, scale: 500 }, cases: [same(BigInt(THOUSAND_DIGITS.replace(".", "")), THOUSAND_DIGITS)] },
+  {
+    type: { kind: "numeric" },
+    cases: [
+      same(THOUSAND_DIGITS, THOUSAND_DIGITS),
+      same("NaN", "NaN"),
+      same("-Infinity", "-Infinity"),
+      same("1.500", "1.500"),
+      same(nines(1_000), nines(1_000)),
+    ],
+  },
+  { type: { kind: "text" }, cases: texts },
+  { type: { kind: "enum" }, cases: texts },
+  { type: { kind: "xml" }, cases: [same("<a b='c'>&amp;</a>", "<a b='c'>&amp;</a>"), same("no <closed", "no <closed")] },
+  { type: { kind: "other", typeName: "point" }, cases: [same("(1.5,-2)", "(1.5,-2)"), ...texts] },
+  // The json type keeps its text, also what stricter parsers refuse.
+  {
+    type: { kind: "json" },
+    cases: [
+      same('{ "b":1, "b":2,"a": 12345678901234567890.123456789 }', '{ "b":1, "b":2,"a": 12345678901234567890.123456789 }'),
+      same('"\\ud800"', '"\\ud800"'),
+      same("1e999999", "1e999999"),
+      same("null", "null"),
+    ],
+  },
+  {
+    type: { kind: "jsonb" },
+    cases: [
+      same('{"a": [1, 2.50, null], "🚰": "\\"\\\\"}', '{"a": [1, 2.50, null], "🚰": "\\"\\\\"}'),
+      same(`[${nines(60)}]`, `[${nines(60)}]`),
+    ],
+  },
+  {
+    type: { kind: "uuid" },
+    cases: ["00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff", "80000000-0000-4000-8000-000000000001"].map(
+      (uuid) => same(uuid, uuid),
+    ),
+  },
+  {
+    type: { kind: "bytea" },
+    cases: [each(Buffer.from([]), "", "\\x"), each(Buffer.from([0, 1, 0x5c, 0x78, 0xff]), "\\x00\\x01\\x5Cx\\xFF", "\\x00015c78ff")],
+  },
+  {
+    type: { kind: "date" },
+    cases: [
+      same(0, "1970-01-01"),
+      same(-1, "1969-12-31"),
+      same(LAST_DAY, "5874897-12-31"),
+      each(FIRST_DAY, "4713-01-01 (BC)", "4713-01-01 BC"),
+      same(DATE_INFINITY, "infinity"),
+      same(DATE_MINUS_INFINITY, "-infinity"),
+    ],
+  },
+  { type: { kind: "time" }, cases: [same(0n, "00:00:00"), same(86_399_999_999n, "23:59:59.999999"), same(86_400_000_000n, "24:00:00")] },
+  {
+    type: { kind: "timestamp" },
+    cases: [
+      same(-1n, "1969-12-31 23:59:59.999999"),
+      each(FIRST_MICRO, "4713-01-01 (BC) 00:00:00", "4713-01-01 00:00:00 BC"),
+      same(LAST_MICRO, "294247-01-10 04:00:54.775806"),
+      same(TIMESTAMP_INFINITY, "infinity"),
+      same(TIMESTAMP_MINUS_INFINITY, "-infinity"),
+    ],
+  },
+  {
+    type: { kind: "timestamptz" },
+    cases: [
+      same(-1n, "1969-12-31 23:59:59.999999+00"),
+      each(FIRST_MICRO, "4713-01-01 (BC) 00:00:00+00", "4713-01-01 00:00:00+00 BC"),
+      same(253_402_300_799_999_999n, "9999-12-31 23:59:59.999999+00"),
+      same(TIMESTAMP_INFINITY, "infinity"),
+      same(TIMESTAMP_MINUS_INFINITY, "-infinity"),
+    ],
+  },
+  {
+    type: { kind: "interval" },
+    cases: [
+      each("P1Y2M-3DT4H5M6.789S", "P1Y2M-3DT4H5M6.789S", "1 year 2 mons -3 days +04:05:06.789"),
+      each("PT0S", "PT0S", "00:00:00"),
+      each("P-178000000Y", "P-178000000Y", "-178000000 years"),
+    ],
+  },
+];
