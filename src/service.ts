@@ -285,6 +285,7 @@ class Running {
     const nowMs = Date.now();
     metrics.sinkEvents.inc({ sink }, report.events);
     metrics.sinkFlushDuration.observe({ sink }, report.durationMs / 1_000);
+    metrics.warehouseLockWait.observe({ sink }, report.openMs / 1_000);
     metrics.sinkLastCommitTimestamp.set({ sink }, nowMs / 1_000);
     for (const { table, rows } of report.merged)
       if (rows > 0) metrics.sinkRowsMerged.inc({ sink, table: `${table.schema}.${table.name}` }, rows);

@@ -9,9 +9,11 @@ import { tableLabel } from "../core/table.ts";
 import { openLog, openRegistry, openWarehouse, sourceOptions, tableSelection } from "../parts.ts";
 import { resolveTables } from "../postgres/catalog.ts";
 import { readPublication } from "../postgres/publication.ts";
-import { missingPrivileges, readServer, readTimelineHistory, serverProblems } from "../postgres/server.ts";
-import { Session } from "../postgres/session.ts";
-import { readSlot } from "../postgres/slot.ts";
+import { missingPrivileges, readServer, readTimelineHistory, serverProblems, type ServerFacts } from "../postgres/server.ts";
+import { Session, type ConnectionSettings } from "../postgres/session.ts";
+import { readSlot, type Slot } from "../postgres/slot.ts";
+import type { CatalogTable } from "../postgres/table-judgement.ts";
+import { judgeBefore } from "../source/source.ts";
 import { judgeStart } from "../source/start.ts";
 import { dataTopicNames } from "../source/topics.ts";
 import { openLog as openLogger } from "../telemetry/log.ts";
@@ -104,27 +106,39 @@ async function checkSource(source: SourceConfig, log: EventLog | null, found: Fo
       const sql = `CREATE PUBLICATION "${options.publication}" FOR TABLE ${list} WITH (publish_via_partition_root = true);`;
       found(problem(of, new TailraceError("PUBLICATION_NOT_MADE", { publication: options.publication, reason: "it does not exist", sql })));
     }
-    if (log !== null) {
-      const database = (await session.query("SELECT current_database() AS name"))[0]?.name ?? "";
-      const state = await readState(log, options.topics.prefix, signal);
-      const [barriers] = await log.topics([barrierTopic(options.topics.prefix)], signal);
-      const barrier = barriers === undefined ? null : await lastBarrier(log, options.topics.prefix, signal);
-      const history =
-        state !== null && state.timeline !== facts.timeline ? await readTimelineHistory(settings, facts.timeline, signal) : [];
-      const cluster = { ...facts, history };
-      judgeStart({
-        prefix: options.topics.prefix,
-        slotName: options.slot,
-        create: options.create,
-        database,
-        state,
-        slot,
-        cluster,
-        barrier,
-      });
-    }
+    const isOurs = slot?.activePid != null && slot.application === `tailrace ${source.name}`;
+    if (isOurs) found({ of, kind: "note", message: `the service reads its slot (PID ${slot.activePid}); what it has published is not looked at` });
+    else if (log !== null) await checkHistory(source, { session, settings, facts, slot, tables }, log, signal);
     return `PostgreSQL ${facts.versionText} at ${session.peer.address}, ${tables.length} table(s)`;
   });
+}
+
+/** Whether the source may go on where it was. Throws the named error of a gap. */
+async function checkHistory(
+  source: SourceConfig,
+  seen: {
+    readonly session: Session;
+    readonly settings: ConnectionSettings;
+    readonly facts: ServerFacts;
+    readonly slot: Slot | null;
+    readonly tables: readonly CatalogTable[];
+  },
+  log: EventLog,
+  signal: AbortSignal,
+): Promise<void> {
+  const { session, settings, facts, slot, tables } = seen;
+  const options = sourceOptions(source);
+  const { prefix } = options.topics;
+  const database = (await session.query("SELECT current_database() AS name"))[0]?.name ?? "";
+  const state = await readState(log, prefix, signal);
+  const [barriers] = await log.topics([barrierTopic(prefix)], signal);
+  const barrier = barriers === undefined ? null : await lastBarrier(log, prefix, signal);
+  const history = state !== null && state.timeline !== facts.timeline ? await readTimelineHistory(settings, facts.timeline, signal) : [];
+  const cluster = { ...facts, history };
+  const start = judgeStart({ prefix, slotName: options.slot, create: options.create, database, state, slot, cluster, barrier });
+  if (start.kind !== "resume" || state === null) return;
+  if (barriers === undefined) throw new TailraceError("TOPIC_LOST", { topic: barrierTopic(prefix), reason: "it does not exist" });
+  await judgeBefore(options, log, state, barrier, session, tables, start.from, signal);
 }
 
 async function checkSink(sink: SinkConfig, found: Found): Promise<void> {

@@ -217,8 +217,8 @@ export const errors = {
     retry: "operator",
   },
   TOPIC_PARTITIONS: {
-    what: "topic {topic} has {seen} partitions, this source began with {expected}",
-    remedy: "set topics.partitions back; moving keys between partitions comes in a later version",
+    what: "topic {topic} is expected to have {expected} partitions, but {difference}",
+    remedy: "make topics.partitions and the topic agree; moving keys between partitions comes in a later version",
     retry: "operator",
   },
   TABLE_GAP: {
@@ -284,7 +284,7 @@ export const errors = {
     retry: "never",
   },
   KEY_CHANGE_UNSENT: {
-    what: "the key changed from {from} and columns {columns} were not sent (unchanged TOAST)",
+    what: "the row's key changed and columns {columns} were not sent (unchanged TOAST)",
     remedy:
       "update the row's large columns once (SET col = col || ''), or ALTER TABLE … REPLICA IDENTITY FULL; the event is in the dead letters",
     retry: "never",

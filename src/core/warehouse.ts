@@ -80,6 +80,9 @@ export type DeadLetter = {
   readonly value: Buffer | null;
 };
 
+/** `sequence` (text form): of the complete event. */
+export type ClosedLetters = { readonly topic: string; readonly keyBytes: Buffer; readonly sequence: string };
+
 /** What happens in one transaction. */
 export type Flush = {
   readonly sink: string;
@@ -88,8 +91,8 @@ export type Flush = {
   readonly tables: readonly TableFlush[];
   readonly checkpoints: readonly CheckpointMove[];
   readonly deadLetters: readonly DeadLetter[];
-  /** Keys whose open dead letters a complete event supersedes. */
-  readonly closedDeadLetters: readonly { readonly topic: string; readonly keyBytes: Buffer }[];
+  /** Keys whose open dead letters below `sequence`, those of this flush among them, a complete event supersedes. */
+  readonly closedDeadLetters: readonly ClosedLetters[];
   /**
    * The dead letters of a staged row whose unchanged columns have no row in the target to keep them from; such rows
    * are left out of the merge. Called inside the transaction.

@@ -105,9 +105,10 @@ export function judgeSlot(slot: Slot | null, expected: SlotExpectation): SlotVer
     return { kind: "foreign", reason: `it belongs to database ${slot.database}, this source reads ${expected.database}` };
   if (slot.twoPhase) return { kind: "foreign", reason: "it decodes prepared transactions (two_phase)" };
   if (slot.invalidationReason !== null) return { kind: "lost", reason: slot.invalidationReason };
+  // Before the LSNs are looked at: a slot that is still being made has none, but the PID of who makes it.
+  if (slot.activePid !== null) return { kind: "active", pid: slot.activePid, application: slot.application };
   if (slot.walStatus === "lost" || slot.restartLsn === null || slot.confirmedFlushLsn === null)
     return { kind: "lost", reason: "wal_removed" };
-  if (slot.activePid !== null) return { kind: "active", pid: slot.activePid, application: slot.application };
   if (expected.recorded !== null && slot.confirmedFlushLsn > expected.recorded)
     return { kind: "ahead", confirmed: slot.confirmedFlushLsn, recorded: expected.recorded };
   return { kind: "usable", confirmed: slot.confirmedFlushLsn };

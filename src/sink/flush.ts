@@ -11,6 +11,8 @@ import { stage, targetSpec } from "./staging.ts";
 export type Flushed = {
   readonly merged: readonly { readonly table: TableName; readonly rows: number }[];
   readonly deadLetters: readonly DeadLetter[];
+  /** Those of them that were not known before the flush. */
+  readonly newLetters: readonly DeadLetter[];
 };
 
 type Prepared = { readonly table: PendingTable; rows: readonly FoldedRow[]; flush: TableFlush };
@@ -47,7 +49,8 @@ export async function flushPending(
     try {
       const result = await session.flush(flush, signal);
       const merged = prepared.map(({ table }, index) => ({ table: table.route.topic.table, rows: result.merged[index] ?? 0 }));
-      return { merged, deadLetters: [...flush.deadLetters, ...result.deadLetters] };
+      const newLetters = [...refused, ...result.deadLetters];
+      return { merged, deadLetters: [...pending.deadLetters, ...newLetters], newLetters };
     } catch (cause) {
       if (!(cause instanceof TailraceError) || cause.code !== "ROW_REFUSED") throw cause;
       const found = await setRefusedAside(session, prepared, signal);
@@ -100,7 +103,6 @@ function orphanedLetters(prepared: Prepared | undefined, row: number): readonly 
 }
 
 function lettersOf(table: PendingTable, row: FoldedRow, error: TailraceError): readonly DeadLetter[] {
-  return row.records.map((record) =>
-    deadLetter(table.route.topic.name, row.partition, record, row.keyBytes, formatSequence(row.sequence), error),
-  );
+  const topic = table.route.topic.name;
+  return row.events.map(({ record, sequence }) => deadLetter(topic, row.partition, record, row.keyBytes, formatSequence(sequence), error));
 }

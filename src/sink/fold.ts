@@ -16,6 +16,8 @@ export type Change = {
   readonly record: LogRecord;
 };
 
+export type FoldedEvent = { readonly record: LogRecord; readonly sequence: Sequence };
+
 /** What became of one key. */
 export type FoldedRow = {
   readonly keyBytes: Buffer;
@@ -27,7 +29,7 @@ export type FoldedRow = {
   sequence: Sequence;
   commitMicros: bigint;
   /** Every event that was folded into this row: if it is refused they become dead letters together. */
-  records: LogRecord[];
+  events: FoldedEvent[];
 };
 
 const NONE: readonly number[] = [];
@@ -44,7 +46,7 @@ export function foldChange(row: FoldedRow | undefined, change: Change, keyBytes:
       deleted: change.op === "d",
       sequence,
       commitMicros,
-      records: [record],
+      events: [{ record, sequence }],
     };
   }
   const values = [...change.values];
@@ -60,6 +62,6 @@ export function foldChange(row: FoldedRow | undefined, change: Change, keyBytes:
   row.deleted = change.op === "d";
   row.sequence = sequence;
   row.commitMicros = commitMicros;
-  row.records.push(record);
+  row.events.push({ record, sequence });
   return row;
 }

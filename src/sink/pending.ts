@@ -1,18 +1,16 @@
 // Everything read since the last flush: folded rows by table, positions by partition, letters that must be set aside.
 import type { EventDecoder } from "../avro/decoder.ts";
+import { FRAME_BYTES } from "../avro/encoder.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { FetchedRecords, LogRecord } from "../core/event-log.ts";
 import { toLsn } from "../core/lsn.ts";
 import { formatSequence } from "../core/sequence.ts";
-import type { CheckpointMove, DeadLetter } from "../core/warehouse.ts";
+import type { CheckpointMove, ClosedLetters, DeadLetter } from "../core/warehouse.ts";
 import { foldChange, type Change, type FoldedRow } from "./fold.ts";
 import type { OpenLetters } from "./open-letters.ts";
 import type { Progress } from "./positions.ts";
 import type { Route } from "./routes.ts";
 import type { EventColumn } from "./staging.ts";
-
-/** Bytes before the Avro body of a framed key: 0x00 and the schema id. */
-const FRAME_BYTES = 5;
 
 export type PendingTable = {
   readonly route: Route;
@@ -31,7 +29,7 @@ export type Offered = "taken" | "schema_changed";
 export class Pending {
   readonly tables = new Map<string, PendingTable>();
   readonly deadLetters: DeadLetter[] = [];
-  readonly closedLetters: { readonly topic: string; readonly keyBytes: Buffer }[] = [];
+  readonly closedLetters: ClosedLetters[] = [];
   /** Events per commit time (µs since 1970). */
   readonly commits = new Map<bigint, number>();
   events = 0;
@@ -117,7 +115,8 @@ export class Pending {
       this.#letters.open(topic, key);
       return;
     }
-    if (this.#letters.close(topic, key)) this.closedLetters.push({ topic, keyBytes: Buffer.from(keyBytes) });
+    if (this.#letters.close(topic, key))
+      this.closedLetters.push({ topic, keyBytes: Buffer.from(keyBytes), sequence: formatSequence(change.sequence) });
     table.rows.set(key, foldChange(row, change, keyBytes, partition));
   }
 
@@ -130,8 +129,7 @@ export class Pending {
   ): TailraceError | null {
     if (change.unchanged.length === 0) return null;
     const names = change.unchanged.map((index) => table.columns[index]?.name ?? "?").join(", ");
-    if (change.movedFrom !== null)
-      return new TailraceError("KEY_CHANGE_UNSENT", { from: change.movedFrom.toString("hex"), columns: names });
+    if (change.movedFrom !== null) return new TailraceError("KEY_CHANGE_UNSENT", { columns: names });
     const topic = table.route.topic.name;
     if (this.#letters.has(topic, key) || row?.deleted === true) {
       return new TailraceError("UNCHANGED_WITHOUT_ROW", {

@@ -1,6 +1,6 @@
 // One sink: from the warehouse's own checkpoint through the log to the warehouse. A run ends only when asked to or by
 // an error; whoever supervises it starts another, which begins again at the checkpoint.
-import { EventDecoder } from "../avro/decoder.ts";
+import { EventDecoder, schemaIdOf } from "../avro/decoder.ts";
 import { readValueSchema } from "../avro/shape.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { EventLog, FetchedRecords, LogReader, Position, TopicPartition } from "../core/event-log.ts";
@@ -39,6 +39,8 @@ export type SinkRunState = "waiting for the source" | "waiting for the warehouse
 export type FlushReport = {
   readonly events: number;
   readonly durationMs: number;
+  /** The part of it until the warehouse was open, waits for another holder included. */
+  readonly openMs: number;
   readonly merged: readonly { readonly table: TableName; readonly rows: number }[];
   readonly deadLetters: readonly DeadLetter[];
   /** Keys with an open dead letter. */
@@ -88,7 +90,8 @@ async function nextState(
 ): Promise<SourceState | null> {
   while (!stop.aborted) {
     const state = await readState(log, options.prefix, stop);
-    if (state !== null && state.topics.length > (known?.topics.length ?? 0)) return state;
+    const isNew = (id: string): boolean => known?.topics.some((topic) => topic.id === id) !== true;
+    if (state?.topics.some(({ id }) => isNew(id)) === true) return state;
     await pause(known === null ? WAIT_FOR_SOURCE_MS : STATE_EVERY_MS, stop);
   }
   return null;
@@ -147,6 +150,7 @@ class SinkRun {
     newer.catch(() => undefined); // awaited below, after the reader is closed
     try {
       if (positions.length > 0) await this.#read(positions, changed.signal, force);
+      else this.#sayNothingMatches(state);
       return await newer;
     } finally {
       ended.abort(); // a run that failed must not go on asking for the state
@@ -183,23 +187,32 @@ class SinkRun {
     const place = placeOf(fetched);
     const route = this.#routes.get(fetched.topic);
     if (route === undefined) return;
+    let progress = this.#progressOf(place);
     for (const record of fetched.records) {
       // A tombstone repeats the delete before it for foreign readers of a compacted copy.
-      if (record.value !== null) {
-        const { decoder, columns, keyed } = await this.#decoderOf(record.value, fetched, record.offset, force);
+      if (record.value === null) continue;
+      const id = schemaIdOf(record.value);
+      const { decoder, columns, keyed } = this.#decoders.get(id) ?? (await this.#learn(id, force));
+      decoder.decode(record.value);
+      if (!keyed) this.#skipKeyless(route);
+      else if (this.#pending.offer(route, progress, fetched.partition, record, decoder, columns) === "schema_changed") {
+        this.#pending.advance(progress, fetched, record.offset); // this record belongs to the next flush
+        await this.#flush(force, null);
+        progress = this.#progressOf(place);
         decoder.decode(record.value);
-        if (!keyed) this.#skipKeyless(route);
-        else if (this.#pending.offer(route, this.#progressOf(place), fetched.partition, record, decoder, columns) === "schema_changed") {
-          await this.#flush(force, null);
-          decoder.decode(record.value);
-          this.#pending.offer(route, this.#progressOf(place), fetched.partition, record, decoder, columns);
-        }
+        this.#pending.offer(route, progress, fetched.partition, record, decoder, columns);
       }
-      this.#pending.advance(this.#progressOf(place), fetched, record.offset + 1);
     }
-    this.#pending.advance(this.#progressOf(place), fetched, fetched.next);
+    this.#pending.advance(progress, fetched, fetched.next);
     this.#pendingSince ??= performance.now();
     this.#lag.set(place, fetched.end - fetched.next);
+  }
+
+  /** No table of the source is one of ours yet: that is no error, but hardly what was meant. */
+  #sayNothingMatches(state: SourceState): void {
+    const tables = state.topics.map(({ table }) => tableLabel(table));
+    this.#parts.logger.warn({ tables }, "the sink's tables match none of the source's; waiting for one that they match");
+    this.#parts.observer.state("reading");
   }
 
   /** Events without a key have nothing to be merged by: the table is left out, and named once. */
@@ -218,24 +231,12 @@ class SinkRun {
     return progress;
   }
 
-  async #decoderOf(
-    value: Buffer,
-    of: FetchedRecords,
-    offset: number,
-    signal: AbortSignal,
-  ): Promise<Decoding> {
-    if (value.length < 5 || value[0] !== 0) {
-      throw new TailraceError("LOG_CORRUPT", { topic: of.topic, partition: of.partition, offset, reason: "no Confluent frame" });
-    }
-    const id = value.readUInt32BE(1);
-    let known = this.#decoders.get(id);
-    if (known === undefined) {
-      const schema = await this.#parts.registry.schema(id, signal);
-      const { columns } = readValueSchema(schema);
-      known = { decoder: new EventDecoder(schema), columns, keyed: columns.some(({ keyPosition }) => keyPosition > 0) };
-      this.#decoders.set(id, known);
-    }
-    return known;
+  async #learn(id: number, signal: AbortSignal): Promise<Decoding> {
+    const schema = await this.#parts.registry.schema(id, signal);
+    const { columns } = readValueSchema(schema);
+    const decoding = { decoder: new EventDecoder(schema), columns, keyed: columns.some(({ keyPosition }) => keyPosition > 0) };
+    this.#decoders.set(id, decoding);
+    return decoding;
   }
 
   async #flush(force: AbortSignal, reader: LogReader | null): Promise<void> {
@@ -244,19 +245,20 @@ class SinkRun {
     const startedMs = Date.now();
     const started = performance.now();
     await using session = await this.#parts.warehouse.open(force);
+    const openMs = performance.now() - started;
     const flushed = await flushPending(session, pending, { sink: this.#options.name, fence: this.#fence, startedMs }, force);
-    for (const letter of flushed.deadLetters) {
+    for (const letter of flushed.newLetters) {
       if (letter.keyBytes !== null) this.#letters.open(letter.topic, letter.keyBytes.toString("latin1"));
     }
     const moves = pending.checkpoints();
     for (const { expectedOffset: _, ...checkpoint } of moves) this.#progress.set(placeOf(checkpoint), { ...checkpoint, stored: true });
     this.#pending = new Pending(this.#letters);
     this.#pendingSince = null;
-    this.#report(pending, flushed, performance.now() - started);
+    this.#report(pending, flushed, performance.now() - started, openMs);
     await reader?.commit(moves.map(({ topic, partition, nextOffset }) => ({ topic, partition, offset: nextOffset })));
   }
 
-  #report(pending: Pending, flushed: Flushed, durationMs: number): void {
+  #report(pending: Pending, flushed: Flushed, durationMs: number, openMs: number): void {
     const { observer, logger } = this.#parts;
     for (const { code, message, topic, partition, offset, sequence } of flushed.deadLetters) {
       logger.warn({ code, topic, partition, offset, sequence }, `dead letter: ${message}`);
@@ -268,6 +270,7 @@ class SinkRun {
       ...flushed,
       events: pending.events,
       durationMs,
+      openMs,
       openLetters: this.#letters.size,
       commits: pending.commits,
       lastSequence: pending.lastSequence,

@@ -36,10 +36,11 @@ export function keylessPartition(table: Table, partitions: number): number {
   return (murmur2(name, 0, name.length) & 0x7fff_ffff) % partitions;
 }
 
-/** Whether rows of this relation can be read as rows of the table: the same columns, in order, of the same types. */
+/** Whether rows of this relation can be read as rows of the table: the same columns, in order, of the same types, and the same key. */
 export function sameShape(table: Table, relation: Relation): boolean {
   return (
     table.columns.length === relation.columns.length &&
+    sameKey(table, relation) &&
     table.columns.every((column, index) => {
       const other = relation.columns[index];
       return other?.name === column.name && other.typeOid === column.typeOid && other.typeModifier === column.typeModifier;
@@ -60,7 +61,12 @@ export function inShapeOf(relation: Relation, now: Table): Table | null {
     columns.push({ name, type, typeOid, typeModifier, keyPosition: known?.keyPosition ?? 0 });
   }
   const past = { ...now, columns };
-  return keyColumns(past).length === keyColumns(now).length ? past : null;
+  return keyColumns(past).length === keyColumns(now).length && sameKey(past, relation) ? past : null;
+}
+
+/** REPLICA IDENTITY FULL sends every column and tells no key. `table` has the relation's columns. */
+function sameKey(table: Table, relation: Relation): boolean {
+  return relation.identity === "f" || relation.columns.every(({ identity }, index) => identity === (table.columns[index]?.keyPosition ?? 0) > 0);
 }
 
 /** The highest watermark of all tables; null when the log holds no event. */

@@ -24,6 +24,8 @@ export type ChangesOptions = {
   readonly tombstones: boolean;
   /** The highest sequence in the log: until redelivery has passed it, events are held against the watermarks. */
   readonly highestTail: Sequence | null;
+  /** Text form of the highest sequence among the source's dead letters; "" without any. */
+  readonly lettersTail: string;
   /** What confirmed_flush_lsn was when the stream began: nothing that committed before comes again. */
   readonly startedAt: Lsn;
   /**
@@ -48,6 +50,7 @@ export class Changes {
   /** Copies of messages that wait for a RELATION to be resolved; null when nothing waits. */
   #waiting: { readonly bytes: Buffer; readonly walHigh: number; readonly walLow: number }[] | null = null;
   #redelivery: boolean;
+  #failed = false;
   #commitLsn: Lsn = ZERO_LSN;
   #commitMicros = 0n;
   #processedMs = 0;
@@ -68,18 +71,13 @@ export class Changes {
     return this.#open || this.#waiting !== null;
   }
 
-  /** Whether what comes may be in the log already. */
-  get redelivery(): boolean {
-    return this.#redelivery;
-  }
-
-  /** Commit time of the newest transaction begun, µs since 1970; 0 before the first. */
-  get commitMicros(): bigint {
-    return this.#commitMicros;
-  }
-
-  /** Takes one message with its place in the WAL (two halves of 32 bits). `bytes` are valid during the call only. Never throws. */
+  /**
+   * Takes one message with its place in the WAL (two halves of 32 bits). `bytes` are valid during the call only. Never
+   * throws. After a failure it takes nothing more: the rest of the socket's chunk still comes, and must not stand in the
+   * log as if what failed had been published before it.
+   */
   take(bytes: Buffer, walHigh: number, walLow: number): void {
+    if (this.#failed) return;
     if (this.#waiting !== null) {
       this.#waiting.push({ bytes: Buffer.from(bytes), walHigh, walLow });
       return;
@@ -87,8 +85,14 @@ export class Changes {
     try {
       this.#handle(bytes, walHigh, walLow);
     } catch (cause) {
-      this.#options.failed(TailraceError.from(cause, { lsn: formatLsn(this.#commitLsn) }));
+      this.#fail(TailraceError.from(cause, { lsn: formatLsn(this.#commitLsn) }));
     }
+  }
+
+  #fail(error: TailraceError): void {
+    this.#failed = true;
+    this.#publisher.abandon();
+    this.#options.failed(error);
   }
 
   #handle(bytes: Buffer, walHigh: number, walLow: number): void {
@@ -163,7 +167,7 @@ export class Changes {
         for (const { bytes, walHigh, walLow } of messages) this.take(bytes, walHigh, walLow);
         if (!this.#isWaiting()) this.#options.stalled(false); // one of them may be a RELATION to resolve in its turn
       },
-      (cause: unknown) => this.#options.failed(TailraceError.from(cause, { table: `${relation.schema}.${relation.name}` })),
+      (cause: unknown) => this.#fail(TailraceError.from(cause, { table: `${relation.schema}.${relation.name}` })),
     );
   }
 
@@ -218,7 +222,8 @@ export class Changes {
         if (this.#isInLog(captured, partition, ordinal)) continue;
         this.#out.position = 0;
         captured.encoder.writeEvent("t", null, null, ordinal, this.#walHigh, this.#walLow, null, this.#out);
-        this.#append(captured, captured.buffers[partition]!, -1, ordinal, "t");
+        const buffer = captured.buffers[partition]!;
+        this.#append(captured, buffer, -1, this.#sizeOf(buffer, "t", -1), ordinal, "t");
       }
     }
   }
@@ -242,26 +247,37 @@ export class Changes {
         keyEnd = out.position;
       }
       const partition = keyEnd < 0 ? captured.keylessPartition : partitionOf(out.bytes, FRAME_BYTES, keyEnd, captured.buffers.length); // the key's Avro body alone
-      if (this.#redelivery && this.#isInLog(captured, partition, ordinal)) return;
+      const buffer = captured.buffers[partition]!;
       this.#tellTransaction(captured);
       captured.encoder.writeEvent(op, before, after, ordinal, this.#walHigh, this.#walLow, movedFrom, out);
-      this.#append(captured, captured.buffers[partition]!, keyEnd, ordinal, op);
+      const bytes = this.#sizeOf(buffer, op, keyEnd);
+      // Only now: a row that becomes a dead letter is held against the letters, not against its partition's events.
+      if (!this.#isInLog(captured, partition, ordinal)) this.#append(captured, buffer, keyEnd, bytes, ordinal, op);
     } catch (cause) {
       if (!(cause instanceof TailraceError) || cause.retry !== "never") throw cause;
       this.#setAside(captured, bytes, op, keyEnd, ordinal, cause);
     }
   }
 
-  /** Moves the event in `out` to its partition's buffer; `keyEnd` −1: it has no key. */
-  #append(captured: CapturedTable, buffer: PartitionBuffer, keyEnd: number, ordinal: number, op: RowOp): void {
+  /** Bytes that the event in `out` takes in a batch, its tombstone among them; `keyEnd` −1: it has no key. Throws ROW_TOO_LARGE. */
+  #sizeOf(buffer: PartitionBuffer, op: RowOp, keyEnd: number): number {
+    const tombstone = this.#hasTombstone(op, keyEnd) ? keyEnd + TOMBSTONE_OVERHEAD_BYTES : 0;
+    const bytes = this.#out.position + RECORD_OVERHEAD_BYTES + tombstone;
+    if (bytes + BATCH_HEADER_BYTES > buffer.maxBytes) throw new TailraceError("ROW_TOO_LARGE", { bytes, limit: buffer.maxBytes });
+    return bytes;
+  }
+
+  #hasTombstone(op: RowOp, keyEnd: number): boolean {
+    return op === "d" && keyEnd >= 0 && this.#options.tombstones;
+  }
+
+  /** Moves the event in `out` to its partition's buffer. */
+  #append(captured: CapturedTable, buffer: PartitionBuffer, keyEnd: number, bytes: number, ordinal: number, op: RowOp): void {
     const out = this.#out;
     const valueStart = Math.max(keyEnd, 0);
-    const tombstone = op === "d" && keyEnd >= 0 && this.#options.tombstones;
-    const bytes = out.position + RECORD_OVERHEAD_BYTES + (tombstone ? keyEnd + TOMBSTONE_OVERHEAD_BYTES : 0);
-    if (bytes + BATCH_HEADER_BYTES > buffer.maxBytes) throw new TailraceError("ROW_TOO_LARGE", { bytes, limit: buffer.maxBytes });
     this.#publisher.reserve(buffer, bytes);
     buffer.batch.append(keyEnd < 0 ? null : out.bytes, 0, keyEnd, out.bytes, valueStart, out.position);
-    if (tombstone) {
+    if (this.#hasTombstone(op, keyEnd)) {
       this.#sequenceText.position = 0;
       captured.encoder.writeTombstoneSequence(ordinal, this.#sequenceText);
       buffer.batch.appendTombstone(out.bytes, 0, keyEnd, this.#sequenceText.bytes);
@@ -270,10 +286,12 @@ export class Changes {
   }
 
   #setAside(captured: CapturedTable, bytes: Buffer, op: RowOp, keyEnd: number, ordinal: number, error: TailraceError): void {
+    const sequence = formatSequence({ epoch: this.#options.epoch, commitLsn: this.#commitLsn, ordinal });
+    if (sequence <= this.#options.lettersTail) return; // redelivered
     this.#options.deadLetter({
       table: captured.label,
       op,
-      sequence: formatSequence({ epoch: this.#options.epoch, commitLsn: this.#commitLsn, ordinal }),
+      sequence,
       key: keyEnd < 0 ? null : Buffer.from(this.#out.bytes.subarray(0, keyEnd)),
       message: Buffer.from(bytes),
       error: error.at({ table: captured.label, lsn: formatLsn(this.#commitLsn) }),

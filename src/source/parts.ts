@@ -8,6 +8,7 @@ import type { SourceState } from "../core/source-state.ts";
 import type { TableSelection } from "../postgres/catalog.ts";
 import type { ServerFacts } from "../postgres/server.ts";
 import type { ConnectionSettings, Session } from "../postgres/session.ts";
+import type { KnownCluster, SeenCluster } from "../postgres/timeline.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import type { DataTopic, TopicOptions } from "./topics.ts";
 
@@ -65,6 +66,9 @@ export type Prepared = {
   readonly tables: readonly CatalogTable[];
   readonly topics: readonly DataTopic[];
   readonly barrier: Barrier | null;
+  readonly cluster: SeenCluster;
+  /** The cluster that the log's events are of. */
+  readonly known: KnownCluster;
   readonly state: SourceState;
   readonly from: Lsn;
   readonly binary: boolean;

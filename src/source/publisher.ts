@@ -33,7 +33,7 @@ export type PartitionBuffer = {
 export type PublisherEvents = {
   /** The log is behind: stop reading (true), or go on (false). */
   backpressure(paused: boolean): void;
-  /** A round is durable; `counts` as given to count(), `bytes` of its batches, `ms` from its first append to now. */
+  /** The events of a round are durable; its barrier may still be under way. */
   published(round: PublishedRound): void;
   /** Something more may be acknowledged than before. */
   progress(): void;
@@ -42,18 +42,17 @@ export type PublisherEvents = {
 };
 
 export type PublishedRound = {
-  readonly bytes: number;
+  /** From handing it to the log until it was durable. */
   readonly durationMs: number;
-  /** Events by the index that count() was given. */
+  /** Events by the counter that appended() was given. */
   readonly counts: Float64Array;
-  /** Commit times of the oldest and the newest transaction with events in it, µs since 1970. */
-  readonly oldestCommitMicros: bigint;
+  /** Commit time of the newest transaction with events in it, µs since 1970. */
   readonly newestCommitMicros: bigint;
 };
 
 /**
  * What a COMMIT asks for: a barrier; none, since the transaction had no events; or none yet, since redelivery has not
- * passed the highest tail and a barrier could cut a transaction in half. A commit of the last kind is not acknowledged.
+ * passed the highest tail and a barrier could cut a transaction in half. A commit of the last kind is acknowledged with a later one, or by a keepalive.
  */
 export type CommitKind = "barrier" | "empty" | "redelivered";
 
@@ -83,9 +82,9 @@ export class Publisher {
   #pendingEnd: Lsn | null = null;
   #pendingCommit: { lsn: Lsn; micros: bigint } | null = null;
   #commitMicros = 0n;
-  #oldestMicros: bigint | null = null;
   #counts: Float64Array;
   #barrierInFlight = false;
+  #barrierEnd: number;
   #keepalive: Lsn = ZERO_LSN;
   /** Everything before it is durable, barriers included. */
   #durable: Lsn;
@@ -102,6 +101,8 @@ export class Publisher {
     readonly published: Lsn;
     /** Length of `counts`. */
     readonly counters: number;
+    /** Offset that the next barrier gets. */
+    readonly barrierEnd: number;
     readonly events: PublisherEvents;
     readonly signal: AbortSignal;
   }) {
@@ -111,6 +112,7 @@ export class Publisher {
     this.#durable = options.acknowledged;
     this.#published = options.published;
     this.#counts = new Float64Array(options.counters);
+    this.#barrierEnd = options.barrierEnd;
     this.#events = options.events;
     this.#signal = options.signal;
   }
@@ -151,7 +153,6 @@ export class Publisher {
       this.#filled.push(buffer);
     }
     this.#counts[counter] = (this.#counts[counter] ?? 0) + 1;
-    this.#oldestMicros ??= this.#commitMicros;
     this.#bytes += bytes;
     if (this.#bytes >= ROUND_BYTES) this.#cut();
     else this.#cutWhenQuiet();
@@ -175,6 +176,12 @@ export class Publisher {
   keepalive(walEnd: Lsn): void {
     if (walEnd > this.#keepalive) this.#keepalive = walEnd;
     this.#events.progress();
+  }
+
+  /** Nothing received may be published any more: what was read after an error must not stand in the log without it. */
+  abandon(): void {
+    this.#failed = true;
+    for (const resolve of this.#idle.splice(0)) resolve();
   }
 
   /** What may be acknowledged now. */
@@ -226,19 +233,14 @@ export class Publisher {
     }
     const round: RoundInFlight = { endLsn: this.#pendingEnd, durable: false, appended: batches.length === 0, barrier: this.#barrier() };
     const started = performance.now();
-    const report = {
-      bytes: this.#bytes,
-      counts: this.#counts,
-      oldestCommitMicros: this.#oldestMicros ?? this.#commitMicros,
-      newestCommitMicros: this.#commitMicros,
-    };
+    const bytes = this.#bytes;
+    const report = { counts: this.#counts, newestCommitMicros: this.#commitMicros };
     this.#rounds.push(round);
-    this.#bytesInFlight += this.#bytes;
+    this.#bytesInFlight += bytes;
     this.#bytes = 0;
     this.#counts = new Float64Array(this.#counts.length);
     this.#pendingEnd = null;
     this.#pendingCommit = null;
-    this.#oldestMicros = null;
     if (batches.length === 0) {
       this.#advance();
       return;
@@ -247,21 +249,16 @@ export class Publisher {
     this.#writer
       .append(batches, this.#signal)
       .then((offsets) => {
-        const wrong = offsets.findIndex((offset, i) => offset !== expected[i]);
-        if (wrong !== -1) {
-          const { topic, partition } = batches[wrong]!;
-          throw new TailraceError("SECOND_WRITER", { topic, partition, expected: expected[wrong] ?? -1, seen: offsets[wrong] ?? -1 });
-        }
+        for (const [index, batch] of batches.entries()) refuseSecondWriter(batch, expected[index], offsets[index]);
         reach("source.after_append");
         for (const writer of writers) {
           writer.reset();
           this.#spare.push(writer);
         }
         round.appended = true;
-        this.#bytesInFlight -= report.bytes;
+        this.#bytesInFlight -= bytes;
         this.#events.published({ ...report, durationMs: performance.now() - started });
         this.#advance();
-        this.#applyBackpressure();
       })
       .catch((cause: unknown) => this.#fail(cause));
   }
@@ -297,9 +294,11 @@ export class Publisher {
     const batch = this.#takeBatch();
     batch.append(null, 0, 0, value, 0, value.length);
     const encoded: EncodedBatch = { topic: barrierTopic(this.#prefix), partition: 0, bytes: batch.finish(Date.now()), count: 1 };
+    const at = this.#barrierEnd++;
     this.#writer
       .append([encoded], this.#signal)
-      .then(() => {
+      .then(([offset]) => {
+        refuseSecondWriter(encoded, at, offset);
         reach("source.after_barrier");
         this.#barrierInFlight = false;
         batch.reset();
@@ -315,6 +314,7 @@ export class Publisher {
     for (const round of this.#rounds.slice(0, last + 1)) round.durable = true;
     this.#durable = this.ackable();
     this.#rounds.splice(0, last + 1);
+    this.#applyBackpressure();
     this.#events.progress();
     if (this.#rounds.length === 0) {
       if (this.#bytes > 0 || this.#pendingEnd !== null) this.#cut();
@@ -339,4 +339,9 @@ export class Publisher {
     for (const resolve of this.#idle.splice(0)) resolve();
     this.#events.failed(TailraceError.from(cause));
   }
+}
+
+/** R-writer: the source is a partition's only writer, so each append lands where the last one ended. */
+function refuseSecondWriter({ topic, partition }: EncodedBatch, expected: number | undefined, seen: number | undefined): void {
+  if (seen !== expected) throw new TailraceError("SECOND_WRITER", { topic, partition, expected: expected ?? -1, seen: seen ?? -1 });
 }

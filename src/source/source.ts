@@ -1,7 +1,7 @@
 // One source: reads one database through one slot and makes its changes durable in the log. A session goes from nothing
 // to streaming in the order that keeps the promises (publication, slot, tails, then the stream); whatever fails ends the
 // whole session, and the next one begins again from what is durable.
-import { lastBarrier, type Barrier } from "../core/barrier.ts";
+import { barrierTopic, lastBarrier, type Barrier } from "../core/barrier.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { EventLog, OffsetRange } from "../core/event-log.ts";
 import { reach } from "../core/failpoint.ts";
@@ -12,12 +12,12 @@ import { resolveTables } from "../postgres/catalog.ts";
 import { ensurePublication, readPublication } from "../postgres/publication.ts";
 import { missingPrivileges, readServer, readTimelineHistory, serverProblems, type ServerFacts } from "../postgres/server.ts";
 import { Session, type ConnectionSettings } from "../postgres/session.ts";
-import { createSlot, readSlot } from "../postgres/slot.ts";
+import { createSlot, readSlot, type Slot } from "../postgres/slot.ts";
 import { streamFingerprint } from "../postgres/stream.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import { needsText } from "../postgres/types.ts";
 import type { SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
-import { judgeOptions, judgePublication, judgeStart, judgeTopics, type Start } from "./start.ts";
+import { judgeOptions, judgePublication, judgeStart, judgeTopics, knownCluster, type Start } from "./start.ts";
 import { streamChanges } from "./streaming.ts";
 import { dataTopicNames, ensureDataTopics, ensureOwnTopics, type DataTopic } from "./topics.ts";
 
@@ -37,30 +37,35 @@ export async function runSource(
   await using session = await Session.open(settings, force);
   const facts = await readServer(session);
   const database = (await session.query("SELECT current_database() AS name"))[0]?.name ?? "";
-  const tables = await selectTables(options, parts, memory, session, facts);
+  // Before the state is read: what an inactive slot has confirmed is in the state by now, its last reader's words too.
+  const slot = await readSlot(session, options.slot);
+  const tables = await selectTables(options, parts, memory, session, facts, slot);
   await ensureOwnTopics(parts.log, options.topics, stop);
   const before = await readState(parts.log, options.topics.prefix, stop);
   const barrier = await lastBarrier(parts.log, options.topics.prefix, stop);
+  const history = before !== null && before.timeline !== facts.timeline ? await readTimelineHistory(settings, facts.timeline, stop) : [];
+  const cluster = { ...facts, history };
   const start = judgeStart({
     prefix: options.topics.prefix,
     slotName: options.slot,
     create: options.create,
     database,
     state: before,
-    slot: await readSlot(session, options.slot),
-    cluster: {
-      ...facts,
-      history: before !== null && before.timeline !== facts.timeline ? await readTimelineHistory(settings, facts.timeline, stop) : [],
-    },
+    slot,
+    cluster,
     barrier,
   });
-  if (start.kind === "resume" && before !== null) await judgeBefore(options, parts, before, barrier, session, tables, start.from, stop);
+  if (start.kind === "resume" && before !== null) await judgeBefore(options, parts.log, before, barrier, session, tables, start.from, stop);
 
   await using writer = await parts.log.openWriter({ name: `tailrace-${options.name}` }, stop);
   const making = beginState(options, facts, before, start);
+  const topics = await ensureDataTopics(parts.log, options.topics, tables, stop);
+  await refuseGaps(parts.log, before, topics, stop);
   // Before the slot exists: a slot that stands without this record is not known to be ours.
   if (start.kind === "fresh") await writeState(writer, options.topics.prefix, making, stop);
   const publication = await ensurePublication(session, { name: options.publication, tables, create: options.create });
+  // What was judged before may have been dropped and made again since; the one that is streamed from is this one.
+  if (start.kind === "resume" && before !== null) judgePublication(options.publication, before, publication, tables);
   const from = start.kind === "fresh" ? await createSlot(session, { name: options.slot }) : start.from;
   reach("source.after_slot");
   if (start.kind !== "resume")
@@ -68,8 +73,6 @@ export async function runSource(
       { slot: options.slot, lsn: formatLsn(from) },
       `${start.kind === "fresh" ? "made" : "took over"} the slot; earlier changes are not in the log`,
     );
-  const topics = await ensureDataTopics(parts.log, options.topics, tables, stop);
-  await refuseGaps(parts.log, before, topics, stop);
   const state: SourceState = {
     ...making,
     number: making.number + 1,
@@ -84,7 +87,21 @@ export async function runSource(
     options,
     parts,
     memory,
-    { settings, session, facts, database, tables, topics, barrier, state, from, binary, writer },
+    {
+      settings,
+      session,
+      facts,
+      database,
+      tables,
+      topics,
+      barrier,
+      cluster,
+      known: knownCluster(before ?? state, barrier),
+      state,
+      from,
+      binary,
+      writer,
+    },
     stop,
     force,
   );
@@ -97,8 +114,8 @@ async function selectTables(
   memory: SourceMemory,
   session: Session,
   facts: ServerFacts,
+  slot: Slot | null,
 ): Promise<readonly CatalogTable[]> {
-  const slot = await readSlot(session, options.slot);
   const [problem] = serverProblems(facts, session.peer, slot === null && options.create);
   if (problem !== undefined) throw problem;
   const { tables, skipped, problems } = await resolveTables(session, options.selection, options.publication);
@@ -115,9 +132,10 @@ async function selectTables(
   return tables;
 }
 
-async function judgeBefore(
+/** R-publication, R-options, R-routing: holds what a source that resumes has published against what is there now. Throws the named error of a gap. */
+export async function judgeBefore(
   options: SourceOptions,
-  parts: SourceParts,
+  log: EventLog,
   state: SourceState,
   barrier: Barrier | null,
   session: Session,
@@ -126,15 +144,16 @@ async function judgeBefore(
   signal: AbortSignal,
 ): Promise<void> {
   judgePublication(options.publication, state, await readPublication(session, options.publication, tables), tables);
-  judgeOptions(state, streamFingerprint(options.publication), confirmed);
+  judgeOptions(state, barrier, streamFingerprint(options.publication), confirmed);
   const captured = state.topics.filter(({ table }) => tables.some(({ schema, name }) => schema === table.schema && name === table.name));
-  const found = await parts.log.topics(
+  const found = await log.topics(
     captured.map(({ name }) => name),
     signal,
   );
+  const barrierEnd = (await log.offsets(barrierTopic(options.topics.prefix), signal))[0]?.end ?? 0;
   const ranges: OffsetRange[] = [];
-  for (const { name } of found) ranges.push(...(await parts.log.offsets(name, signal)));
-  judgeTopics({ ...state, topics: captured }, options.topics.partitions, found, barrier, ranges);
+  for (const { name } of found) ranges.push(...(await log.offsets(name, signal)));
+  judgeTopics({ ...state, topics: captured }, options.topics.partitions, found, barrier, ranges, barrierEnd);
 }
 
 /** A table that is new to this source must not have events already: what happened since the last of them was not captured. */

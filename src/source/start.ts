@@ -2,13 +2,14 @@
 // refuses by name is a gap that only a snapshot could heal.
 import type { Barrier } from "../core/barrier.ts";
 import { TailraceError } from "../core/errors.ts";
-import { formatLsn, type Lsn } from "../core/lsn.ts";
+import { formatLsn, maxLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { stateTopic, type SourceState } from "../core/source-state.ts";
 import type { OffsetRange, Topic } from "../core/event-log.ts";
+import { partitionsDiffer } from "./topics.ts";
 import type { TableName } from "../core/table.ts";
 import { compareFingerprints, type PublicationFingerprint } from "../postgres/publication.ts";
 import { judgeSlot, slotError, type Slot } from "../postgres/slot.ts";
-import { clusterProblem, type SeenCluster } from "../postgres/timeline.ts";
+import { clusterProblem, type KnownCluster, type SeenCluster } from "../postgres/timeline.ts";
 
 export type StartFacts = {
   readonly prefix: string;
@@ -52,10 +53,16 @@ export function judgeStart(facts: StartFacts): Start {
   if (state.phase === "making") {
     return verdict.kind === "missing" ? fresh(facts, state.epoch) : { kind: "adopt", epoch: state.epoch, from: verdict.confirmed };
   }
-  const problem = clusterProblem({ systemIdentifier: state.systemId, timeline: state.timeline, published: state.published }, facts.cluster);
+  const problem = clusterProblem(knownCluster(state, barrier), facts.cluster);
   if (problem !== null) throw problem;
   if (verdict.kind === "missing") throw slotError(slotName, verdict, expected)!;
   return { kind: "resume", epoch: state.epoch, from: verdict.confirmed };
+}
+
+/** The cluster as it was left. The state is written with acknowledgements, the barrier with every round: it is ahead. */
+export function knownCluster(state: SourceState, barrier: Barrier | null): KnownCluster {
+  const published = maxLsn(state.published, barrier?.commitLsn ?? ZERO_LSN);
+  return { systemIdentifier: state.systemId, timeline: state.timeline, published };
 }
 
 function fresh(facts: StartFacts, epoch = 1): Start {
@@ -72,8 +79,8 @@ export function judgePublication(name: string, state: SourceState, now: Publicat
 }
 
 /** R-options: another set of options numbers rows anew, so nothing published may be unacknowledged then. */
-export function judgeOptions(state: SourceState, options: string, confirmed: Lsn): void {
-  if (state.options === options || confirmed > state.published) return;
+export function judgeOptions(state: SourceState, barrier: Barrier | null, options: string, confirmed: Lsn): void {
+  if (state.options === options || confirmed > knownCluster(state, barrier).published) return;
   throw new TailraceError("OPTIONS_CHANGED", { difference: `${state.options} → ${options}` });
 }
 
@@ -84,8 +91,10 @@ export function judgeTopics(
   found: readonly Topic[],
   barrier: Barrier | null,
   ranges: readonly OffsetRange[],
+  barrierEnd: number,
 ): void {
-  if (barrier === null && state.published > 0n) {
+  // Retention may have emptied it, but an end of 0 says that nothing was ever in it.
+  if (barrierEnd === 0 && state.published > 0n) {
     throw new TailraceError("TOPIC_LOST", { topic: "of barriers", reason: `it is empty, ${formatLsn(state.published)} was published` });
   }
   for (const known of state.topics) {
@@ -93,8 +102,9 @@ export function judgeTopics(
     if (topic === undefined) throw new TailraceError("TOPIC_LOST", { topic: known.name, reason: "it does not exist" });
     if (topic.id !== known.id)
       throw new TailraceError("TOPIC_LOST", { topic: known.name, reason: `its id is ${topic.id}, it was ${known.id}` });
-    const seen = topic.partitions !== known.partitions ? topic.partitions : partitions;
-    if (seen !== known.partitions) throw new TailraceError("TOPIC_PARTITIONS", { topic: known.name, seen, expected: known.partitions });
+    const { name, partitions: expected } = known;
+    if (topic.partitions !== expected) throw partitionsDiffer(name, `the topic has ${topic.partitions}`, expected);
+    if (partitions !== expected) throw partitionsDiffer(name, `topics.partitions says ${partitions}`, expected);
   }
   for (const { id, name, next } of barrier?.topics ?? []) {
     if (!state.topics.some((topic) => topic.id === id)) continue;

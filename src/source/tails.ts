@@ -1,5 +1,5 @@
 // R-tail: per partition the highest sequence that the log already holds. A restarted source drops what is at or below it.
-import { EventDecoder } from "../avro/decoder.ts";
+import { EventDecoder, schemaIdOf } from "../avro/decoder.ts";
 import type { EventLog, LogRecord, OffsetRange, Topic } from "../core/event-log.ts";
 import type { SchemaRegistry } from "../core/schema-registry.ts";
 import { compareSequence, parseSequence, SEQUENCE_HEADER, type Sequence } from "../core/sequence.ts";
@@ -53,7 +53,7 @@ export async function readTails(
       const header = record.headers.find(([name]) => name === SEQUENCE_HEADER);
       return header === undefined ? null : parseSequence(header[1].toString("latin1"));
     }
-    const id = record.value.readUInt32BE(1);
+    const id = schemaIdOf(record.value);
     let decoder = decoders.get(id);
     if (decoder === undefined) {
       decoder = new EventDecoder(await registry.schema(id, signal));

@@ -18,7 +18,7 @@ export type TopicOptions = {
 /** Largest record batch of topics that Tailrace makes, bytes: Kafka's own default of 1 MiB is less than PostgreSQL rows may have. */
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 /** Kafka's default, for a topic whose config does not say. */
-const DEFAULT_MESSAGE_BYTES = 1024 * 1024;
+export const DEFAULT_MESSAGE_BYTES = 1024 * 1024;
 
 /** A topic and the largest record batch that it takes, bytes. */
 export type DataTopic = { readonly state: TopicState; readonly topic: Topic; readonly maxBytes: number };
@@ -62,6 +62,7 @@ export async function ensureDataTopics(
         options.create,
         signal,
       );
+      if (topic.partitions !== options.partitions) throw partitionsDiffer(name, `it has ${topic.partitions}`, options.partitions);
       const effective = await log.topicConfigs(name, Object.keys(configs), signal);
       const policy = effective["cleanup.policy"] ?? "delete";
       if (policy.includes("compact")) throw new TailraceError("TOPIC_COMPACTED", { topic: name, policy });
@@ -76,4 +77,9 @@ async function ensureTopic(log: EventLog, spec: TopicSpec, create: boolean, sign
   if (found !== undefined) return found;
   if (!create) throw new TailraceError("TOPIC_MISSING", { topic: spec.name, partitions: spec.partitions });
   return log.createTopic(spec, signal);
+}
+
+/** TOPIC_PARTITIONS. `difference`: who says another number than the `expected` one. */
+export function partitionsDiffer(topic: string, difference: string, expected: number): TailraceError {
+  return new TailraceError("TOPIC_PARTITIONS", { topic, difference, expected });
 }

@@ -26,7 +26,7 @@ export const metricDefinitions = {
     kind: "gauge",
     name: "source_lag_bytes",
     labels: ["source"],
-    help: "WAL between the server's end and the last commit that is durable in the log",
+    help: "WAL between the server's end and what is acknowledged",
   },
   sourceLastEventTimestamp: {
     kind: "gauge",
@@ -135,7 +135,7 @@ export const metricDefinitions = {
     name: "warehouse_lock_wait_seconds",
     labels: ["sink"],
     buckets: FLUSHES,
-    help: "Waits for a warehouse that another process holds",
+    help: "Opening the warehouse for a flush, waits for another process that holds it included",
   },
   waitingSeconds: {
     kind: "counter",

@@ -168,7 +168,8 @@ async function afterUpdates(service: TestService, url: string, check: () => Prom
         "SELECT reply_time::text AS at FROM pg_stat_replication JOIN pg_replication_slots ON active_pid = pid WHERE slot_name = $1",
         [service.slot],
       );
-      return walsender?.at != null && walsender.at !== last ? walsender.at : null;
+      const at = walsender?.at ?? last;
+      return at === last ? null : at;
     });
     await check();
   }

@@ -75,7 +75,7 @@ async function killUnderLoad(service: TestService, database: TestDatabase, targe
 }
 
 async function dieAtEach(points: readonly Failpoint[], service: TestService, database: TestDatabase, target: Target): Promise<void> {
-  const firstStart = points.filter((point) => point === "source.after_slot");
+  const firstStart: readonly Failpoint[] = points.filter((point) => point === "source.after_slot");
   let load: Load | null = null;
   for (const point of [...firstStart, ...points.filter((other) => !firstStart.includes(other))]) {
     // The load can't begin before the slot exists; later the third time is one in the middle of the work.

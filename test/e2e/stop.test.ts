@@ -67,11 +67,12 @@ test("what the sink has read and not flushed yet is flushed by SIGTERM", async (
   expect((await expectSame(database.url, { duckdb: service.duckdbFile }, loadTables, 0)).rows).toBe(100);
 });
 
-test("a PostgreSQL that does not answer holds SIGTERM up for no more than 10 s, and nothing is lost", async () => {
+test("a PostgreSQL, source and warehouse in one, that does not answer holds SIGTERM up for no more than 10 s, and nothing is lost", async () => {
   await using server = await startTestPostgres();
   const url = await databaseOn(server.url, "shop");
+  const warehouse = { postgres: await databaseOn(server.url, "warehouse") };
   await createLoadTables(url);
-  await using service = await TestService.create({ url, tables: ["public.*"], warehouse: "duckdb" });
+  await using service = await TestService.create({ url, tables: ["public.*"], warehouse });
   await service.start();
   await service.ready();
   const load = new Load({ url });
@@ -85,7 +86,7 @@ test("a PostgreSQL that does not answer holds SIGTERM up for no more than 10 s, 
   await service.start();
   await service.ready();
   await load.stop();
-  await expectSame(url, { duckdb: service.duckdbFile }, loadTables);
+  await expectSame(url, warehouse, loadTables);
   expect(await service.stop()).toMatchObject({ code: 0 });
   await expectEachOnce(service, loadTables);
 });

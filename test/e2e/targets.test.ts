@@ -45,6 +45,7 @@ beforeAll(async () => {
     ALTER TABLE docs ALTER COLUMN body SET STORAGE EXTERNAL;
     CREATE TABLE picky (id int PRIMARY KEY, amount int);
     CREATE TABLE grows (id int PRIMARY KEY, note text);
+    CREATE TABLE moves (id int PRIMARY KEY, a int, b text);
     CREATE TABLE members (team int, nr int, note text, PRIMARY KEY (nr, team));
     INSERT INTO docs VALUES (100, 'there before the slot', ${LARGE})`);
   // A target that its user made first, with a constraint and a column of their own.
@@ -193,6 +194,22 @@ test("every flush is a row of the runs table, and what they merged adds up", asy
   const { publishedEvents } = await scene.source("shop");
   const sums = "SELECT CAST(sum(events) AS int) AS events, CAST(sum(dead_letters) AS int) AS letters, bool_and(finished_at >= started_at) AS timed, bool_and(first_sequence <= last_sequence) AS ordered FROM _tailrace.runs";
   await bothHave(sums, [{ events: publishedEvents, letters: 4, timed: true, ordered: true }]);
+});
+
+test("rows of before and after several ALTER TABLEs arrive, though the service was away and the catalog shows the outcome only", async () => {
+  expect(await scene.stop()).toBe(0);
+  await database.sql("INSERT INTO moves VALUES (1, 1, 'first')");
+  await database.sql("ALTER TABLE moves ADD COLUMN c varchar(5); INSERT INTO moves VALUES (2, 2, 'with c', 'short')");
+  await database.sql("ALTER TABLE moves ALTER COLUMN c TYPE varchar(20); INSERT INTO moves VALUES (3, 3, 'wide c', 'not so short')");
+  await database.sql("ALTER TABLE moves DROP COLUMN a; INSERT INTO moves VALUES (4, 'without a', 'c')");
+  await scene.start();
+  await bothHave("SELECT id, a, b, c FROM copy.moves ORDER BY id", [
+    { id: 1, a: 1, b: "first", c: null },
+    { id: 2, a: 2, b: "with c", c: "short" },
+    { id: 3, a: 3, b: "wide c", c: "not so short" },
+    { id: 4, a: null, b: "without a", c: "c" },
+  ]);
+  await scene.reaches({ shop: "running", lake: "running", mart: "running" });
 });
 
 test("a target whose column has another type stops its sink with the SQL that mends it, and no other", async () => {

@@ -24,7 +24,7 @@ export async function expectSame(url: string, target: Target, tables: readonly T
     return last.differences.length === 0;
   };
   await eventually("the target equals the source", isSame, ms).catch((error: unknown) => {
-    expect((last as Compared | null)?.differences ?? [String(error)]).toEqual([]);
+    expect(last?.differences ?? [String(error)]).toEqual([]);
   });
   return last!;
 }

@@ -1,5 +1,6 @@
 // Waiting for a condition, with a bound, in place of sleeping for a while.
 import { setTimeout as sleep } from "node:timers/promises";
+import { reasonOf } from "../../src/core/errors.ts";
 
 const POLL_MS = 50;
 
@@ -22,6 +23,6 @@ export async function eventually<T>(
       last = error;
     }
     if (performance.now() > deadline)
-      throw new Error(`not within ${ms / 1_000} s: ${what}${last === null ? "" : `\n${String(last)}`}`, { cause: last });
+      throw new Error(`not within ${ms / 1_000} s: ${what}${last === null ? "" : `\n${reasonOf(last)}`}`, { cause: last });
   }
 }

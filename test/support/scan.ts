@@ -5,15 +5,15 @@ import { loadConfig } from "../../src/config/load.ts";
 import type { EventLog } from "../../src/core/event-log.ts";
 import { openLog, openRegistry, type Registry } from "../../src/parts.ts";
 import { scanLog, type LogScan } from "../../src/quickstart/scan.ts";
+import { openLog as openLogger } from "../../src/telemetry/log.ts";
 import type { TestService } from "./service.ts";
 
 const SCAN_MS = 120_000;
-const quiet = { debug() {}, info() {}, warn() {}, error() {}, child: () => quiet };
 
 /** Opens the log and the registry that the service is configured with; an embedded log only when no process runs. */
 export async function withLog<T>(service: Pick<TestService, "folder">, work: (log: EventLog, registry: Registry) => Promise<T>): Promise<T> {
   const { service: config } = await loadConfig(service.folder, process.env);
-  await using log = await openLog(config, quiet);
+  await using log = await openLog(config, openLogger({ level: "silent" }));
   const registry = openRegistry(config);
   try {
     return await work(log, registry);

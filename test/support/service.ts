@@ -109,13 +109,13 @@ export class TestService implements AsyncDisposable {
   /** Starts the process and waits for nothing. */
   spawn(failpoint?: string): void {
     if (this.pid !== null) throw new Error("it runs already");
-    const env = { ...process.env, LOG_LEVEL: "debug", ...(failpoint === undefined ? {} : { TAILRACE_FAILPOINT: failpoint }) };
+    const env = { ...process.env, ...(failpoint === undefined ? {} : { TAILRACE_FAILPOINT: failpoint }) };
     const child = spawn(process.execPath, [MAIN, "run", this.folder], { cwd: this.folder, env, stdio: ["ignore", "inherit", "pipe"] });
     running.add(child);
     child.once("exit", () => running.delete(child));
     this.#child = child;
     this.#address = null;
-    createInterface(child.stderr!).on("line", (text) => this.#heard(text));
+    createInterface(child.stderr).on("line", (text) => this.#heard(text));
   }
 
   /** Until every connector works. */

@@ -37,7 +37,7 @@ export async function queryDuckdb(file: string, text: string): Promise<(string |
   const instance = await DuckDBInstance.create(file);
   const connection = await instance.connect();
   try {
-    return (await (await connection.runAndReadAll(text)).getRowsJson()) as (string | null)[][];
+    return (await connection.runAndReadAll(text)).getRowsJson() as (string | null)[][];
   } finally {
     connection.closeSync();
     instance.closeSync();

@@ -400,8 +400,8 @@ export function warehouseSuite(kind: WarehouseKind): void {
         expect(await session.openDeadLetters("another")).toEqual([]);
         await worker().merge(session, [], {
           closedDeadLetters: [
-            { topic: "t", keyBytes: Buffer.from([0]) },
-            { topic: "u", keyBytes: Buffer.from("key") },
+            { topic: "t", keyBytes: Buffer.from([0]), sequence: letter(9).sequence },
+            { topic: "u", keyBytes: Buffer.from("key"), sequence: letter(9).sequence },
           ],
         });
         expect((await session.openDeadLetters("lake")).map(({ offset }) => offset)).toEqual([1, 3]);
@@ -412,9 +412,19 @@ export function warehouseSuite(kind: WarehouseKind): void {
         ]);
       });
 
+      test("a letter that its own flush supersedes is there, and closed", async () => {
+        const closed = { topic: "t", keyBytes: Buffer.from("key"), sequence: letter(2).sequence };
+        await worker().merge(session, [], { deadLetters: [letter(1)], closedDeadLetters: [closed] });
+        expect(await session.openDeadLetters("lake")).toEqual([]);
+        expect(await sql("SELECT state, (closed_at IS NULL)::text FROM _tailrace.dead_letters")).toEqual([["superseded", "false"]]);
+      });
+
       test("a letter of the flush that closes its key's older ones stays open", async () => {
         await worker().merge(session, [], { deadLetters: [letter(1)] });
-        await worker().merge(session, [], { deadLetters: [letter(2)], closedDeadLetters: [{ topic: "t", keyBytes: Buffer.from("key") }] });
+        await worker().merge(session, [], {
+          deadLetters: [letter(2)],
+          closedDeadLetters: [{ topic: "t", keyBytes: Buffer.from("key"), sequence: letter(2).sequence }],
+        });
         expect((await session.openDeadLetters("lake")).map(({ offset }) => offset)).toEqual([2]);
       });
 

@@ -5,7 +5,7 @@ import type { Batch, Consumer, ConsumerGroupJoinEvent, EachBatchPayload, KafkaMe
 import { TailraceError } from "../../core/errors.ts";
 import type { FetchedRecords, LogReader, LogRecord, Position, TopicPartition } from "../../core/event-log.ts";
 import { oneWorkerAssigner } from "./assignment.ts";
-import { Bell } from "./bell.ts";
+import { Bell } from "../../core/bell.ts";
 import { settled } from "./bounded.ts";
 import type { Brokers } from "./brokers.ts";
 import { registerCodecs } from "./codecs.ts";

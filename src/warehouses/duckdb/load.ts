@@ -48,7 +48,9 @@ export async function appendRows(
       const chunk = DuckDBDataChunk.create(types, Math.min(CHUNK_ROWS, rows - first));
       for (const [index, { value }] of columns.entries()) fill(chunk, index, value, converters[index]!, first);
       appender.appendDataChunk(chunk);
-      if (chunks % CHUNKS_PER_TURN === 0) await nextTurn(undefined, { signal });
+      if (chunks % CHUNKS_PER_TURN !== 0) continue;
+      appender.flushSync(); // what it has gathered is written in this thread: little by little
+      await nextTurn(undefined, { signal });
     }
     appender.flushSync();
   } finally {

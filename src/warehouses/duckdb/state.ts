@@ -109,13 +109,13 @@ FROM temp.${STAGED_LETTERS_TABLE} ON CONFLICT DO NOTHING`,
 
 export const STAGED_CLOSED_TABLE = "tailrace_closed";
 
-export const stageClosed = `CREATE TEMP TABLE ${STAGED_CLOSED_TABLE} (topic VARCHAR, key_body BLOB)`;
+export const stageClosed = `CREATE TEMP TABLE ${STAGED_CLOSED_TABLE} (topic VARCHAR, key_body BLOB, sequence VARCHAR)`;
 
 export function closeLetters(sink: string): readonly string[] {
   return [
     `UPDATE ${STATE}.dead_letters l SET state = 'superseded', closed_at = now()
 FROM temp.${STAGED_CLOSED_TABLE} c
-WHERE l.sink = ${quoteText(sink)} AND l.topic = c.topic AND l.key_body = c.key_body AND l.state = 'open'`,
+WHERE l.sink = ${quoteText(sink)} AND l.topic = c.topic AND l.key_body = c.key_body AND l.sequence < c.sequence AND l.state = 'open'`,
     `DROP TABLE temp.${STAGED_CLOSED_TABLE}`,
   ];
 }

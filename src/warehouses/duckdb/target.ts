@@ -6,18 +6,18 @@ import { createTarget, quoteName, quoteTable, RESERVED_PREFIX, targetColumns, WA
 
 export type FoundColumn = { readonly schema: string; readonly table: string; readonly name: string; readonly type: string };
 
-/** $1 schema and $2 table in any case: DuckDB's names are one and the same when they differ in the case of ASCII letters only. */
+/** Of all tables that are not ours, for a session to ask once: without parameters and conditions it takes 2 ms instead of 10. */
 export const findColumns = `SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns()
-WHERE database_name = '${WAREHOUSE}' AND lower(schema_name) = lower($1) AND lower(table_name) = lower($2) ORDER BY column_index`;
+WHERE database_name = '${WAREHOUSE}' AND schema_name <> '_tailrace'`;
 
 /**
- * The DDL that makes the target fit; none when it does. Throws NAME_COLLISION for names that DuckDB takes for one, and
+ * The DDL that makes the target fit; none when it does. `all`: the columns of every table. Throws NAME_COLLISION for names that DuckDB takes for one, and
  * TARGET_DIFFERS with the SQL that would mend the target.
  */
-export function targetDdl(spec: TargetSpec, inAnyCase: readonly FoundColumn[]): readonly string[] {
+export function targetDdl(spec: TargetSpec, all: readonly FoundColumn[]): readonly string[] {
   refuseCollisions(spec);
   const label = tableLabel(spec.target);
-  const found = inAnyCase.filter(({ schema, table }) => same(schema, spec.target.schema) && same(table, spec.target.name));
+  const found = all.filter(({ schema, table }) => same(schema, spec.target.schema) && same(table, spec.target.name));
   const other = found.find(({ schema, table }) => schema !== spec.target.schema || table !== spec.target.name);
   if (other !== undefined) throw collision(label, `${other.schema}.${other.table}`, label);
   if (found.length === 0) return [`CREATE SCHEMA IF NOT EXISTS ${WAREHOUSE}.${quoteName(spec.target.schema)}`, createTarget(spec)];

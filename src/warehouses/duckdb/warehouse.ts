@@ -32,7 +32,7 @@ import {
   stageClosed,
   stageLetters,
 } from "./state.ts";
-import { findColumns, targetDdl } from "./target.ts";
+import { findColumns, targetDdl, type FoundColumn } from "./target.ts";
 
 /**
  * A DuckDB file as a warehouse. Nothing is held until open(); a session holds the file alone, against other processes
@@ -54,7 +54,10 @@ class DuckdbSession implements WarehouseSession {
   readonly #file: DuckdbFile;
   readonly #connection: DuckDBConnection;
   readonly #address: string;
+  /** Of all targets; nobody else can change them while the file is held. */
+  #columns: readonly FoundColumn[] | null = null;
   #wrote = false;
+  #closed = false;
 
   constructor(file: DuckdbFile, address: string) {
     this.#file = file;
@@ -81,15 +84,10 @@ class DuckdbSession implements WarehouseSession {
   }
 
   async ensureTarget(spec: TargetSpec): Promise<void> {
-    const found = await this.#rows(findColumns, [spec.target.schema, spec.target.name]);
-    const columns = found.map((row) => ({
-      schema: String(row.schema_name),
-      table: String(row.table_name),
-      name: String(row.column_name),
-      type: String(row.data_type),
-    }));
-    const ddl = targetDdl(spec, columns);
+    this.#columns ??= await this.#findColumns();
+    const ddl = targetDdl(spec, this.#columns);
     if (ddl.length === 0) return;
+    this.#columns = null;
     await this.#transaction(async () => {
       for (const sql of ddl) await this.#run(sql);
     });
@@ -100,7 +98,6 @@ class DuckdbSession implements WarehouseSession {
       const result = await this.#transaction(async () => {
         await this.#checkFence(flush);
         await this.#moveCheckpoints(flush.sink, flush.checkpoints);
-        await this.#closeLetters(flush.sink, flush.closedDeadLetters, signal);
         const merged: number[] = [];
         const orphaned: DeadLetter[] = [];
         for (const [index, table] of flush.tables.entries()) {
@@ -109,6 +106,7 @@ class DuckdbSession implements WarehouseSession {
           for (const row of done.orphans) orphaned.push(...flush.orphaned(index, row));
         }
         await this.#insertLetters(flush.sink, [...flush.deadLetters, ...orphaned], signal);
+        await this.#closeLetters(flush.sink, flush.closedDeadLetters, signal);
         await this.#insertRun(flush, sum(merged), flush.deadLetters.length + orphaned.length);
         reach("sink.before_commit");
         return { merged, deadLetters: orphaned };
@@ -137,12 +135,23 @@ class DuckdbSession implements WarehouseSession {
 
   /** Lets the file go. The checkpoint comes first, off the event loop: closing would do it too, but in this thread. */
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return; // the file may be another session's by now
+    this.#closed = true;
     try {
       // A file that can't be written now keeps its WAL, which the next opening replays.
       if (this.#wrote) await this.#connection.run("CHECKPOINT warehouse").catch(() => undefined);
     } finally {
       this.#file.close();
     }
+  }
+
+  async #findColumns(): Promise<readonly FoundColumn[]> {
+    return (await this.#rows(findColumns)).map((row) => ({
+      schema: String(row.schema_name),
+      table: String(row.table_name),
+      name: String(row.column_name),
+      type: String(row.data_type),
+    }));
   }
 
   async #merge(table: TableFlush, signal: AbortSignal): Promise<{ readonly rows: number; readonly orphans: readonly number[] }> {
@@ -203,7 +212,11 @@ class DuckdbSession implements WarehouseSession {
   async #closeLetters(sink: string, closed: Flush["closedDeadLetters"], signal: AbortSignal): Promise<void> {
     if (closed.length === 0) return;
     await this.#run(stageClosed);
-    const columns = [textColumn((row) => closed[row]?.topic ?? null), bytesColumn((row) => closed[row]?.keyBytes ?? null)];
+    const columns = [
+      textColumn((row) => closed[row]?.topic ?? null),
+      bytesColumn((row) => closed[row]?.keyBytes ?? null),
+      textColumn((row) => closed[row]?.sequence ?? null),
+    ];
     await appendRows(this.#connection, STAGED_CLOSED_TABLE, columns, closed.length, signal);
     for (const sql of closeLetters(sink)) await this.#run(sql);
   }

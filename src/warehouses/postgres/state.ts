@@ -105,10 +105,10 @@ FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::bytea[], $6::text[], $7
   AS m(topic, partition, log_offset, key_body, sequence, code, message, key, value)
 ON CONFLICT DO NOTHING`;
 
-/** $1 sink, $2 topics, $3 bodies of keys. */
+/** $1 sink, $2 topics, $3 bodies of keys, $4 the sequences of the complete events. */
 export const closeLetters = `UPDATE _tailrace.dead_letters l SET state = 'superseded', closed_at = now()
-FROM unnest($2::text[], $3::bytea[]) AS c(topic, key_body)
-WHERE l.sink = $1 AND l.topic = c.topic AND l.key_body = c.key_body AND l.state = 'open'`;
+FROM unnest($2::text[], $3::bytea[], $4::text[]) AS c(topic, key_body, sequence)
+WHERE l.sink = $1 AND l.topic = c.topic AND l.key_body = c.key_body AND l.sequence < c.sequence COLLATE "C" AND l.state = 'open'`;
 
 /** $1 sink, $2 start in ms since 1970, $3 events, $4 merged rows, $5 dead letters, $6 and $7 first and last sequence. */
 export const insertRun = `INSERT INTO _tailrace.runs (sink, started_at, finished_at, events, merged, dead_letters, first_sequence, last_sequence)

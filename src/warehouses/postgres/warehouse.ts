@@ -42,7 +42,7 @@ export type PostgresWarehouseOptions = {
 
 /** Dead letters in one statement; their bytes travel as parameters. */
 const LETTERS_PER_STATEMENT = 500;
-/** Staging tables of one connection. A target has one per set of columns, so that more are a sign of many schema changes. */
+/** Staging tables that a connection keeps: one per target and set of columns. */
 const MAX_STAGING_TABLES = 500;
 
 /** A PostgreSQL database, 15 or later, as a warehouse. One connection is kept for the next session; others end with theirs. */
@@ -78,6 +78,7 @@ class PostgresSession implements WarehouseSession {
   readonly #connection: Connection;
   readonly #address: string;
   readonly #release: () => Promise<void>;
+  #released = false;
 
   constructor(connection: Connection, address: string, release: () => Promise<void>) {
     this.#connection = connection;
@@ -121,15 +122,10 @@ class PostgresSession implements WarehouseSession {
 
   async flush(flush: Flush, signal: AbortSignal): Promise<FlushResult> {
     return this.#abortable(signal, async () => {
-      const stagings: string[] = [];
-      for (const { plan } of flush.tables) stagings.push(await this.#staging(plan));
+      const stagings = await this.#stagings(flush.tables.map(({ plan }) => plan));
       const result = await this.#transaction(async () => {
         await this.#checkFence(flush);
         await this.#moveCheckpoints(flush.sink, flush.checkpoints);
-        if (flush.closedDeadLetters.length > 0) {
-          const topics = flush.closedDeadLetters.map(({ topic }) => topic);
-          await this.#rows(closeLetters, [flush.sink, topics, flush.closedDeadLetters.map(({ keyBytes }) => keyBytes)]);
-        }
         const merged: number[] = [];
         const orphaned: DeadLetter[] = [];
         for (const [index, table] of flush.tables.entries()) {
@@ -138,6 +134,7 @@ class PostgresSession implements WarehouseSession {
           for (const row of done.orphans) orphaned.push(...flush.orphaned(index, row));
         }
         await this.#insertLetters(flush.sink, [...flush.deadLetters, ...orphaned]);
+        await this.#closeLetters(flush.sink, flush.closedDeadLetters);
         await this.#insertRun(flush, sum(merged), flush.deadLetters.length + orphaned.length);
         await this.#checkConstraints(flush.tables);
         reach("sink.before_commit");
@@ -152,7 +149,7 @@ class PostgresSession implements WarehouseSession {
     const rolledBack = new TailraceError("ROW_REFUSED", { target: "none", reason: "rolled back" });
     try {
       await this.#abortable(signal, async () => {
-        const staging = await this.#staging(table.plan);
+        const [staging = ""] = await this.#stagings([table.plan]);
         await this.#transaction(async () => {
           await this.#merge(table, staging);
           await this.#checkConstraints([table]);
@@ -168,6 +165,8 @@ class PostgresSession implements WarehouseSession {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#released) return; // the connection may be another session's by now
+    this.#released = true;
     await this.#release();
   }
 
@@ -180,21 +179,22 @@ class PostgresSession implements WarehouseSession {
     };
   }
 
-  /** The name of the plan's staging table. Outside of the flush's transaction: a rolled back flush would take it along. */
-  async #staging(plan: MergePlan): Promise<string> {
-    const use = JSON.stringify([plan.target, plan.columns.map(({ name, type }) => [name, type])]);
+  /** The names of the plans' staging tables, made in a transaction of their own: a flush that is rolled back would take them along. */
+  async #stagings(plans: readonly MergePlan[]): Promise<readonly string[]> {
     const { staging } = this.#connection;
-    let name = staging.get(use);
-    if (name === undefined) {
-      if (staging.size >= MAX_STAGING_TABLES) {
-        await this.#rows("DISCARD TEMP");
-        staging.clear();
-      }
-      name = `tailrace_staged_${staging.size + 1}`;
-      await this.#rows(merge(plan, name).stage);
-      staging.set(use, name);
+    if (staging.size > MAX_STAGING_TABLES) {
+      await this.#rows("DISCARD TEMP");
+      staging.clear();
     }
-    return name;
+    const names: string[] = [];
+    for (const plan of plans) {
+      const use = JSON.stringify([plan.target, plan.columns.map(({ name, type }) => [name, type])]);
+      const name = staging.get(use) ?? `tailrace_staged_${staging.size + 1}`;
+      if (!staging.has(use)) await this.#transaction(() => this.#rows(merge(plan, name).stage));
+      staging.set(use, name);
+      names.push(name);
+    }
+    return names;
   }
 
   async #merge(
@@ -267,6 +267,13 @@ class PostgresSession implements WarehouseSession {
         some.map(({ value }) => value),
       ]);
     }
+  }
+
+  async #closeLetters(sink: string, closed: Flush["closedDeadLetters"]): Promise<void> {
+    if (closed.length === 0) return;
+    const topics = closed.map(({ topic }) => topic);
+    const keys = closed.map(({ keyBytes }) => keyBytes);
+    await this.#rows(closeLetters, [sink, topics, keys, closed.map(({ sequence }) => sequence)]);
   }
 
   async #insertRun({ sink, run }: Flush, merged: number, deadLetters: number): Promise<void> {

@@ -51,7 +51,7 @@ describe("the fold of one key's changes", () => {
 
   test("R-dead: every folded event is kept for the dead letter", () => {
     const changes = [change("c", [1n, "a"]), change("u", [1n, "b"]), change("d", [1n, null])];
-    expect(fold(...changes).records).toEqual(changes.map(({ record }) => record));
+    expect(fold(...changes).events).toEqual(changes.map(({ record, sequence }) => ({ record, sequence })));
   });
 
   test("folding in two steps gives what folding at once gives, whatever was left unchanged", () => {

@@ -52,6 +52,7 @@ function scene() {
     acknowledged: lsn(1),
     published: lsn(0),
     counters: 1,
+    barrierEnd: 0,
     signal: new AbortController().signal,
     events: {
       backpressure: (paused) => seen.paused.push(paused),
@@ -180,6 +181,40 @@ describe("the publisher", () => {
       await turn();
     }
     expect(seen.paused).toEqual([true, false]);
+  });
+
+  test("every pause is followed by a resume, also when the last append to settle is a barrier", async () => {
+    const { writer, publisher, first, seen } = scene();
+    for (let index = 1; index <= 6; index++) {
+      publisher.begin(BigInt(index));
+      write(publisher, first, 600_000); // a round of its own
+      publisher.commit(lsn(index * 100), lsn(index * 100 + 10), "barrier");
+    }
+    expect(seen.paused).toEqual([true]);
+    const settleAll = async (topic: string): Promise<void> => {
+      for (let index = writer.waiting.length - 1; index >= 0; index--) {
+        if (writer.waiting[index]?.batches[0]?.topic === topic) writer.waiting.splice(index, 1)[0]?.settle();
+      }
+      await turn();
+    };
+    await settleAll("shop.public.orders");
+    while (writer.waiting.length > 0) {
+      await settleAll("shop.barriers");
+      await settleAll("shop.public.orders");
+    }
+    expect(seen.paused).toEqual([true, false]);
+    expect(publisher.ackable()).toBe(lsn(610));
+  });
+
+  test("once abandoned it publishes nothing more of what it holds", async () => {
+    const { writer, publisher, first } = scene();
+    publisher.begin(100n);
+    write(publisher, first);
+    publisher.abandon();
+    publisher.commit(lsn(100), lsn(110), "barrier");
+    await turn();
+    expect(writer.waiting).toHaveLength(0);
+    await publisher.drained();
   });
 
   test("in whatever order appends settle, what may be acknowledged never passes a transaction that is not durable with its barrier", async () => {

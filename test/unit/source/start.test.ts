@@ -85,6 +85,11 @@ describe("the start of a source", () => {
     ["R-slot: somebody moved the slot", { slot: { ...slot, confirmedFlushLsn: parseLsn("0/101") } }, "SLOT_AHEAD"],
     ["R-slot: the slot lost its WAL", { slot: { ...slot, walStatus: "lost" } }, "SLOT_LOST"],
     ["R-slot: another cluster", { cluster: { ...facts.cluster, systemIdentifier: "8" } }, "ANOTHER_DATABASE"],
+    [
+      "R-slot: the WAL ends before the last barrier, which the state has not caught up with",
+      { barrier: { ...barrier, commitLsn: parseLsn("0/201") } },
+      "WAL_REWOUND",
+    ],
     ["R-slot: the WAL ends before the last published commit", { cluster: { ...facts.cluster, walEnd: parseLsn("0/80") } }, "WAL_REWOUND"],
     ["R-epoch: the state is gone, events are there", { state: null, slot: null }, "STATE_MISSING"],
     ["R-epoch: the state is gone, the slot is there", { state: null, barrier: null }, "STATE_MISSING"],
@@ -105,9 +110,9 @@ describe("the start of a source", () => {
 
 describe("R-options", () => {
   test("a change takes effect when all that was published is acknowledged, and is refused before", () => {
-    expect(() => judgeOptions(state, "p", parseLsn("0/91"))).not.toThrow();
-    expect(() => judgeOptions(state, "p", parseLsn("0/90"))).toThrow(refused("OPTIONS_CHANGED"));
-    expect(() => judgeOptions(state, "o", parseLsn("0/10"))).not.toThrow();
+    expect(() => judgeOptions(state, null, "p", parseLsn("0/91"))).not.toThrow();
+    expect(() => judgeOptions(state, null, "p", parseLsn("0/90"))).toThrow(refused("OPTIONS_CHANGED"));
+    expect(() => judgeOptions(state, null, "o", parseLsn("0/10"))).not.toThrow();
   });
 });
 
@@ -115,17 +120,21 @@ describe("R-routing", () => {
   const topic = { name: "shop.public.orders", id: "A", partitions: 2 };
   const ranges = [5, 6].map((end, partition) => ({ topic: topic.name, partition, start: 0, end }));
 
+  test("barriers that retention has removed are no loss", () => {
+    expect(() => judgeTopics(state, 2, [topic], null, ranges, 9)).not.toThrow();
+  });
+
   test("topics that are as the state and the last barrier say are gone on with", () => {
-    expect(() => judgeTopics(state, 2, [topic], barrier, ranges)).not.toThrow();
+    expect(() => judgeTopics(state, 2, [topic], barrier, ranges, 9)).not.toThrow();
   });
 
   test.each<[string, Parameters<typeof judgeTopics>, string]>([
-    ["a topic is gone", [state, 2, [], barrier, ranges], "TOPIC_LOST"],
-    ["a topic was made again", [state, 2, [{ ...topic, id: "B" }], barrier, ranges], "TOPIC_LOST"],
-    ["a topic ends before the last barrier", [state, 2, [topic], barrier, ranges.map((range) => ({ ...range, end: 5 }))], "TOPIC_LOST"],
-    ["the barriers are gone", [state, 2, [topic], null, ranges], "TOPIC_LOST"],
-    ["a topic got more partitions", [state, 2, [{ ...topic, partitions: 3 }], barrier, ranges], "TOPIC_PARTITIONS"],
-    ["the configuration asks for another count", [state, 4, [topic], barrier, ranges], "TOPIC_PARTITIONS"],
+    ["a topic is gone", [state, 2, [], barrier, ranges, 9], "TOPIC_LOST"],
+    ["a topic was made again", [state, 2, [{ ...topic, id: "B" }], barrier, ranges, 9], "TOPIC_LOST"],
+    ["a topic ends before the last barrier", [state, 2, [topic], barrier, ranges.map((range) => ({ ...range, end: 5 })), 9], "TOPIC_LOST"],
+    ["the barriers are gone", [state, 2, [topic], null, ranges, 0], "TOPIC_LOST"],
+    ["a topic got more partitions", [state, 2, [{ ...topic, partitions: 3 }], barrier, ranges, 9], "TOPIC_PARTITIONS"],
+    ["the configuration asks for another count", [state, 4, [topic], barrier, ranges, 9], "TOPIC_PARTITIONS"],
   ])("is refused by name: %s", (_, parameters, code) => {
     expect(() => judgeTopics(...parameters)).toThrow(refused(code));
   });

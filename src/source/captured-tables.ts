@@ -1,0 +1,105 @@
+// The tables of a session with their encoders: registered and compiled at its start, and again when a RELATION message
+// shows another shape.
+import { TableEncoder } from "../avro/encoder.ts";
+import { tableSchemas } from "../avro/schema.ts";
+import { TailraceError } from "../core/errors.ts";
+import type { SchemaRegistry } from "../core/schema-registry.ts";
+import { keyColumns, tableLabel, type Table } from "../core/table.ts";
+import { version } from "../core/version.ts";
+import { describeTable } from "../postgres/catalog.ts";
+import type { Relation } from "../postgres/pgoutput.ts";
+import { needsText } from "../postgres/types.ts";
+import { keylessPartition, inShapeOf, sameShape, TABLE_COUNTERS, type CapturedTable } from "./captured-table.ts";
+import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
+import type { PartitionBuffer } from "./publisher.ts";
+import type { Tail } from "./tails.ts";
+import type { DataTopic } from "./topics.ts";
+
+export class CapturedTables {
+  readonly #options: SourceOptions;
+  readonly #registry: SchemaRegistry;
+  readonly #logger: SourceParts["logger"];
+  readonly #memory: SourceMemory;
+  readonly #prepared: Prepared;
+  readonly #signal: AbortSignal;
+  readonly #tables: CapturedTable[] = [];
+
+  constructor(options: SourceOptions, parts: SourceParts, memory: SourceMemory, prepared: Prepared, signal: AbortSignal) {
+    this.#options = options;
+    this.#registry = parts.registry;
+    this.#logger = parts.logger;
+    this.#memory = memory;
+    this.#prepared = prepared;
+    this.#signal = signal;
+  }
+
+  get all(): readonly CapturedTable[] {
+    return this.#tables;
+  }
+
+  /** Registers the table's schemas and compiles its encoder: before the first event that uses them. */
+  async add(table: Table, topic: DataTopic, buffers: readonly PartitionBuffer[], tails: readonly Tail[]): Promise<void> {
+    this.#tables.push({
+      ...(await this.#compile(table, topic.topic.name)),
+      buffers,
+      watermarks: tails.map(({ watermark }) => watermark),
+      keylessPartition: keylessPartition(table, topic.topic.partitions),
+      counter: this.#tables.length * TABLE_COUNTERS,
+    });
+  }
+
+  /** The table of a RELATION message; null when it is not captured. */
+  resolve(relation: Relation): CapturedTable | null | Promise<CapturedTable | null> {
+    const captured = this.#tables.find(({ table }) => table.schema === relation.schema && table.name === relation.name);
+    if (captured === undefined) return null;
+    return sameShape(captured.table, relation) ? captured : this.#reshape(captured, relation);
+  }
+
+  async #compile(table: Table, topic: string): Promise<Pick<CapturedTable, "table" | "label" | "encoder" | "keyIndexes" | "transaction">> {
+    const schemas = tableSchemas(table, topic);
+    const keySchemaId = schemas.key === null ? null : await this.#registry.register(`${topic}-key`, schemas.key, this.#signal);
+    const valueSchemaId = await this.#registry.register(`${topic}-value`, schemas.value, this.#signal);
+    const constants = { version, connector: this.#options.name, database: this.#prepared.database };
+    const encoder = new TableEncoder({ table, keySchemaId, valueSchemaId, constants });
+    const keyIndexes = keyColumns(table).map((column) => table.columns.indexOf(column));
+    return { table, label: tableLabel(table), encoder, keyIndexes, transaction: -1n };
+  }
+
+  /**
+   * The table under another shape than the one known so far. After a restart it may be an older one: the stream delivers
+   * rows of before an ALTER TABLE whose outcome is all that the catalog shows.
+   */
+  async #reshape(captured: CapturedTable, relation: Relation): Promise<CapturedTable> {
+    const now = await describeTable(this.#prepared.session, relation.oid, this.#options.publication);
+    const table = now === null ? null : inShapeOf(relation, now);
+    if (now === null || table === null || keyNames(table) !== keyNames(captured.table)) {
+      throw new TailraceError("SCHEMA_CHANGED", { table: captured.label, difference: difference(relation, captured.table, now) });
+    }
+    const column = now.columns.find(({ type }) => type.kind === "other");
+    if (this.#prepared.binary && column !== undefined && needsText(now.columns)) {
+      this.#memory.text = true;
+      const reason = `column ${captured.label}.${column.name} has a type that is read as text: the stream starts anew`;
+      throw new TailraceError("STREAM_LOST", { reason });
+    }
+    const reshaped: CapturedTable = { ...captured, ...(await this.#compile(table, captured.buffers[0]?.topic ?? "")) };
+    this.#tables[this.#tables.indexOf(captured)] = reshaped;
+    const columns = table.columns.map(({ name }) => name);
+    this.#logger.warn(
+      { table: captured.label, columns },
+      "the table's columns changed; rows from before an ADD COLUMN keep null in the targets",
+    );
+    return reshaped;
+  }
+}
+
+function keyNames(table: Table): string {
+  return keyColumns(table)
+    .map(({ name }) => name)
+    .join(", ");
+}
+
+function difference(relation: Relation, known: Table, now: Table | null): string {
+  if (now !== null && keyNames(now) !== keyNames(known)) return `its key was (${keyNames(known)}) and is (${keyNames(now)})`;
+  const has = relation.columns.map(({ name }) => name).join(", ");
+  return `its rows have columns ${has}, the catalog says ${now === null ? "that it is gone" : now.columns.map(({ name }) => name).join(", ")}`;
+}

@@ -1,0 +1,62 @@
+// What the stream itself does not tell, looked at from time to time: WAL that is kept for us, a publication changed by
+// hand, tables that our publication has come to harm.
+import { TailraceError } from "../core/errors.ts";
+import { parseLsn, type Lsn } from "../core/lsn.ts";
+import { pause } from "../core/pause.ts";
+import { tableLabel, type TableName } from "../core/table.ts";
+import { harmedTables } from "../postgres/catalog.ts";
+import { serverMessage } from "../postgres/database-errors.ts";
+import { readPublication } from "../postgres/publication.ts";
+import { quoteIdentifier, type Session } from "../postgres/session.ts";
+import { readSlot } from "../postgres/slot.ts";
+import type { Prepared, SourceOptions, SourceParts } from "./parts.ts";
+import { judgePublication } from "./start.ts";
+
+/** How often, ms. */
+const WATCH_EVERY_MS = 5_000;
+/** SQLSTATE lock_not_available: somebody rewrites a table. The stream goes on, and so does the next look. */
+const LOCK_NOT_AVAILABLE = "55P03";
+
+/** Looks until the signal aborts. Throws PUBLICATION_CHANGED, PUBLICATION_MISSING, DATABASE_UNREACHABLE. */
+export async function watchSource(
+  options: SourceOptions,
+  parts: SourceParts,
+  prepared: Prepared,
+  acknowledged: () => Lsn,
+  signal: AbortSignal,
+): Promise<void> {
+  const { session } = prepared;
+  const said = new Set<string>();
+  const once = (message: string, table: TableName, fields: object): void => {
+    const label = tableLabel(table);
+    if (said.has(`${message} ${label}`)) return;
+    said.add(`${message} ${label}`);
+    parts.logger.warn({ table: label, ...fields }, message);
+  };
+  while (!signal.aborted) {
+    const slot = await readSlot(session, options.slot);
+    const [row] = await session.query("SELECT pg_current_wal_lsn()::text AS lsn");
+    const lag = parseLsn(row?.lsn ?? "0/0") - acknowledged();
+    if (slot !== null) parts.observer.wal(Number(lag > 0n ? lag : 0n), slot.retainedWalBytes ?? 0, slot.safeWalBytes);
+    try {
+      const tables = await existing(session, prepared.tables);
+      for (const table of prepared.tables)
+        if (!tables.includes(table)) once("the table was dropped; its events stay in the log", table, {});
+      judgePublication(options.publication, prepared.state, await readPublication(session, options.publication, tables), tables);
+      for (const { table, reason } of await harmedTables(session, options.publication)) {
+        const fix = `ALTER PUBLICATION ${quoteIdentifier(options.publication)} DROP TABLE ${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)};`;
+        once("the application's UPDATE and DELETE on this published table fail", table, { reason, fix });
+      }
+    } catch (cause) {
+      const isLocked = cause instanceof TailraceError && serverMessage(cause.cause)?.code === LOCK_NOT_AVAILABLE;
+      if (!isLocked) throw cause;
+    }
+    await pause(WATCH_EVERY_MS, signal);
+  }
+}
+
+async function existing<T extends { readonly oid: number }>(session: Session, tables: readonly T[]): Promise<readonly T[]> {
+  const rows = await session.query("SELECT oid::text FROM pg_class WHERE oid = ANY($1::oid[])", [tables.map(({ oid }) => oid)]);
+  const oids = new Set(rows.map(({ oid }) => Number(oid)));
+  return tables.filter(({ oid }) => oids.has(oid));
+}

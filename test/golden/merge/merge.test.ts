@@ -1,0 +1,66 @@
+// The SQL that each warehouse runs for each kind of plan. A difference here is a change of what happens in users'
+// warehouses: read it as such. `vitest run -u` writes the files anew.
+import { expect, test } from "vitest";
+import { columnKinds, type ColumnType } from "../../../src/core/table.ts";
+import type { Dialect, MergePlan, PlanColumn, TargetSpec } from "../../../src/core/warehouse.ts";
+import { duckdbDialect, truncate as duckdbTruncate } from "../../../src/warehouses/duckdb/dialect.ts";
+import { postgresDialect, truncate as postgresTruncate } from "../../../src/warehouses/postgres/dialect.ts";
+
+const dialects: readonly { readonly dialect: Dialect; readonly truncate: typeof duckdbTruncate }[] = [
+  { dialect: duckdbDialect, truncate: duckdbTruncate },
+  { dialect: postgresDialect, truncate: postgresTruncate },
+];
+
+const target = { schema: "analytics", name: "orders" };
+const id: PlanColumn = { name: "id", type: { kind: "int8" }, unchanged: "impossible" };
+const amount: PlanColumn = { name: "amount", type: { kind: "decimal", precision: 12, scale: 2 }, unchanged: "impossible" };
+const note: PlanColumn = { name: "note", type: { kind: "text" }, unchanged: "impossible" };
+const unsent: PlanColumn = { ...note, unchanged: "keep_target" };
+
+const plans: readonly { readonly title: string; readonly plan: MergePlan }[] = [
+  { title: "hard deletes", plan: { target, key: ["id"], columns: [id, amount, note], deletes: "hard" } },
+  { title: "soft deletes", plan: { target, key: ["id"], columns: [id, amount, note], deletes: "soft" } },
+  { title: "unchanged columns, hard deletes", plan: { target, key: ["id"], columns: [id, amount, unsent], deletes: "hard" } },
+  { title: "unchanged columns, soft deletes", plan: { target, key: ["id"], columns: [id, amount, unsent], deletes: "soft" } },
+  {
+    title: "a key of several columns, one of them numeric",
+    plan: { target, key: ["id", "price"], columns: [id, { name: "price", type: { kind: "numeric" }, unchanged: "impossible" }, note], deletes: "hard" },
+  },
+  { title: "key columns only", plan: { target, key: ["id"], columns: [id], deletes: "hard" } },
+  {
+    title: "names to quote",
+    plan: {
+      target: { schema: 'we"ird', name: "o'rders 表" },
+      key: ['i"d'],
+      columns: [{ ...id, name: 'i"d' }, { ...unsent, name: "größe in m'" }],
+      deletes: "soft",
+    },
+  },
+];
+
+for (const { dialect, truncate } of dialects) {
+  for (const { title, plan } of plans) {
+    test(`${dialect.name}: ${title}`, async () => {
+      await expectGolden(dialect, title, dialect.merge(plan));
+    });
+  }
+
+  test(`${dialect.name}: a target of every type`, async () => {
+    const types = columnKinds.flatMap((kind): readonly ColumnType[] => {
+      if (kind === "decimal") return [{ kind, precision: 38, scale: 10 }, { kind, precision: 39, scale: 10 }];
+      return kind === "other" ? [{ kind, typeName: "inet" }] : [{ kind }];
+    });
+    const columns = types.map((type) => ({ name: type.kind === "decimal" ? `decimal ${type.precision}` : type.kind, type }));
+    const spec: TargetSpec = { target, key: ["int8"], columns, deletes: "soft" };
+    await expectGolden(dialect, "target", [dialect.createTarget(spec)]);
+  });
+
+  test(`${dialect.name}: truncate`, async () => {
+    const sequence = "0001-00000000016b3748-000000000002";
+    await expectGolden(dialect, "truncate", [...truncate({ target, deletes: "hard" }, sequence), ...truncate({ target, deletes: "soft" }, sequence)]);
+  });
+}
+
+async function expectGolden(dialect: Dialect, title: string, statements: readonly string[]): Promise<void> {
+  await expect(statements.map((statement) => `${statement};\n`).join("\n")).toMatchFileSnapshot(`${dialect.name}/${title}.sql`);
+}

@@ -1,0 +1,52 @@
+CREATE TEMP TABLE "tailrace_staged" ON COMMIT DELETE ROWS AS
+SELECT
+  t."id",
+  NULL::text AS "amount",
+  t."note",
+  ''::text COLLATE "C" AS "_tailrace_seq",
+  now() AS "_tailrace_commit_ts",
+  false AS "_tailrace_deleted",
+  ''::bytea AS "_tailrace_key",
+  0 AS "_tailrace_row",
+  NULL::smallint[] AS "_tailrace_unchanged"
+FROM "analytics"."orders" t
+WITH NO DATA;
+
+COPY pg_temp."tailrace_staged" ("id", "amount", "note", "_tailrace_seq", "_tailrace_commit_ts", "_tailrace_deleted", "_tailrace_key", "_tailrace_row", "_tailrace_unchanged") FROM STDIN (FORMAT binary);
+
+DELETE FROM pg_temp."tailrace_staged" s
+WHERE s."_tailrace_unchanged" IS NOT NULL
+  AND NOT s."_tailrace_deleted"
+  AND s."_tailrace_seq" > coalesce((SELECT f.sequence FROM _tailrace.floors f WHERE f.target_schema = 'analytics' AND f.target_name = 'orders'), '')
+  AND NOT EXISTS (SELECT FROM _tailrace.tombstones d WHERE d.target_schema = 'analytics' AND d.target_name = 'orders' AND d.key = s."_tailrace_key" AND d.sequence >= s."_tailrace_seq")
+  AND NOT EXISTS (SELECT FROM "analytics"."orders" t WHERE t."id" = s."id"
+    AND (t."_tailrace_deleted" IS NOT TRUE OR t."_tailrace_seq" COLLATE "C" >= s."_tailrace_seq"))
+RETURNING s."_tailrace_row" AS "row";
+
+MERGE INTO "analytics"."orders" AS t
+USING (
+  SELECT
+    s."id", s."amount"::numeric(12,2) AS "amount", s."note", s."_tailrace_seq", s."_tailrace_commit_ts", s."_tailrace_deleted", s."_tailrace_unchanged"
+  FROM pg_temp."tailrace_staged" s
+  WHERE s."_tailrace_seq" > coalesce((SELECT f.sequence FROM _tailrace.floors f WHERE f.target_schema = 'analytics' AND f.target_name = 'orders'), '')
+    AND NOT EXISTS (SELECT FROM _tailrace.tombstones d WHERE d.target_schema = 'analytics' AND d.target_name = 'orders' AND d.key = s."_tailrace_key" AND d.sequence >= s."_tailrace_seq")
+) AS s
+ON t."id" = s."id"
+WHEN MATCHED AND t."_tailrace_seq" COLLATE "C" >= s."_tailrace_seq" THEN DO NOTHING
+WHEN MATCHED AND s."_tailrace_deleted" THEN UPDATE SET
+  "_tailrace_seq" = s."_tailrace_seq",
+  "_tailrace_commit_ts" = s."_tailrace_commit_ts",
+  "_tailrace_merged_ts" = now(),
+  "_tailrace_deleted" = true
+WHEN MATCHED THEN UPDATE SET
+  "amount" = s."amount",
+  "note" = CASE WHEN 3 = ANY (s."_tailrace_unchanged") THEN t."note" ELSE s."note" END,
+  "_tailrace_seq" = s."_tailrace_seq",
+  "_tailrace_commit_ts" = s."_tailrace_commit_ts",
+  "_tailrace_merged_ts" = now(),
+  "_tailrace_deleted" = false
+WHEN NOT MATCHED THEN INSERT ("id", "amount", "note", "_tailrace_seq", "_tailrace_commit_ts", "_tailrace_merged_ts", "_tailrace_deleted")
+  VALUES (s."id", s."amount", s."note", s."_tailrace_seq", s."_tailrace_commit_ts", now(), s."_tailrace_deleted");
+
+DELETE FROM _tailrace.tombstones d USING pg_temp."tailrace_staged" s
+WHERE NOT s."_tailrace_deleted" AND d.target_schema = 'analytics' AND d.target_name = 'orders' AND d.key = s."_tailrace_key" AND d.sequence < s."_tailrace_seq";
