@@ -1,11 +1,12 @@
 // `tailrace check DIR`: everything that `run` will need, looked at without writing, each finding with its fix.
+import { existsSync } from "node:fs";
 import { loadConfig } from "../config/load.ts";
 import type { LoadedConfig, ServiceConfig, SinkConfig, SourceConfig } from "../config/config.ts";
 import { barrierTopic, lastBarrier } from "../core/barrier.ts";
 import { TailraceError, reasonOf } from "../core/errors.ts";
 import type { EventLog } from "../core/event-log.ts";
 import { readState } from "../core/source-state.ts";
-import { tableLabel } from "../core/table.ts";
+import { tableLabel, type ColumnKind } from "../core/table.ts";
 import { openLog, openRegistry, openWarehouse, sourceOptions, tableSelection } from "../parts.ts";
 import { resolveTables } from "../postgres/catalog.ts";
 import { readPublication } from "../postgres/publication.ts";
@@ -13,6 +14,7 @@ import { missingPrivileges, readServer, readTimelineHistory, serverProblems, typ
 import { Session, type ConnectionSettings } from "../postgres/session.ts";
 import { readSlot, type Slot } from "../postgres/slot.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
+import type { SourceOptions } from "../source/parts.ts";
 import { judgeBefore } from "../source/source.ts";
 import { judgeStart } from "../source/start.ts";
 import { dataTopicNames } from "../source/topics.ts";
@@ -26,11 +28,13 @@ type Finding = {
   readonly message: string;
   readonly code?: string;
   readonly fix?: string;
+  /** It does not answer, rather than answer something wrong. */
+  readonly silent?: boolean;
 };
 
 /** One look at one thing may take this, ms. */
 const LOOK_MS = 15_000;
-/** Codes that mean that something does not answer, rather than that it answers something wrong. */
+/** The codes of what does not answer. */
 const SILENT = /_(UNREACHABLE|LOGIN|LOCKED)$/;
 
 /** Prints a line a finding. Exit code 0 when all is well, 1 when something does not answer, 3 when something has to be mended. */
@@ -45,7 +49,7 @@ export async function runCheck(dir: string, json: boolean): Promise<number> {
   if (json) process.stdout.write(`${JSON.stringify({ findings })}\n`);
   const problems = findings.filter(({ kind }) => kind === "problem");
   if (problems.length === 0) return exitCodes.good;
-  return problems.some(({ code }) => code !== undefined && SILENT.test(code)) ? exitCodes.failed : exitCodes.differences;
+  return problems.some(({ silent }) => silent === true) ? exitCodes.failed : exitCodes.differences;
 }
 
 type Found = (finding: Finding) => void;
@@ -60,6 +64,10 @@ async function checkAll(config: LoadedConfig, found: Found): Promise<void> {
 /** The log when it answers. */
 async function checkLog(service: ServiceConfig, found: Found): Promise<EventLog | null> {
   if (service.log.kind === "embedded") {
+    if (!existsSync(service.log.path)) {
+      found({ of: "log", kind: "note", message: `embedded; ${service.log.path} will be made` });
+      return null;
+    }
     try {
       const log = await openLog(service, openLogger({ level: "silent" }));
       found({ of: "log", kind: "ok", message: `embedded in ${service.log.path}` });
@@ -106,8 +114,11 @@ async function checkSource(source: SourceConfig, log: EventLog | null, found: Fo
       const sql = `CREATE PUBLICATION "${options.publication}" FOR TABLE ${list} WITH (publish_via_partition_root = true);`;
       found(problem(of, new TailraceError("PUBLICATION_NOT_MADE", { publication: options.publication, reason: "it does not exist", sql })));
     }
-    const isOurs = slot?.activePid != null && slot.application === `tailrace ${source.name}`;
-    if (isOurs) found({ of, kind: "note", message: `the service reads its slot (PID ${slot.activePid}); what it has published is not looked at` });
+    noteUnsent(of, tables, found);
+    if (log !== null) await checkTables(of, options, tables, log, found, signal);
+    const isOurs = slot !== null && slot.activePid !== null && slot.application === `tailrace ${source.name}`;
+    if (isOurs)
+      found({ of, kind: "note", message: `the service reads its slot (PID ${slot.activePid}); what it has published is not looked at` });
     else if (log !== null) await checkHistory(source, { session, settings, facts, slot, tables }, log, signal);
     return `PostgreSQL ${facts.versionText} at ${session.peer.address}, ${tables.length} table(s)`;
   });
@@ -141,7 +152,38 @@ async function checkHistory(
   await judgeBefore(options, log, state, barrier, session, tables, start.from, signal);
 }
 
+/** R-compact, and where a reader that does not know `unchanged` would take its null for the column's value. */
+async function checkTables(
+  of: string,
+  options: SourceOptions,
+  tables: readonly CatalogTable[],
+  log: EventLog,
+  found: Found,
+  signal: AbortSignal,
+): Promise<void> {
+  const topics = await log.topics(dataTopicNames(options.topics, tables), signal);
+  for (const { name } of topics) {
+    const { "cleanup.policy": policy = "delete" } = await log.topicConfigs(name, ["cleanup.policy"], signal);
+    if (policy.includes("compact")) found(problem(of, new TailraceError("TOPIC_COMPACTED", { topic: name, policy })));
+  }
+}
+
+/** Kinds whose values PostgreSQL may keep out of line, and leave out of an UPDATE that does not change them. */
+const TOASTED: ReadonlySet<ColumnKind> = new Set(["text", "json", "jsonb", "xml", "bytea", "other", "numeric"]);
+
+function noteUnsent(of: string, tables: readonly CatalogTable[], found: Found): void {
+  const unsent = tables.filter(({ identity, columns }) => identity !== "full" && columns.some(({ type }) => TOASTED.has(type.kind)));
+  if (unsent.length === 0) return;
+  const names = unsent.map(tableLabel).join(", ");
+  const message = `${names}: an UPDATE leaves large values out that it does not change; the event names them in \`unchanged\` and holds null there. Tailrace's sinks keep the target's value; a reader that does not look at \`unchanged\` would need ALTER TABLE … REPLICA IDENTITY FULL`;
+  found({ of, kind: "note", message });
+}
+
 async function checkSink(sink: SinkConfig, found: Found): Promise<void> {
+  if (sink.warehouse.kind === "duckdb" && !existsSync(sink.warehouse.path)) {
+    found({ of: `sink ${sink.name}`, kind: "note", message: `${sink.warehouse.path} will be made` });
+    return;
+  }
   await using warehouse = openWarehouse(sink);
   await look(`sink ${sink.name}`, found, async (signal) => {
     await using _session = await warehouse.open(signal);
@@ -155,19 +197,13 @@ async function look(of: string, found: Found, run: (signal: AbortSignal) => Prom
   try {
     found({ of, kind: "ok", message: await run(signal) });
   } catch (cause) {
-    found(
-      problem(
-        of,
-        signal.aborted
-          ? new TailraceError("UNEXPECTED", { reason: `no answer within ${LOOK_MS / 1_000} s (${reasonOf(cause)})` })
-          : TailraceError.from(cause),
-      ),
-    );
+    const late = new TailraceError("UNEXPECTED", { reason: `no answer within ${LOOK_MS / 1_000} s (${reasonOf(cause)})` });
+    found(signal.aborted ? { ...problem(of, late), silent: true } : problem(of, TailraceError.from(cause)));
   }
 }
 
 function problem(of: string, error: TailraceError): Finding {
-  return { of, kind: "problem", message: error.message, code: error.code, fix: error.remedy };
+  return { of, kind: "problem", message: error.message, code: error.code, fix: error.remedy, silent: SILENT.test(error.code) };
 }
 
 function render({ of, kind, message, code, fix }: Finding): string {

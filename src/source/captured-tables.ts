@@ -9,7 +9,7 @@ import { version } from "../core/version.ts";
 import { describeTable } from "../postgres/catalog.ts";
 import type { Relation } from "../postgres/pgoutput.ts";
 import { needsText } from "../postgres/types.ts";
-import { keylessPartition, inShapeOf, sameShape, TABLE_COUNTERS, type CapturedTable } from "./captured-table.ts";
+import { inShapeOf, keylessPartition, sameShape, TABLE_COUNTERS, type CapturedTable } from "./captured-table.ts";
 import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import type { PartitionBuffer } from "./publisher.ts";
 import type { Tail } from "./tails.ts";
@@ -101,5 +101,5 @@ function keyNames(table: Table): string {
 function difference(relation: Relation, known: Table, now: Table | null): string {
   if (now !== null && keyNames(now) !== keyNames(known)) return `its key was (${keyNames(known)}) and is (${keyNames(now)})`;
   const has = relation.columns.map(({ name }) => name).join(", ");
-  return `its rows have columns ${has}, the catalog says ${now === null ? "that it is gone" : now.columns.map(({ name }) => name).join(", ")}`;
+  return `its rows have columns ${has}, the catalog says ${now === null ? "that it is gone or can't be captured any more" : now.columns.map(({ name }) => name).join(", ")}`;
 }

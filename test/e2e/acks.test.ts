@@ -150,7 +150,11 @@ async function insertLsn(url: string): Promise<Lsn> {
 }
 
 async function confirmed(service: TestService, url: string): Promise<Lsn> {
-  const [slot] = await query<{ lsn: string }>(url, "SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots WHERE slot_name = $1", [service.slot]);
+  const [slot] = await query<{ lsn: string }>(
+    url,
+    "SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots WHERE slot_name = $1",
+    [service.slot],
+  );
   return parseLsn(slot!.lsn);
 }
 

@@ -128,7 +128,7 @@ describeWithKafka("with Kafka", () => {
     await until(async () => {
       for (const table of ["fine", "topic_remade"]) expect(await scene.duckdb(`SELECT id FROM public.${table}`)).toEqual([{ id: 1 }]);
     });
-    expect(await scene.stop()).toBe(0);
+    expect(await scene.stop()).toMatchObject({ code: 0 });
 
     for (const name of ["slot_gone", "slot_remade"]) await sources.dropSlot(name);
     for (const name of ["pub_gone", "pub_remade"]) await database.sql(`DROP PUBLICATION ${sources.slot(name)}`);
@@ -181,7 +181,7 @@ describeWithKafka("with Kafka", () => {
       await until(async () => {
         expect((await scene.sink("remade_lake")).error?.code).toMatch(/^(TOPIC_LOST|LOG_GAP)$/);
       });
-      expect(await scene.stop()).toBe(0);
+      expect(await scene.stop()).toMatchObject({ code: 0 });
       await scene.configure(await service(), ...documents(false, true));
     }
   });
@@ -254,23 +254,23 @@ describe("with the embedded log", () => {
     await until(async () => {
       expect(await scene.duckdb("SELECT id FROM public.shop")).toEqual([{ id: 1 }]);
     });
-    expect(await scene.stop()).toBe(0);
+    expect(await scene.stop()).toMatchObject({ code: 0 });
 
     await sources.dropSlot("shop");
     await sources.insert(["shop"], 2);
     await sources.createSlot("shop");
     await scene.start();
     await scene.reaches({ shop: "stopped SLOT_AHEAD", lake: "running" });
-    const checked = await scene.command("status", "--json");
+    const checked = await scene.command("status", ["--json"]);
     expect(checked.code).toBe(1);
-    expect(await scene.stop()).toBe(0);
+    expect(await scene.stop()).toMatchObject({ code: 0 });
     expect((await scene.command("check")).stdout).toMatch(/FAIL source shop: .*\[SLOT_AHEAD\]\n {5}fix: /);
 
     await rm(path.join(scene.folder, "data"), { recursive: true });
     await scene.start();
     await scene.reaches({ shop: "stopped STATE_MISSING" });
     expect((await scene.errorOf("shop")).message).toContain(sources.slot("shop"));
-    expect(await scene.stop()).toBe(0);
+    expect(await scene.stop()).toMatchObject({ code: 0 });
 
     // Without slot and log the source begins anew, as it was told; its sink's checkpoint knows that this is another log.
     await sources.dropSlot("shop");

@@ -63,7 +63,7 @@ test("R-harmless: over a schema with tables that can't be published, every UPDAT
     await expect(scene.duckdb("FROM public.audit")).rejects.toThrow("audit does not exist");
   });
 
-  expect(await scene.stop()).toBe(0);
+  expect(await scene.stop()).toMatchObject({ code: 0 });
   await useEverything("after");
   expect(await readdir(scene.folder)).toContain("data");
   await withLog(scene, async (log) => {

@@ -34,7 +34,10 @@ describeWithKafka("servers are killed under load", () => {
     for (let round = 1; round <= ROUNDS; round++) {
       for (const victim of [server, broker]) {
         const before = await progressOf(service);
-        await service.until("events go into the log and out of it", (source, sink) => source.publishedEvents > before.published && sink.mergedEvents > before.merged);
+        await service.until(
+          "events go into the log and out of it",
+          (source, sink) => source.publishedEvents > before.published && sink.mergedEvents > before.merged,
+        );
         await victim.kill();
         await service.until("the service notices", (source, sink) => source.state === "waiting" || sink.state === "waiting");
         await victim.restart();
@@ -42,7 +45,10 @@ describeWithKafka("servers are killed under load", () => {
     }
     await service.ready();
     const before = await progressOf(service);
-    await service.until("events go into the log and out of it", (source, sink) => source.publishedEvents > before.published && sink.mergedEvents > before.merged);
+    await service.until(
+      "events go into the log and out of it",
+      (source, sink) => source.publishedEvents > before.published && sink.mergedEvents > before.merged,
+    );
     await load.stop();
     expect(load.failures).toBeGreaterThanOrEqual(ROUNDS);
     expect(service.pid).toBe(pid);

@@ -15,20 +15,28 @@ const KILLS_MS = 600_000;
 /** Every so many kills the sink was seen to merge before; between them the service may die while it starts. */
 const SINK_EVERY = { embedded: 2, kafka: 5 };
 
-test("R-ack, R-tail, R-checkpoint: the service is killed 20 times, with the embedded log and a DuckDB file", async () => {
-  await using database = await loadDatabase();
-  await using service = await TestService.create({ ...specOf(database), warehouse: "duckdb" });
-  await killUnderLoad(service, database, { duckdb: service.duckdbFile }, SINK_EVERY.embedded);
-}, KILLS_MS);
+test(
+  "R-ack, R-tail, R-checkpoint: the service is killed 20 times, with the embedded log and a DuckDB file",
+  async () => {
+    await using database = await loadDatabase();
+    await using service = await TestService.create({ ...specOf(database), warehouse: "duckdb" });
+    await killUnderLoad(service, database, { duckdb: service.duckdbFile }, SINK_EVERY.embedded);
+  },
+  KILLS_MS,
+);
 
 describeWithKafka("with Kafka", () => {
-  test("R-ack, R-tail, R-checkpoint: the service is killed 20 times, with Kafka, Apicurio and a PostgreSQL warehouse", async () => {
-    await using database = await loadDatabase();
-    await using warehouse = await (await postgres()).createDatabase("warehouse");
-    const log = { brokers: (await kafka()).brokers, registryUrl: (await registry()).url };
-    await using service = await TestService.create({ ...specOf(database), kafka: log, warehouse: { postgres: warehouse.url } });
-    await killUnderLoad(service, database, { postgres: warehouse.url }, SINK_EVERY.kafka);
-  }, KILLS_MS);
+  test(
+    "R-ack, R-tail, R-checkpoint: the service is killed 20 times, with Kafka, Apicurio and a PostgreSQL warehouse",
+    async () => {
+      await using database = await loadDatabase();
+      await using warehouse = await (await postgres()).createDatabase("warehouse");
+      const log = { brokers: (await kafka()).brokers, registryUrl: (await registry()).url };
+      await using service = await TestService.create({ ...specOf(database), kafka: log, warehouse: { postgres: warehouse.url } });
+      await killUnderLoad(service, database, { postgres: warehouse.url }, SINK_EVERY.kafka);
+    },
+    KILLS_MS,
+  );
 });
 
 test("R-ack, R-epoch, R-checkpoint: the service dies at each place where a write has happened and the next has not (DuckDB)", async () => {
@@ -65,7 +73,8 @@ async function killUnderLoad(service: TestService, database: TestDatabase, targe
     await sleep(Math.random() * 700); // where it dies is left to chance
     await service.kill();
     service.spawn();
-    if (kill % 7 === 0) await sleep(Math.random() * 1_500); // and now and then while it starts
+    if (kill % 7 === 0)
+      await sleep(Math.random() * 1_500); // and now and then while it starts
     else await service.listening();
   }
   await service.ready();

@@ -32,13 +32,17 @@ test("R-ack: SIGTERM under load flushes, acknowledges and releases the slot with
   expect(exit.ms).toBeLessThan(STOP_MS);
   await load.stop();
 
-  const slot = await eventually("the slot is free", async () => {
-    const [row] = await database.sql<{ active: boolean; confirmed: string }>(
-      "SELECT active, confirmed_flush_lsn::text AS confirmed FROM pg_replication_slots WHERE slot_name = $1",
-      [service.slot],
-    );
-    return row?.active === false ? row : null;
-  }, 5_000);
+  const slot = await eventually(
+    "the slot is free",
+    async () => {
+      const [row] = await database.sql<{ active: boolean; confirmed: string }>(
+        "SELECT active, confirmed_flush_lsn::text AS confirmed FROM pg_replication_slots WHERE slot_name = $1",
+        [service.slot],
+      );
+      return row?.active === false ? row : null;
+    },
+    5_000,
+  );
   await withLog(service, async (log) => {
     const state = await readState(log, service.prefix, never);
     const barrier = await lastBarrier(log, service.prefix, never);

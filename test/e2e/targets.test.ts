@@ -170,7 +170,7 @@ test("R-dead: a row that a constraint of the target refuses is a dead letter, an
   await bothHaveLetters("picky", [["ROW_REFUSED", "open"]]);
   const [letter] = await warehouse.sql<{ message: string }>("SELECT message FROM _tailrace.dead_letters WHERE code = 'ROW_REFUSED'");
   expect(letter?.message).toContain("copy.picky");
-  expect((await scene.metric("tailrace_dead_letters_total")).get('tailrace_dead_letters_total{connector="mart",code="ROW_REFUSED"}')).toBe(1);
+  expect((await scene.metricByLabels("tailrace_dead_letters_total")).get('{connector="mart",code="ROW_REFUSED"}')).toBe(1);
   await database.sql("UPDATE picky SET amount = 5 WHERE id = 50");
   await bothHave("SELECT amount, remark FROM copy.picky WHERE id = 50", [{ amount: 5, remark: "theirs" }]);
   await bothHaveLetters("picky", [["ROW_REFUSED", "superseded"]]);
@@ -197,7 +197,7 @@ test("every flush is a row of the runs table, and what they merged adds up", asy
 });
 
 test("rows of before and after several ALTER TABLEs arrive, though the service was away and the catalog shows the outcome only", async () => {
-  expect(await scene.stop()).toBe(0);
+  expect(await scene.stop()).toMatchObject({ code: 0 });
   await database.sql("INSERT INTO moves VALUES (1, 1, 'first')");
   await database.sql("ALTER TABLE moves ADD COLUMN c varchar(5); INSERT INTO moves VALUES (2, 2, 'with c', 'short')");
   await database.sql("ALTER TABLE moves ALTER COLUMN c TYPE varchar(20); INSERT INTO moves VALUES (3, 3, 'wide c', 'not so short')");
@@ -231,7 +231,7 @@ test("a target whose column has another type stops its sink with the SQL that me
   const { message, remedy } = await stiff.errorOf("mart");
   expect(message).toContain("note is integer, needed is text");
   const sql = /run: (.*); or name another table/.exec(remedy)?.[1] ?? "";
-  expect(await stiff.stop()).toBe(0);
+  expect(await stiff.stop()).toMatchObject({ code: 0 });
   await own.sql(sql);
   await stiff.start();
   await until(async () => {

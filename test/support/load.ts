@@ -152,7 +152,9 @@ function statement(random: Random): string {
       // The body is not sent.
       return `UPDATE documents SET version = version + 1, title = 'v' || version WHERE id BETWEEN ${id} AND ${id + 5}`;
     case 12:
-      return random.below(2) === 0 ? `DELETE FROM documents WHERE id = ${id}` : `UPDATE documents SET seal = '\\x00ff', body = NULL WHERE id = ${id}`;
+      return random.below(2) === 0
+        ? `DELETE FROM documents WHERE id = ${id}`
+        : `UPDATE documents SET seal = '\\x00ff', body = NULL WHERE id = ${id}`;
     default:
       return fillReadings(random);
   }

@@ -11,7 +11,10 @@ import type { TestService } from "./service.ts";
 const SCAN_MS = 120_000;
 
 /** Opens the log and the registry that the service is configured with; an embedded log only when no process runs. */
-export async function withLog<T>(service: Pick<TestService, "folder">, work: (log: EventLog, registry: Registry) => Promise<T>): Promise<T> {
+export async function withLog<T>(
+  service: Pick<TestService, "folder">,
+  work: (log: EventLog, registry: Registry) => Promise<T>,
+): Promise<T> {
   const { service: config } = await loadConfig(service.folder, process.env);
   await using log = await openLog(config, openLogger({ level: "silent" }));
   const registry = openRegistry(config);

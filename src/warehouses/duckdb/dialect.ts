@@ -206,7 +206,8 @@ ${lines([
 FROM ${STAGED} s
 LEFT JOIN ${MATCHED} m ON m."_tailrace_row" = s."_tailrace_row"
 LEFT JOIN ${STATE}.tombstones d ON ${ofTarget(plan, "d.")} AND d.key = s."_tailrace_key"
-WHERE (m.${seq} IS NULL OR m.${seq} < s.${seq})
+WHERE s.${seq} > coalesce((SELECT sequence FROM ${STATE}.floors WHERE ${ofTarget(plan)}), '')
+  AND (m.${seq} IS NULL OR m.${seq} < s.${seq})
   AND (d.sequence IS NULL OR d.sequence < s.${seq})`;
 }
 

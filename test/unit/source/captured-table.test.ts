@@ -1,0 +1,66 @@
+// A RELATION message against what is known of the table: the stream may be behind the catalog, or ahead of what was known.
+import { describe, expect, test } from "vitest";
+import type { Column, Table } from "../../../src/core/table.ts";
+import type { Relation, RelationColumn } from "../../../src/postgres/pgoutput.ts";
+import { inShapeOf, sameShape } from "../../../src/source/captured-table.ts";
+
+const [INT4, INT8, TEXT, VARCHAR, NUMERIC, MOOD] = [23, 20, 25, 1043, 1700, 99_001];
+const numericOf = (precision: number, scale: number): number => ((precision << 16) | scale) + 4;
+
+const id: Column = { name: "id", type: { kind: "int4" }, typeOid: INT4, typeModifier: -1, keyPosition: 1 };
+const note: Column = { name: "note", type: { kind: "text" }, typeOid: TEXT, typeModifier: -1, keyPosition: 0 };
+const mood: Column = { name: "mood", type: { kind: "enum" }, typeOid: MOOD, typeModifier: -1, keyPosition: 0 };
+
+function table(...columns: readonly Column[]): Table {
+  return { oid: 1, schema: "public", name: "orders", columns, identity: "default" };
+}
+
+function relation(identity: Relation["identity"], ...columns: readonly (Column & Partial<RelationColumn>)[]): Relation {
+  return {
+    oid: 1,
+    schema: "public",
+    name: "orders",
+    identity,
+    columns: columns.map(({ name, typeOid, typeModifier, keyPosition }) => {
+      return { name, typeOid, typeModifier, identity: identity === "f" || keyPosition > 0 };
+    }),
+  };
+}
+
+describe("the same shape", () => {
+  test.each([
+    ["the same columns and key", relation("d", id, note), true],
+    ["REPLICA IDENTITY FULL, which tells no key", relation("f", id, note), true],
+    ["a column more", relation("d", id, note, mood), false],
+    ["another order", relation("d", note, id), false],
+    ["another type", relation("d", id, { ...note, typeOid: VARCHAR }), false],
+    ["another modifier", relation("d", id, { ...note, typeModifier: 24 }), false],
+    ["another key", relation("d", { ...id, keyPosition: 0 }, { ...note, keyPosition: 1 }), false],
+    ["no key any more", relation("n", { ...id, keyPosition: 0 }, note), false],
+  ])("%s", (_, other, same) => {
+    expect(sameShape(table(id, note), other)).toBe(same);
+  });
+});
+
+describe("rows of the stream's past", () => {
+  test("from before an ADD COLUMN lack the column", () => {
+    expect(inShapeOf(relation("d", id, note), table(id, note, mood))).toEqual(table(id, note));
+  });
+
+  test("from before a DROP COLUMN have it, as far as its type is built in", () => {
+    expect(inShapeOf(relation("d", id, note), table(id))).toEqual(table(id, note));
+    expect(inShapeOf(relation("d", id, mood), table(id))).toBeNull();
+  });
+
+  test("from before an ALTER TYPE have the type of then", () => {
+    const wide = table({ ...id, type: { kind: "int8" }, typeOid: INT8 }, { ...note, type: { kind: "decimal", precision: 12, scale: 2 }, typeOid: NUMERIC, typeModifier: numericOf(12, 2) });
+    const narrow = { ...note, type: { kind: "decimal", precision: 5, scale: 1 }, typeOid: NUMERIC, typeModifier: numericOf(5, 1) } as const;
+    expect(inShapeOf(relation("d", id, narrow), wide)?.columns).toEqual([id, narrow]);
+  });
+
+  test("are refused under another key than the table's now", () => {
+    const now = table({ ...id, keyPosition: 0 }, { ...note, keyPosition: 1 });
+    expect(inShapeOf(relation("d", id, note), now)).toBeNull();
+    expect(inShapeOf(relation("d", id), now)).toBeNull();
+  });
+});
