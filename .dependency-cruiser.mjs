@@ -81,7 +81,7 @@ export default {
     ),
     rule("no-dev-package", "What the product imports is in `dependencies`.", { path: "^src/" }, { dependencyTypes: ["npm-dev"] }),
     rule("no-unlisted-package", "What is imported is in package.json.", {}, { dependencyTypes: ["npm-no-pkg", "npm-unknown"] }),
-    rule("no-unresolved", "Every import leads somewhere.", {}, { couldNotResolve: true }),
+    rule("no-unresolved", "Every import leads somewhere; dist is there after a build.", {}, { couldNotResolve: true, pathNot: "/dist/" }),
     rule("no-cycle", "No cycles, types included.", {}, { circular: true }),
     rule(
       "no-drawer",

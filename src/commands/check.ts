@@ -12,7 +12,7 @@ import { resolveTables } from "../postgres/catalog.ts";
 import { readPublication } from "../postgres/publication.ts";
 import { missingPrivileges, readServer, readTimelineHistory, serverProblems, type ServerFacts } from "../postgres/server.ts";
 import { Session, type ConnectionSettings } from "../postgres/session.ts";
-import { readSlot, type Slot } from "../postgres/slot.ts";
+import { judgeSlot, readSlot, slotError, type Slot } from "../postgres/slot.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import type { SourceOptions } from "../source/parts.ts";
 import { judgeBefore } from "../source/source.ts";
@@ -58,15 +58,17 @@ async function checkAll(config: LoadedConfig, found: Found): Promise<void> {
   const log = await checkLog(config.service, found);
   for (const source of config.sources) await checkSource(source, log, found);
   for (const sink of config.sinks) await checkSink(sink, found);
-  await log?.[Symbol.asyncDispose]();
+  if (typeof log !== "string") await log[Symbol.asyncDispose]();
 }
 
-/** The log when it answers. */
-async function checkLog(service: ServiceConfig, found: Found): Promise<EventLog | null> {
+/** `empty`: nothing was published yet. `unknown`: it can't be looked at now. */
+type SeenLog = EventLog | "empty" | "unknown";
+
+async function checkLog(service: ServiceConfig, found: Found): Promise<SeenLog> {
   if (service.log.kind === "embedded") {
     if (!existsSync(service.log.path)) {
       found({ of: "log", kind: "note", message: `embedded; ${service.log.path} will be made` });
-      return null;
+      return "empty";
     }
     try {
       const log = await openLog(service, openLogger({ level: "silent" }));
@@ -76,7 +78,7 @@ async function checkLog(service: ServiceConfig, found: Found): Promise<EventLog 
       const error = TailraceError.from(cause);
       // The running service itself: what is in the log can't be looked at, and need not be.
       found(error.code === "LOG_LOCKED" ? { of: "log", kind: "note", message: error.message } : problem("log", error));
-      return null;
+      return "unknown";
     }
   }
   const log = await openLog(service, openLogger({ level: "silent" }));
@@ -94,7 +96,7 @@ async function checkLog(service: ServiceConfig, found: Found): Promise<EventLog 
   return log;
 }
 
-async function checkSource(source: SourceConfig, log: EventLog | null, found: Found): Promise<void> {
+async function checkSource(source: SourceConfig, log: SeenLog, found: Found): Promise<void> {
   const of = `source ${source.name}`;
   const options = sourceOptions(source);
   await look(of, found, async (signal) => {
@@ -115,16 +117,16 @@ async function checkSource(source: SourceConfig, log: EventLog | null, found: Fo
       found(problem(of, new TailraceError("PUBLICATION_NOT_MADE", { publication: options.publication, reason: "it does not exist", sql })));
     }
     noteUnsent(of, tables, found);
-    if (log !== null) await checkTables(of, options, tables, log, found, signal);
+    if (typeof log !== "string") await checkTables(of, options, tables, log, found, signal);
     const isOurs = slot !== null && slot.activePid !== null && slot.application === `tailrace ${source.name}`;
     if (isOurs)
       found({ of, kind: "note", message: `the service reads its slot (PID ${slot.activePid}); what it has published is not looked at` });
-    else if (log !== null) await checkHistory(source, { session, settings, facts, slot, tables }, log, signal);
+    else await checkHistory(source, { session, settings, facts, slot, tables }, log, signal);
     return `PostgreSQL ${facts.versionText} at ${session.peer.address}, ${tables.length} table(s)`;
   });
 }
 
-/** Whether the source may go on where it was. Throws the named error of a gap. */
+/** Whether the source may go on where it was, or begin. Throws the named error of a gap, or of a slot that is not for it. */
 async function checkHistory(
   source: SourceConfig,
   seen: {
@@ -134,20 +136,27 @@ async function checkHistory(
     readonly slot: Slot | null;
     readonly tables: readonly CatalogTable[];
   },
-  log: EventLog,
+  log: SeenLog,
   signal: AbortSignal,
 ): Promise<void> {
   const { session, settings, facts, slot, tables } = seen;
   const options = sourceOptions(source);
   const { prefix } = options.topics;
   const database = (await session.query("SELECT current_database() AS name"))[0]?.name ?? "";
-  const state = await readState(log, prefix, signal);
-  const [barriers] = await log.topics([barrierTopic(prefix)], signal);
-  const barrier = barriers === undefined ? null : await lastBarrier(log, prefix, signal);
+  if (log === "unknown") {
+    const expected = { database, recorded: null };
+    const verdict = judgeSlot(slot, expected);
+    const error = verdict.kind === "missing" ? null : slotError(options.slot, verdict, expected);
+    if (error !== null) throw error;
+    return;
+  }
+  const state = log === "empty" ? null : await readState(log, prefix, signal);
+  const [barriers] = log === "empty" ? [] : await log.topics([barrierTopic(prefix)], signal);
+  const barrier = log === "empty" || barriers === undefined ? null : await lastBarrier(log, prefix, signal);
   const history = state !== null && state.timeline !== facts.timeline ? await readTimelineHistory(settings, facts.timeline, signal) : [];
   const cluster = { ...facts, history };
   const start = judgeStart({ prefix, slotName: options.slot, create: options.create, database, state, slot, cluster, barrier });
-  if (start.kind !== "resume" || state === null) return;
+  if (log === "empty" || start.kind !== "resume" || state === null) return;
   if (barriers === undefined) throw new TailraceError("TOPIC_LOST", { topic: barrierTopic(prefix), reason: "it does not exist" });
   await judgeBefore(options, log, state, barrier, session, tables, start.from, signal);
 }

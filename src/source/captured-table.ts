@@ -66,7 +66,9 @@ export function inShapeOf(relation: Relation, now: Table): Table | null {
 
 /** REPLICA IDENTITY FULL sends every column and tells no key. `table` has the relation's columns. */
 function sameKey(table: Table, relation: Relation): boolean {
-  return relation.identity === "f" || relation.columns.every(({ identity }, index) => identity === (table.columns[index]?.keyPosition ?? 0) > 0);
+  return (
+    relation.identity === "f" || relation.columns.every(({ identity }, index) => identity === (table.columns[index]?.keyPosition ?? 0) > 0)
+  );
 }
 
 /** The highest watermark of all tables; null when the log holds no event. */

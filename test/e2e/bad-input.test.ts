@@ -1,13 +1,14 @@
 // What is wrong outside of Tailrace: named with its fix, by `check` and by the service, which recovers by itself.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir, rm, writeFile } from "node:fs/promises";
+import { readdir, writeFile } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
 import path from "node:path";
 import pg from "pg";
 import { afterEach, describe, expect, test } from "vitest";
 import { freePort } from "../../src/quickstart/free-port.ts";
-import { startPostgres, type PostgresServer } from "../../src/quickstart/postgres-server.ts";
+import { startPostgres } from "../../src/quickstart/postgres-server.ts";
+import { query } from "../support/databases.ts";
 import { describeWithKafka, kafka, postgres, registry, uniqueName, type TestDatabase } from "../support/servers.ts";
 import { tailrace } from "../support/command.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -75,7 +76,7 @@ consistency: partition
 
     const at = (place: string): string => path.join(scene.folder, place);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
-    expect(stderr).toContain(`${at("shop.yaml:3:")}`);
+    expect(stderr).toContain(at("shop.yaml:3:"));
     expect(stderr).toMatch(/shop\.yaml:3:\d+: unknown key slto, did you mean slot\?/);
     expect(stderr).toMatch(/shop\.yaml:5:\d+: .*partitions/);
     expect(stderr).toMatch(/shop\.yaml:6:\d+: .*not in this version/);
@@ -90,6 +91,7 @@ consistency: partition
 
 test("check and the waiting service name what is wrong with the database or the DuckDB file, and go on by themselves once it is mended", async () => {
   const database = closeLater(await (await postgres()).createDatabase("bad"));
+  const warehouse = closeLater(await (await postgres()).createDatabase("warehouse"));
   const role = uniqueName("clerk");
   const stranger = uniqueName("stranger");
   const [foreignSlot, busySlot] = [uniqueName("foreign"), uniqueName("busy")];
@@ -99,7 +101,10 @@ test("check and the waiting service name what is wrong with the database or the 
     CREATE TABLE owned (id int PRIMARY KEY);
     CREATE ROLE ${stranger} LOGIN SUPERUSER PASSWORD '${RIGHT_PASSWORD}';
     CREATE ROLE ${role} LOGIN PASSWORD '${RIGHT_PASSWORD}'`);
-  open.push(async () => database.sql(`DROP OWNED BY ${role}, ${stranger}; DROP ROLE ${role}, ${stranger}`));
+  open.push(async () => {
+    await warehouse.sql(`DROP OWNED BY ${stranger}`);
+    await database.sql(`DROP OWNED BY ${role}, ${stranger}; DROP ROLE ${role}, ${stranger}`);
+  });
   const scene = closeLater(await Scene.open());
   await database.sql("SELECT pg_create_logical_replication_slot($1, 'test_decoding')", [foreignSlot]);
   await database.sql("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [busySlot]);
@@ -109,7 +114,7 @@ test("check and the waiting service name what is wrong with the database or the 
   const cluster = { dataDir: path.join(await temporaryFolder("late"), "data"), port: await freePort() };
   let late = await startPostgres({ ...cluster, settings: { wal_level: "replica", fsync: "off" } });
   open.push(async () => late[Symbol.asyncDispose]());
-  await run(late.url, "CREATE TABLE fine (id int PRIMARY KEY)");
+  await query(late.url, "CREATE TABLE fine (id int PRIMARY KEY)");
   await late.stop();
 
   const source = (name: string, url: string, table: string, postgres: Record<string, unknown> = {}) =>
@@ -124,6 +129,7 @@ test("check and the waiting service name what is wrong with the database or the 
     source("foreign", database.url, "public.fine", { slot: foreignSlot }),
     source("busy", database.url, "public.fine", { slot: busySlot, publication: busySlot, create: false }),
     sinkDocument({ name: "lake", source: "fine" }),
+    sinkDocument({ name: "mart", source: "fine", warehouse: { postgres: { url: as(warehouse.url, stranger, WRONG_PASSWORD) } } }),
   );
   const holder = await holdDuckdb(path.join(scene.folder, "lake.duckdb"));
   open.push(async () => letGo(holder));
@@ -137,19 +143,22 @@ test("check and the waiting service name what is wrong with the database or the 
     foreign: "SLOT_FOREIGN",
     busy: "SLOT_ACTIVE",
     lake: "WAREHOUSE_LOCKED",
+    mart: "WAREHOUSE_LOGIN",
   } as const;
   const checked = await scene.command("check", ["--json"]);
   expect(checked.code).toBe(1); // something does not answer
   const findings = findingsOf(checked.stdout);
   for (const [name, code] of Object.entries(expected)) {
-    expect(findings, name).toContainEqual(expect.objectContaining({ of: expect.stringMatching(` ${name}$`), kind: "problem", code, fix: expect.stringMatching(/\w/) }));
+    expect(findings, name).toContainEqual(
+      expect.objectContaining({ of: expect.stringMatching(` ${name}$`), kind: "problem", code, fix: expect.stringMatching(/\w/) }),
+    );
   }
   expect(findings.filter(({ of, kind }) => of === "source fine" && kind !== "note")).toEqual([expect.objectContaining({ kind: "ok" })]);
-  const human = await scene.command("check");
-  expect(human.stdout).toMatch(/FAIL source absent: table public\.absent does not exist \[TABLE_MISSING\]\n {5}fix: create it/);
-
   await scene.start();
-  await scene.reaches({ fine: "running", ...Object.fromEntries(Object.entries(expected).map(([name, code]) => [name, `waiting ${code}`])) });
+  await scene.reaches({
+    fine: "running",
+    ...Object.fromEntries(Object.entries(expected).map(([name, code]) => [name, `waiting ${code}`])),
+  });
   const pid = Number((await database.sql("SELECT active_pid FROM pg_replication_slots WHERE slot_name = $1", [busySlot]))[0]?.active_pid);
   expect((await scene.errorOf("busy")).message).toContain(`PID ${pid}`);
   expect((await scene.errorOf("foreign")).message).toContain("test_decoding");
@@ -178,14 +187,29 @@ test("check and the waiting service name what is wrong with the database or the 
   await letGo(holder);
   await followGrants(scene, database, "clerk");
 
-  await scene.reaches({ late: "running", stranger: "running", absent: "running", keyless: "running", foreign: "running", busy: "running", lake: "running" });
+  await scene.reaches({
+    late: "running",
+    stranger: "running",
+    absent: "running",
+    keyless: "running",
+    foreign: "running",
+    busy: "running",
+    lake: "running",
+    mart: "running",
+  });
   await database.sql("INSERT INTO fine VALUES (1, 'x')");
   await until(async () => {
     expect(await scene.duckdb("SELECT id, note FROM public.fine")).toEqual([{ id: 1, note: "x" }]);
+    expect(await warehouse.sql("SELECT id, note FROM public.fine")).toEqual([{ id: 1, note: "x" }]);
   });
+  const during = await scene.command("check");
+  expect(during.stdout).toMatch(/^note log: .* in use by another process \(PID \d+\)/);
+  expect(during.code, during.stdout).toBe(0);
   const after = await scene.command("status", ["--json"]);
   expect(after.code).toBe(0);
-  expect(JSON.parse(after.stdout)).toMatchObject({ sources: expect.arrayContaining([expect.objectContaining({ name: "fine", state: "running", error: null })]) });
+  expect(JSON.parse(after.stdout)).toMatchObject({
+    sources: expect.arrayContaining([expect.objectContaining({ name: "fine", state: "running", error: null })]),
+  });
   expect(await scene.stop()).toMatchObject({ code: 0 });
 
   for (const name of [...Object.keys(expected), "fine"]) {
@@ -194,8 +218,11 @@ test("check and the waiting service name what is wrong with the database or the 
     expect(states.length, `${name}: ${states.join(", ")}`).toBeLessThan(12);
   }
   const good = await scene.command("check");
-  expect({ code: good.code, stdout: good.stdout }).toMatchObject({ code: 0, stdout: expect.stringContaining("ok   source late: PostgreSQL") });
-  for (const text of [scene.output, checked.stdout, human.stdout, told.stdout, after.stdout, good.stdout]) {
+  expect({ code: good.code, stdout: good.stdout }).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining("ok   source late: PostgreSQL"),
+  });
+  for (const text of [scene.output, checked.stdout, told.stdout, during.stdout, after.stdout, good.stdout]) {
     expect(text).not.toContain(WRONG_PASSWORD);
     expect(text).not.toContain(RIGHT_PASSWORD);
     expect(text).not.toContain(new URL(database.url).password);
@@ -231,7 +258,13 @@ describeWithKafka("with Kafka and a registry", () => {
     const prefix = uniqueName("bad");
     await scene.configure(
       { kind: "service", log: { kafka: { brokers: [broker.address] } }, registry: { url: url.href } },
-      sourceDocument({ name: "shop", url: database.url, tables: ["public.fine"], postgres: { slot: prefix, publication: prefix }, topics: { prefix } }),
+      sourceDocument({
+        name: "shop",
+        url: database.url,
+        tables: ["public.fine"],
+        postgres: { slot: prefix, publication: prefix },
+        topics: { prefix },
+      }),
       sinkDocument({ name: "lake", source: "shop" }),
     );
     const checked = await scene.command("check", ["--json"]);
@@ -249,6 +282,9 @@ describeWithKafka("with Kafka and a registry", () => {
     await scene.reaches({ shop: "waiting REGISTRY_UNREACHABLE" });
     await schemas.open();
     await scene.reaches({ shop: "running", lake: "running" });
+    const during = await scene.command("check");
+    expect(during.stdout).toMatch(/note source shop: the service reads its slot \(PID \d+\)/);
+    expect(during.code, during.stdout).toBe(0);
     await database.sql("INSERT INTO fine VALUES (1, 'x')");
     await until(async () => {
       expect(await scene.duckdb("SELECT id, note FROM public.fine")).toEqual([{ id: 1, note: "x" }]);
@@ -290,13 +326,6 @@ function as(url: string, user: string, password: string): string {
   return own.href;
 }
 
-async function run(url: string, sql: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  await client.query(sql);
-  await client.end();
-}
-
 /** Somebody else's reader of a slot. */
 async function readSlot(url: string, slot: string): Promise<{ end(): void }> {
   // It answers no keepalives: without a timeout nobody minds.
@@ -307,10 +336,7 @@ async function readSlot(url: string, slot: string): Promise<{ end(): void }> {
   const reading = client.query(`START_REPLICATION SLOT ${slot} LOGICAL 0/0 (proto_version '1', publication_names '${slot}')`);
   reading.catch(() => undefined);
   await until(async () => {
-    const probe = new pg.Client({ connectionString: url });
-    await probe.connect();
-    const { rows } = await probe.query("SELECT 1 FROM pg_replication_slots WHERE slot_name = $1 AND active", [slot]);
-    await probe.end();
+    const rows = await query(url, "SELECT 1 FROM pg_replication_slots WHERE slot_name = $1 AND active", [slot]);
     expect(rows.length).toBe(1);
   });
   return { end: () => client.connection.stream.destroy() };
@@ -323,7 +349,10 @@ async function holdDuckdb(file: string): Promise<ChildProcess> {
     const connection = await instance.connect();
     console.log("held");
     setInterval(() => connection, 1_000);`;
-  const child = spawn(process.execPath, ["--input-type=module", "-e", script], { cwd: import.meta.dirname, stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
+    cwd: import.meta.dirname,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   await once(child.stdout, "data");
   return child;
 }

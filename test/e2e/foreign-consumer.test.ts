@@ -11,7 +11,12 @@ const TRANSACTIONS = 200;
 const SEED = 20_260_719;
 
 type Key = { readonly id: bigint; readonly region: string };
-type Row = Key & { readonly note: string | null; readonly amount: Buffer | null; readonly flag: boolean | null; readonly at: bigint | null };
+type Row = Key & {
+  readonly note: string | null;
+  readonly amount: Buffer | null;
+  readonly flag: boolean | null;
+  readonly at: bigint | null;
+};
 type Envelope = {
   readonly before: Row | null;
   readonly after: Row | null;
@@ -109,7 +114,8 @@ describeWithKafka("a plain kafkajs and Confluent consumer", () => {
         } else {
           expect(envelope.after).toMatchObject(key);
           expect(envelope.unchanged).toEqual([]);
-          if (envelope.moved_from !== null) expect(load.moves.delete(`${envelope.moved_from.id} ${envelope.moved_from.region} → ${name}`)).toBe(true);
+          if (envelope.moved_from !== null)
+            expect(load.moves.delete(`${envelope.moved_from.id} ${envelope.moved_from.region} → ${name}`)).toBe(true);
           expect(table.has(name), `${envelope.op} of ${name}`).toBe(envelope.op === "u");
           table.set(name, envelope.after!);
         }
@@ -121,7 +127,14 @@ describeWithKafka("a plain kafkajs and Confluent consumer", () => {
     expect(commits.size).toBe(TRANSACTIONS);
     expect([...load.moves]).toEqual([]);
     const rows = [...table.values()].map(({ id, region, note, amount, flag, at }) => {
-      return { id: id.toString(), region, note, cents: amount === null ? null : decimal(amount).toString(), flag, micros: at?.toString() ?? null };
+      return {
+        id: id.toString(),
+        region,
+        note,
+        cents: amount === null ? null : decimal(amount).toString(),
+        flag,
+        micros: at?.toString() ?? null,
+      };
     });
     expect(rows.sort(byKey)).toEqual(
       (
@@ -163,7 +176,9 @@ describeWithKafka("a plain kafkajs and Confluent consumer", () => {
       expect(await scene.source("shop")).toMatchObject({ state: "running", publishedEvents: 7, deadLetters: 1 });
     });
     const client = new SchemaRegistry({ host: (await registry()).url });
-    const keys = await Promise.all((await readTopic(`${prefix}.public.files`)).map(async ({ key }) => (await client.decode(key!)) as { id: number }));
+    const keys = await Promise.all(
+      (await readTopic(`${prefix}.public.files`)).map(async ({ key }) => (await client.decode(key!)) as { id: number }),
+    );
     expect(keys.map(({ id }) => id).sort()).toEqual([1, 2, 3, 4, 6, 7, 8]);
     const [letter] = await readTopic(`${prefix}.dead_letters`);
     expect(await client.decode(letter!.key!)).toEqual({ id: 5 });
@@ -296,7 +311,9 @@ async function countOf(topic: string): Promise<number> {
 
 /** Every message of the topic as it stands now, each partition in order. */
 async function readTopic(topic: string): Promise<readonly Message[]> {
-  const ends = new Map((await withAdmin((admin) => admin.fetchTopicOffsets(topic))).map(({ partition, high }) => [partition, Number(high)]));
+  const ends = new Map(
+    (await withAdmin((admin) => admin.fetchTopicOffsets(topic))).map(({ partition, high }) => [partition, Number(high)]),
+  );
   const messages: Message[] = [];
   const wanted = [...ends.values()].reduce((sum, end) => sum + end, 0);
   const consumer = client().consumer({ groupId: uniqueName("foreign") });

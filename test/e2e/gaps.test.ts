@@ -3,8 +3,8 @@
 import { rm } from "node:fs/promises";
 import path from "node:path";
 import kafkajs from "kafkajs";
-import pg from "pg";
 import { describe, expect, test } from "vitest";
+import { databaseOn, query } from "../support/databases.ts";
 import { startTestPostgres } from "../support/postgres.ts";
 import { describeWithKafka, kafka, postgres, registry, uniqueName, type TestDatabase } from "../support/servers.ts";
 import { Scene, sinkDocument, sourceDocument, until, type Document } from "./scene.ts";
@@ -57,7 +57,9 @@ class Sources {
   /** Takes the slot from whoever reads it. */
   async dropSlot(name: string): Promise<void> {
     await until(async () => {
-      await this.database.sql("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active", [this.slot(name)]);
+      await this.database.sql("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active", [
+        this.slot(name),
+      ]);
       await this.database.sql("SELECT pg_drop_replication_slot($1)", [this.slot(name)]);
     });
   }
@@ -140,23 +142,42 @@ describeWithKafka("with Kafka", () => {
     await database.sql(`CREATE PUBLICATION ${sources.slot("pub_remade")} FOR TABLE pub_remade WITH (publish_via_partition_root = true)`);
     await database.sql(`ALTER PUBLICATION ${sources.slot("pub_readded")} ADD TABLE pub_readded`);
     await withAdmin(async (admin) => {
-      const lost = [sources.topic("topic_gone"), sources.topic("topic_remade"), `${sources.topics("state_gone")}.state`, `${sources.topics("barriers_gone")}.barriers`];
+      const lost = [
+        sources.topic("topic_gone"),
+        sources.topic("topic_remade"),
+        `${sources.topics("state_gone")}.state`,
+        `${sources.topics("barriers_gone")}.barriers`,
+      ];
       await admin.deleteTopics({ topics: lost });
       await until(async () => {
-        expect(await admin.createTopics({ topics: [{ topic: sources.topic("topic_remade"), numPartitions: 2, replicationFactor: 1 }], waitForLeaders: true })).toBe(true);
+        expect(
+          await admin.createTopics({
+            topics: [{ topic: sources.topic("topic_remade"), numPartitions: 2, replicationFactor: 1 }],
+            waitForLeaders: true,
+          }),
+        ).toBe(true);
       });
       const trimmed = await admin.fetchTopicOffsets(sources.topic("trimmed"));
-      await admin.deleteTopicRecords({ topic: sources.topic("trimmed"), partitions: trimmed.map(({ partition, high }) => ({ partition, offset: high })) });
+      await admin.deleteTopicRecords({
+        topic: sources.topic("trimmed"),
+        partitions: trimmed.map(({ partition, high }) => ({ partition, offset: high })),
+      });
       await admin.createPartitions({ topicPartitions: [{ topic: sources.topic("topic_grown"), count: 3 }] });
     });
-    await makeElsewhere(other.url, database.name);
-    const elsewhere = new URL(other.url);
-    elsewhere.pathname = `/${database.name}`;
+    // The same database, as far as names go, on another server.
+    const elsewhere = await databaseOn(other.url, database.name);
+    await query(elsewhere, "CREATE TABLE elsewhere (id int PRIMARY KEY, note text)");
+
+    const checked = await scene.command("check", ["--json"], { ELSEWHERE_URL: elsewhere });
+    expect(checked.code).toBe(3);
+    const { findings } = JSON.parse(checked.stdout) as { findings: { of: string; kind: string; code?: string }[] };
+    const problems = findings.filter(({ kind }) => kind === "problem").map(({ of, code }) => [of.replace("source ", ""), code]);
+    expect(Object.fromEntries(problems)).toEqual(expected);
 
     // Whatever table was not captured for a while has a hole, too.
     await scene.configure(await service(), ...documents(true));
     for (const leftOut of [true, false]) {
-      await scene.start({ ELSEWHERE_URL: elsewhere.href });
+      await scene.start({ ELSEWHERE_URL: elsewhere });
       await scene.reaches(Object.fromEntries(Object.entries(expected).map(([name, code]) => [name, `stopped ${code}`])));
       await scene.reaches({ fine: "running", lake: "running", trimmed: "running" });
       if (leftOut) {
@@ -213,10 +234,20 @@ describeWithKafka("with Kafka", () => {
     });
 
     await withAdmin(async (admin) => {
-      const lost = [sources.topic("topic_gone"), sources.topic("topic_remade"), `${sources.topics("state_gone")}.state`, `${sources.topics("barriers_gone")}.barriers`];
+      const lost = [
+        sources.topic("topic_gone"),
+        sources.topic("topic_remade"),
+        `${sources.topics("state_gone")}.state`,
+        `${sources.topics("barriers_gone")}.barriers`,
+      ];
       await admin.deleteTopics({ topics: lost });
       await until(async () => {
-        expect(await admin.createTopics({ topics: [{ topic: sources.topic("topic_remade"), numPartitions: 2, replicationFactor: 1 }], waitForLeaders: true })).toBe(true);
+        expect(
+          await admin.createTopics({
+            topics: [{ topic: sources.topic("topic_remade"), numPartitions: 2, replicationFactor: 1 }],
+            waitForLeaders: true,
+          }),
+        ).toBe(true);
       });
     });
     await database.sql(`ALTER PUBLICATION ${sources.slot("pub_readded")} DROP TABLE pub_readded`);
@@ -231,7 +262,10 @@ describeWithKafka("with Kafka", () => {
     await scene.reaches(Object.fromEntries(Object.entries(expected).map(([name, code]) => [name, `stopped ${code}`])));
     // Whether it looks before or after the slot stands again, it may not go on.
     await until(async () => {
-      expect(await scene.source("slot_remade")).toMatchObject({ state: "stopped", error: { code: expect.stringMatching(/^SLOT_(AHEAD|MISSING)$/) } });
+      expect(await scene.source("slot_remade")).toMatchObject({
+        state: "stopped",
+        error: { code: expect.stringMatching(/^SLOT_(AHEAD|MISSING)$/) },
+      });
     });
     for (const [name, code] of Object.entries(expected)) expectNamed(scene, name, code);
     await scene.reaches({ fine: "running", lake: "running" });
@@ -283,21 +317,6 @@ describe("with the embedded log", () => {
     expect(await scene.duckdb("SELECT id FROM public.shop")).toEqual([{ id: 1 }]);
   });
 });
-
-/** The same database, as far as names go, on another server. */
-async function makeElsewhere(url: string, name: string): Promise<void> {
-  for (const [database, sql] of [
-    ["postgres", `CREATE DATABASE ${name}`],
-    [name, "CREATE TABLE elsewhere (id int PRIMARY KEY, note text)"],
-  ] as const) {
-    const own = new URL(url);
-    own.pathname = `/${database}`;
-    const client = new pg.Client({ connectionString: own.href });
-    await client.connect();
-    await client.query(sql);
-    await client.end();
-  }
-}
 
 async function withAdmin<T>(work: (admin: kafkajs.Admin) => Promise<T>): Promise<T> {
   const admin = new kafkajs.Kafka({ clientId: "gaps", brokers: [...(await kafka()).brokers], logLevel: kafkajs.logLevel.NOTHING }).admin();

@@ -22,11 +22,20 @@ test("R-harmless: over a schema with tables that can't be published, every UPDAT
   for (const table of tables) await database.sql(`INSERT INTO ${table} VALUES (1, 'before'), (2, 'before')`);
   const name = uniqueName("harmless");
   await scene.configure(
-    sourceDocument({ name: "shop", url: database.url, tables: ["public.*"], postgres: { slot: name, publication: name }, topics: { prefix: name } }),
+    sourceDocument({
+      name: "shop",
+      url: database.url,
+      tables: ["public.*"],
+      postgres: { slot: name, publication: name },
+      topics: { prefix: name },
+    }),
     sinkDocument({ name: "lake", source: "shop" }),
   );
   const useEverything = async (note: string): Promise<void> => {
-    for (const table of tables) await database.sql(`UPDATE ${table} SET note = '${note}'; INSERT INTO ${table} VALUES (3, '${note}'); DELETE FROM ${table} WHERE note = '${note}' AND ${table === "journal" || table === "audit" ? "at" : "id"} = 3`);
+    for (const table of tables)
+      await database.sql(
+        `UPDATE ${table} SET note = '${note}'; INSERT INTO ${table} VALUES (3, '${note}'); DELETE FROM ${table} WHERE note = '${note}' AND ${table === "journal" || table === "audit" ? "at" : "id"} = 3`,
+      );
   };
 
   await useEverything("before");

@@ -63,7 +63,8 @@ export class Scene extends ServiceProcess {
       for (const [name, state] of Object.entries(expected)) {
         const one = found<SourceStatus | SinkStatus>([...sources, ...sinks], name);
         const seen = one.error === null ? one.state : `${one.state} ${String(one.error.code)}`;
-        if (seen !== state) throw new Error(`${name} is ${seen}, not ${state}: ${String(one.error?.message ?? one.phase)}\n${this.tail()}`);
+        const why = one.error === null ? one.phase : String(one.error.message);
+        if (seen !== state) throw new Error(`${name} is ${seen}, not ${state}: ${why}\n${this.tail()}`);
       }
     });
   }
@@ -124,7 +125,13 @@ export type SinkSpec = {
 };
 
 /** Into `lake.duckdb` of the folder, unless told otherwise; flushes often. */
-export function sinkDocument({ name, source, warehouse = { duckdb: { path: "./lake.duckdb" } }, tables, every = "100ms" }: SinkSpec): Document {
+export function sinkDocument({
+  name,
+  source,
+  warehouse = { duckdb: { path: "./lake.duckdb" } },
+  tables,
+  every = "100ms",
+}: SinkSpec): Document {
   return {
     kind: "sink",
     name,

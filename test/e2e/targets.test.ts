@@ -49,12 +49,19 @@ beforeAll(async () => {
     CREATE TABLE members (team int, nr int, note text, PRIMARY KEY (nr, team));
     INSERT INTO docs VALUES (100, 'there before the slot', ${LARGE})`);
   // A target that its user made first, with a constraint and a column of their own.
-  const made = "CREATE SCHEMA copy; CREATE TABLE copy.picky (id int PRIMARY KEY, amount int CHECK (amount < 100), remark text DEFAULT 'theirs')";
+  const made =
+    "CREATE SCHEMA copy; CREATE TABLE copy.picky (id int PRIMARY KEY, amount int CHECK (amount < 100), remark text DEFAULT 'theirs')";
   await warehouse.sql(made);
   await inDuckdb(path.join(scene.folder, "lake.duckdb"), made.replaceAll(" text", " varchar"));
   const name = uniqueName("targets");
   await scene.configure(
-    sourceDocument({ name: "shop", url: database.url, tables: ["public.*"], postgres: { slot: name, publication: name }, topics: { prefix: name } }),
+    sourceDocument({
+      name: "shop",
+      url: database.url,
+      tables: ["public.*"],
+      postgres: { slot: name, publication: name },
+      topics: { prefix: name },
+    }),
     sinkDocument({ name: "lake", source: "shop", tables }),
     sinkDocument({ name: "mart", source: "shop", tables, warehouse: { postgres: { url: warehouse.url } } }),
   );
@@ -94,7 +101,9 @@ describe("rows that go", () => {
   });
 
   test("a TRUNCATE takes what was there and spares what comes after it, in one transaction too", async () => {
-    await database.sql("BEGIN; INSERT INTO gone VALUES (7, 'x'); TRUNCATE gone, kept; INSERT INTO gone VALUES (8, 'after'); INSERT INTO kept VALUES (8, 'after'); COMMIT");
+    await database.sql(
+      "BEGIN; INSERT INTO gone VALUES (7, 'x'); TRUNCATE gone, kept; INSERT INTO gone VALUES (8, 'after'); INSERT INTO kept VALUES (8, 'after'); COMMIT",
+    );
     await bothHave("SELECT id, note FROM copy.gone ORDER BY id", [{ id: 8, note: "after" }]);
     await bothHave("SELECT id, note, _tailrace_deleted FROM copy.kept ORDER BY id", [
       { id: 1, note: "again", _tailrace_deleted: true },
@@ -180,7 +189,9 @@ test("a column that is added at the source is added to the targets, whose rows o
   await database.sql("INSERT INTO grows VALUES (1, 'before')");
   await bothHave("SELECT id, note FROM copy.grows", [{ id: 1, note: "before" }]);
   await database.sql("ALTER TABLE grows ADD COLUMN extra int; INSERT INTO grows VALUES (2, 'after', 5)");
-  await database.sql("BEGIN; INSERT INTO grows VALUES (3, 'same', 6); ALTER TABLE grows ADD COLUMN more text; INSERT INTO grows VALUES (4, 'same', 7, 'more'); COMMIT");
+  await database.sql(
+    "BEGIN; INSERT INTO grows VALUES (3, 'same', 6); ALTER TABLE grows ADD COLUMN more text; INSERT INTO grows VALUES (4, 'same', 7, 'more'); COMMIT",
+  );
   await bothHave("SELECT id, note, extra, more FROM copy.grows ORDER BY id", [
     { id: 1, note: "before", extra: null, more: null },
     { id: 2, note: "after", extra: 5, more: null },
@@ -192,7 +203,8 @@ test("a column that is added at the source is added to the targets, whose rows o
 
 test("every flush is a row of the runs table, and what they merged adds up", async () => {
   const { publishedEvents } = await scene.source("shop");
-  const sums = "SELECT CAST(sum(events) AS int) AS events, CAST(sum(dead_letters) AS int) AS letters, bool_and(finished_at >= started_at) AS timed, bool_and(first_sequence <= last_sequence) AS ordered FROM _tailrace.runs";
+  const sums =
+    "SELECT CAST(sum(events) AS int) AS events, CAST(sum(dead_letters) AS int) AS letters, bool_and(finished_at >= started_at) AS timed, bool_and(first_sequence <= last_sequence) AS ordered FROM _tailrace.runs";
   await bothHave(sums, [{ events: publishedEvents, letters: 4, timed: true, ordered: true }]);
 });
 
@@ -220,7 +232,13 @@ test("a target whose column has another type stops its sink with the SQL that me
   await database.sql("CREATE SCHEMA other; CREATE TABLE other.gone (id int PRIMARY KEY, note text)");
   const into = [{ table: "other.gone", into: "copy.gone" }];
   await stiff.configure(
-    sourceDocument({ name: "shop", url: database.url, tables: ["other.gone"], postgres: { slot: name, publication: name }, topics: { prefix: name } }),
+    sourceDocument({
+      name: "shop",
+      url: database.url,
+      tables: ["other.gone"],
+      postgres: { slot: name, publication: name },
+      topics: { prefix: name },
+    }),
     sinkDocument({ name: "lake", source: "shop", tables: into }),
     sinkDocument({ name: "mart", source: "shop", tables: into, warehouse: { postgres: { url: own.url } } }),
   );

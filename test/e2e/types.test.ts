@@ -7,7 +7,11 @@ import { postgres, uniqueName, type TestDatabase } from "../support/servers.ts";
 import { Scene, sinkDocument, sourceDocument, until } from "./scene.ts";
 
 /** A column: PostgreSQL's type, DuckDB's, and values as PostgreSQL takes them beside what DuckDB prints. */
-type TypeCase = { readonly type: string; readonly duckdb: string; readonly values: readonly (readonly [literal: string, printed: string])[] };
+type TypeCase = {
+  readonly type: string;
+  readonly duckdb: string;
+  readonly values: readonly (readonly [literal: string, printed: string])[];
+};
 
 const same = (...texts: string[]): (readonly [string, string])[] => texts.map((text) => [text, text]);
 const nines = (count: number): string => "9".repeat(count);
@@ -21,14 +25,30 @@ const cases: readonly TypeCase[] = [
   {
     type: "float4",
     duckdb: "FLOAT",
-    values: [["-3.4028235e+38", "-3.4028235e+38"], ["1e-45", "1e-45"], ["NaN", "nan"], ["-Infinity", "-inf"], ["-0", "-0.0"]],
+    values: [
+      ["-3.4028235e+38", "-3.4028235e+38"],
+      ["1e-45", "1e-45"],
+      ["NaN", "nan"],
+      ["-Infinity", "-inf"],
+      ["-0", "-0.0"],
+    ],
   },
   {
     type: "float8",
     duckdb: "DOUBLE",
-    values: [["1.7976931348623157e+308", "1.7976931348623157e+308"], ["5e-324", "5e-324"], ["NaN", "nan"], ["Infinity", "inf"], ["0.1", "0.1"]],
+    values: [
+      ["1.7976931348623157e+308", "1.7976931348623157e+308"],
+      ["5e-324", "5e-324"],
+      ["NaN", "nan"],
+      ["Infinity", "inf"],
+      ["0.1", "0.1"],
+    ],
   },
-  { type: "numeric(38,10)", duckdb: "DECIMAL(38,10)", values: same(`${nines(28)}.${nines(10)}`, `-${nines(28)}.${nines(10)}`, "0.0000000001") },
+  {
+    type: "numeric(38,10)",
+    duckdb: "DECIMAL(38,10)",
+    values: same(`${nines(28)}.${nines(10)}`, `-${nines(28)}.${nines(10)}`, "0.0000000001"),
+  },
   { type: "numeric(60,4)", duckdb: "VARCHAR", values: same(`-${nines(56)}.9999`, "0.0001") },
   { type: "numeric(5,2)", duckdb: "DECIMAL(5,2)", values: same("-999.99", "0.00", "12.50") },
   { type: "numeric", duckdb: "VARCHAR", values: same("NaN", "Infinity", `1${"0".repeat(400)}`, "-0.00000000000000000000000000000001") },
@@ -36,30 +56,74 @@ const cases: readonly TypeCase[] = [
   { type: "numeric(2,4)", duckdb: "VARCHAR", values: same("0.0099", "-0.0001") },
   { type: "text", duckdb: "VARCHAR", values: same("", "plain", "ünï © 🐘", "tab\t, line\n, 'quote', \\backslash") },
   { type: "varchar(10)", duckdb: "VARCHAR", values: same("ten chars.") },
-  { type: "char(5)", duckdb: "VARCHAR", values: [["ab", "ab   "], ["", "     "]] },
+  {
+    type: "char(5)",
+    duckdb: "VARCHAR",
+    values: [
+      ["ab", "ab   "],
+      ["", "     "],
+    ],
+  },
   { type: "name", duckdb: "VARCHAR", values: same("a_name") },
   { type: "uuid", duckdb: "UUID", values: same("00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff") },
-  { type: "bytea", duckdb: "BLOB", values: [["\\x", ""], ["\\x00ff41", "\\x00\\xFFA"]] },
+  {
+    type: "bytea",
+    duckdb: "BLOB",
+    values: [
+      ["\\x", ""],
+      ["\\x00ff41", "\\x00\\xFFA"],
+    ],
+  },
   { type: "json", duckdb: "JSON", values: same('{"b": 1,   "a": [null, 1e2]}', "null") },
-  { type: "jsonb", duckdb: "JSON", values: [['{"b": 1,   "a": [null, 100]}', '{"a": [null, 100], "b": 1}'], ['"text"', '"text"']] },
+  {
+    type: "jsonb",
+    duckdb: "JSON",
+    values: [
+      ['{"b": 1,   "a": [null, 100]}', '{"a": [null, 100], "b": 1}'],
+      ['"text"', '"text"'],
+    ],
+  },
   { type: "mood", duckdb: "VARCHAR", values: same("sad", "it's fine") },
   {
     type: "date",
     duckdb: "DATE",
-    values: [["4714-11-24 BC", "4714-11-24 (BC)"], ["2024-02-29", "2024-02-29"], ["5874897-12-31", "5874897-12-31"], ["infinity", "infinity"], ["-infinity", "-infinity"]],
+    values: [
+      ["4714-11-24 BC", "4714-11-24 (BC)"],
+      ["2024-02-29", "2024-02-29"],
+      ["5874897-12-31", "5874897-12-31"],
+      ["infinity", "infinity"],
+      ["-infinity", "-infinity"],
+    ],
   },
   { type: "time", duckdb: "TIME", values: same("00:00:00", "23:59:59.999999", "24:00:00") },
   {
     type: "timestamp",
     duckdb: "TIMESTAMP",
-    values: [["4714-11-24 00:00:00 BC", "4714-11-24 (BC) 00:00:00"], ["1969-12-31 23:59:59.999999", "1969-12-31 23:59:59.999999"], ["294246-12-31 23:59:59.999999", "294246-12-31 23:59:59.999999"], ["infinity", "infinity"], ["-infinity", "-infinity"]],
+    values: [
+      ["4714-11-24 00:00:00 BC", "4714-11-24 (BC) 00:00:00"],
+      ["1969-12-31 23:59:59.999999", "1969-12-31 23:59:59.999999"],
+      ["294246-12-31 23:59:59.999999", "294246-12-31 23:59:59.999999"],
+      ["infinity", "infinity"],
+      ["-infinity", "-infinity"],
+    ],
   },
   {
     type: "timestamptz",
     duckdb: "TIMESTAMP WITH TIME ZONE",
-    values: [["2026-01-02 03:04:05.678901+02", "2026-01-02 01:04:05.678901+00"], ["infinity", "infinity"], ["-infinity", "-infinity"]],
+    values: [
+      ["2026-01-02 03:04:05.678901+02", "2026-01-02 01:04:05.678901+00"],
+      ["infinity", "infinity"],
+      ["-infinity", "-infinity"],
+    ],
   },
-  { type: "interval", duckdb: "VARCHAR", values: [["1 year 2 mons -3 days 04:05:06.789", "P1Y2M-3DT4H5M6.789S"], ["0", "PT0S"]] },
+  {
+    type: "interval",
+    duckdb: "VARCHAR",
+    values: [
+      ["1 year 2 mons -3 days 04:05:06.789", "P1Y2M-3DT4H5M6.789S"],
+      ["0", "PT0S"],
+    ],
+  },
 ];
 /** Types that are read as PostgreSQL's text, which puts the whole stream on the text protocol. */
 const others: readonly TypeCase[] = [
@@ -101,7 +165,15 @@ beforeAll(async () => {
     ]),
   );
   await scene.start();
-  await scene.reaches(Object.fromEntries(Object.keys(kinds).flatMap((kind) => [[kind, "running"], [`${kind}-lake`, "running"], [`${kind}-mart`, "running"]])));
+  await scene.reaches(
+    Object.fromEntries(
+      Object.keys(kinds).flatMap((kind) => [
+        [kind, "running"],
+        [`${kind}-lake`, "running"],
+        [`${kind}-mart`, "running"],
+      ]),
+    ),
+  );
 });
 
 afterAll(async () => {
@@ -110,7 +182,8 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 
-const protocols = (kind: Kind): unknown[] => scene.lines.filter(({ connector, message }) => connector === kind && message === "streaming").map(({ protocol }) => protocol);
+const protocols = (kind: Kind): unknown[] =>
+  scene.lines.filter(({ connector, message }) => connector === kind && message === "streaming").map(({ protocol }) => protocol);
 
 test.each(Object.keys(kinds) as Kind[])("every value of every type arrives as it is: %s", async (kind) => {
   const columns = kinds[kind];
@@ -128,9 +201,15 @@ test.each(Object.keys(kinds) as Kind[])("every value of every type arrives as it
     ...Object.fromEntries(columns.map(({ values }, index) => [`c${index}`, row === rows ? null : values[row % values.length]![1]])),
   }));
   await until(async () => {
-    expect(await scene.duckdb(`SELECT id, ${names.map((name) => `CAST(${name} AS VARCHAR) AS ${name}`).join(", ")} FROM ${kind}.every ORDER BY id`)).toEqual(expected);
+    expect(
+      await scene.duckdb(
+        `SELECT id, ${names.map((name) => `CAST(${name} AS VARCHAR) AS ${name}`).join(", ")} FROM ${kind}.every ORDER BY id`,
+      ),
+    ).toEqual(expected);
   });
-  const types = await scene.duckdb(`SELECT data_type FROM duckdb_columns() WHERE schema_name = '${kind}' AND table_name = 'every' AND column_name LIKE 'c%' ORDER BY column_index`);
+  const types = await scene.duckdb(
+    `SELECT data_type FROM duckdb_columns() WHERE schema_name = '${kind}' AND table_name = 'every' AND column_name LIKE 'c%' ORDER BY column_index`,
+  );
   expect(types.map(({ data_type }) => data_type)).toEqual(columns.map(({ duckdb }) => duckdb));
   // %L is what the type's output function prints, and keeps null apart from the empty text.
   const printed = `SELECT id, ${names.map((name) => `format('%L', ${name}) AS ${name}`).join(", ")} FROM ${kind}.every ORDER BY id`;
@@ -140,32 +219,41 @@ test.each(Object.keys(kinds) as Kind[])("every value of every type arrives as it
   });
 });
 
-test.each(Object.keys(kinds) as Kind[])("a value that no event can hold is a dead letter of the source, which goes on: %s", async (kind) => {
-  await database.sql(`INSERT INTO ${kind}.limits VALUES (1, 1, '2026-01-01'), (2, 'NaN', '2026-01-01'), (3, 1, '294276-12-31 23:59:59'), (4, 1, NULL)`);
-  await database.sql(`INSERT INTO ${kind}.limits SELECT 5, 1, NULL, repeat('x', 17 * 1024 * 1024)`);
-  await database.sql(`INSERT INTO ${kind}.limits VALUES (6, 1, NULL)`);
-  const there = async (ids: readonly number[]): Promise<void> => {
-    await until(async () => {
-      const sql = `SELECT id FROM ${kind}.limits ORDER BY id`;
-      expect(await warehouse.sql(sql)).toEqual(ids.map((id) => ({ id })));
-      expect(await scene.duckdb(sql)).toEqual(ids.map((id) => ({ id })));
-    });
-  };
-  await there([1, 4, 6]);
-  expect(await scene.source(kind)).toMatchObject({ state: "running", restarts: 0, deadLetters: 3 });
-  const metric = await scene.metricByLabels("tailrace_dead_letters_total");
-  expect(metric.get(`{connector="${kind}",code="VALUE_OUT_OF_RANGE"}`)).toBe(2);
-  expect(metric.get(`{connector="${kind}",code="ROW_TOO_LARGE"}`)).toBe(1);
-  const said = scene.lines.filter(({ connector, message }) => connector === kind && message === "dead letter").map(({ code, table }) => `${String(code)} ${String(table)}`);
-  expect(said).toEqual([`VALUE_OUT_OF_RANGE ${kind}.limits`, `VALUE_OUT_OF_RANGE ${kind}.limits`, `ROW_TOO_LARGE ${kind}.limits`]);
-  // What the remedy says: the corrected row's next event supersedes it.
-  await database.sql(`UPDATE ${kind}.limits SET amount = 2, at = NULL WHERE id IN (2, 3)`);
-  await there([1, 2, 3, 4, 6]);
-});
+test.each(Object.keys(kinds) as Kind[])(
+  "a value that no event can hold is a dead letter of the source, which goes on: %s",
+  async (kind) => {
+    await database.sql(
+      `INSERT INTO ${kind}.limits VALUES (1, 1, '2026-01-01'), (2, 'NaN', '2026-01-01'), (3, 1, '294276-12-31 23:59:59'), (4, 1, NULL)`,
+    );
+    await database.sql(`INSERT INTO ${kind}.limits SELECT 5, 1, NULL, repeat('x', 17 * 1024 * 1024)`);
+    await database.sql(`INSERT INTO ${kind}.limits VALUES (6, 1, NULL)`);
+    const there = async (ids: readonly number[]): Promise<void> => {
+      await until(async () => {
+        const sql = `SELECT id FROM ${kind}.limits ORDER BY id`;
+        expect(await warehouse.sql(sql)).toEqual(ids.map((id) => ({ id })));
+        expect(await scene.duckdb(sql)).toEqual(ids.map((id) => ({ id })));
+      });
+    };
+    await there([1, 4, 6]);
+    expect(await scene.source(kind)).toMatchObject({ state: "running", restarts: 0, deadLetters: 3 });
+    const metric = await scene.metricByLabels("tailrace_dead_letters_total");
+    expect(metric.get(`{connector="${kind}",code="VALUE_OUT_OF_RANGE"}`)).toBe(2);
+    expect(metric.get(`{connector="${kind}",code="ROW_TOO_LARGE"}`)).toBe(1);
+    const said = scene.lines
+      .filter(({ connector, message }) => connector === kind && message === "dead letter")
+      .map(({ code, table }) => `${String(code)} ${String(table)}`);
+    expect(said).toEqual([`VALUE_OUT_OF_RANGE ${kind}.limits`, `VALUE_OUT_OF_RANGE ${kind}.limits`, `ROW_TOO_LARGE ${kind}.limits`]);
+    // What the remedy says: the corrected row's next event supersedes it.
+    await database.sql(`UPDATE ${kind}.limits SET amount = 2, at = NULL WHERE id IN (2, 3)`);
+    await there([1, 2, 3, 4, 6]);
+  },
+);
 
 test("a column whose type is read as text turns up while the stream is binary: it starts anew as text, once, and nothing is lost", async () => {
   await database.sql("INSERT INTO bin.late VALUES (1, 'before')");
-  await database.sql("BEGIN; INSERT INTO bin.late VALUES (2, 'same'); ALTER TABLE bin.late ADD COLUMN addr inet; INSERT INTO bin.late VALUES (3, 'same', '10.0.0.1'); COMMIT");
+  await database.sql(
+    "BEGIN; INSERT INTO bin.late VALUES (2, 'same'); ALTER TABLE bin.late ADD COLUMN addr inet; INSERT INTO bin.late VALUES (3, 'same', '10.0.0.1'); COMMIT",
+  );
   await database.sql("INSERT INTO bin.late VALUES (4, 'after', '10.0.0.2/24')");
   const rows = [
     { id: 1, note: "before", addr: null },
@@ -190,7 +278,13 @@ test("the source's dead letters hold what is needed to find the row: table, oper
     const letters = records.map(({ key, value }) => ({ key, ...(JSON.parse(value?.toString() ?? "") as Record<string, unknown>) }));
     expect(letters).toEqual(
       ["VALUE_OUT_OF_RANGE", "VALUE_OUT_OF_RANGE", "ROW_TOO_LARGE"].map((code) => {
-        return expect.objectContaining({ code, table: "bin.limits", op: "c", key: expect.any(Buffer), sequence: expect.stringMatching(/^0001-[0-9a-f]{16}-[0-9a-f]{12}$/) });
+        return expect.objectContaining({
+          code,
+          table: "bin.limits",
+          op: "c",
+          key: expect.any(Buffer),
+          sequence: expect.stringMatching(/^0001-[0-9a-f]{16}-[0-9a-f]{12}$/),
+        });
       }),
     );
     // The third byte of the key's body on is Avro's; ids 2, 3 and 5 are zigzag 4, 6 and 10.

@@ -20,7 +20,7 @@ export type History = { readonly events: readonly Event[]; readonly flushes: rea
 export function histories(events: { readonly min: number; readonly max: number }): fc.Arbitrary<History> {
   const step = fc.tuple(fc.nat(KEYS - 1), fc.nat(19), fc.boolean());
   return fc
-    .array(step, { minLength: events.min, maxLength: events.max })
+    .array(step, { minLength: events.min, maxLength: events.max, size: "max" })
     .map(toEvents)
     .chain((made) =>
       fc

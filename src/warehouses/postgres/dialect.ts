@@ -204,6 +204,7 @@ USING (
 ${source(plan, staged)}
 ) AS s
 ON ${plan.key.map((name) => `t.${quoteName(name)} = s.${quoteName(name)}`).join(" AND ")}
+WHEN MATCHED AND t.${SEQUENCE} ${BYTEWISE} >= s.${SEQUENCE} THEN DO NOTHING
 WHEN MATCHED AND s.${DELETED} THEN ${deleting}
 WHEN MATCHED THEN UPDATE SET
 ${lines([...set, ...ours, ...(hard ? [] : [`${DELETED} = false`])])}

@@ -53,7 +53,10 @@ describe("rows of the stream's past", () => {
   });
 
   test("from before an ALTER TYPE have the type of then", () => {
-    const wide = table({ ...id, type: { kind: "int8" }, typeOid: INT8 }, { ...note, type: { kind: "decimal", precision: 12, scale: 2 }, typeOid: NUMERIC, typeModifier: numericOf(12, 2) });
+    const wide = table(
+      { ...id, type: { kind: "int8" }, typeOid: INT8 },
+      { ...note, type: { kind: "decimal", precision: 12, scale: 2 }, typeOid: NUMERIC, typeModifier: numericOf(12, 2) },
+    );
     const narrow = { ...note, type: { kind: "decimal", precision: 5, scale: 1 }, typeOid: NUMERIC, typeModifier: numericOf(5, 1) } as const;
     expect(inShapeOf(relation("d", id, narrow), wide)?.columns).toEqual([id, narrow]);
   });
