@@ -55,7 +55,7 @@ function sequenceOf(value: Buffer, place: { readonly topic: string; readonly off
   try {
     return formatSequence(parseSequence((JSON.parse(value.toString()) as { readonly sequence: string }).sequence));
   } catch (cause) {
-    throw new TailraceError("LOG_CORRUPT", { ...place, partition: 0, reason: reasonOf(cause) }, { cause });
+    throw new TailraceError("LOG_CORRUPT", { topic: place.topic, partition: 0, offset: place.offset, reason: reasonOf(cause) }, { cause });
   }
 }
 
