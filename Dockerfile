@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1
-# docker build -t tailrace . && docker run --read-only -v tailrace:/var/lib/tailrace -v ./connectors:/etc/tailrace:ro -p 8080:8080 tailrace
+# docker build -t tailrace .
+# docker run --read-only -v tailrace:/var/lib/tailrace -v ./connectors/embedded-duckdb:/etc/tailrace:ro -e SHOP_URL -p 8080:8080 tailrace
 
 FROM node:24-slim AS build
 WORKDIR /build
@@ -11,9 +12,11 @@ COPY src src
 RUN node scripts/setup.mjs build && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
 
 FROM node:24-slim
-# In a container the port is published, or not, by whoever runs it: http.listen defaults to all addresses.
+# What differs from outside a container: whoever runs it publishes the port or not, so the default is all addresses; and the
+# configuration's folder is mounted read-only, so what is written has a folder elsewhere.
 ENV NODE_ENV=production \
-  TAILRACE_HTTP_LISTEN=0.0.0.0:8080
+  TAILRACE_HTTP_LISTEN=0.0.0.0:8080 \
+  TAILRACE_DATA=/var/lib/tailrace
 WORKDIR /opt/tailrace
 COPY --from=build /build/package.json ./
 COPY --from=build /build/node_modules node_modules
@@ -24,11 +27,12 @@ RUN ln -s /opt/tailrace/dist/main.js /usr/local/bin/tailrace \
   && install -d /etc/tailrace
 # The node user, as a number: Kubernetes' runAsNonRoot can't look names up.
 USER 1000:1000
-# Relative paths in a configuration, as of the embedded log, lead to the volume. Nothing else is written.
+# Nothing else is written. Relative paths of a configuration start at its own folder, wherever this is.
 WORKDIR /var/lib/tailrace
 VOLUME /var/lib/tailrace
 EXPOSE 8080
+# Asks the port of the variable: a configuration for the image leaves http.listen out.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-  CMD ["node", "-e", "fetch('http://127.0.0.1:8080/livez', { signal: AbortSignal.timeout(4000) }).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.TAILRACE_HTTP_LISTEN.split(':').pop()}/livez`, { signal: AbortSignal.timeout(4000) }).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["tailrace"]
 CMD ["run", "/etc/tailrace"]

@@ -1,13 +1,11 @@
 #!/usr/bin/env node
 // The command line: parses, calls, exits. 0 good, 1 failed, 2 configuration or usage, 3 differences found.
+// A command and its libraries are loaded when they are needed: --help and bad input answer without them.
 import { parseArgs } from "node:util";
-import { runCheck } from "./commands/check.ts";
-import { runQuickstart } from "./commands/quickstart.ts";
-import { runRun } from "./commands/run.ts";
-import { runStatus } from "./commands/status.ts";
 import { exitCodes, reportFailure, usageError } from "./commands/report.ts";
 import { armFailpoint } from "./core/failpoint.ts";
 import { version } from "./core/version.ts";
+import type { LoadedConfig } from "./config/config.ts";
 
 const USAGE = `tailrace ${version}: PostgreSQL changes to Kafka (or an embedded log), merged into warehouse tables
 
@@ -28,18 +26,29 @@ exit codes: 0 good · 1 failed · 2 configuration or usage · 3 check or a compa
 async function main(args: readonly string[]): Promise<number> {
   const [command, ...rest] = args;
   switch (command) {
-    case "run":
-      return runRun(directory(rest, {}).directory);
+    case "run": {
+      // From the first moment on: as PID 1 of a container the process would not even notice a signal that nobody listens for.
+      const asked = stopSignal();
+      const config = await load(directory(rest, {}).directory);
+      const { runRun } = await import("./commands/run.ts");
+      return runRun(config, asked);
+    }
     case "check": {
       const { directory: dir, json } = directory(rest, { json: { type: "boolean" } });
-      return runCheck(dir, json);
+      const config = await load(dir);
+      const { runCheck } = await import("./commands/check.ts");
+      return runCheck(config, json);
     }
     case "status": {
       const { directory: dir, json } = directory(rest, { json: { type: "boolean" } });
-      return runStatus(dir, json);
+      const config = await load(dir);
+      const { runStatus } = await import("./commands/status.ts");
+      return runStatus(dir, config, json);
     }
-    case "quickstart":
+    case "quickstart": {
+      const { runQuickstart } = await import("./commands/quickstart.ts");
       return runQuickstart(rest);
+    }
     case "--version":
     case "-v":
       process.stdout.write(`${version}\n`);
@@ -55,6 +64,19 @@ async function main(args: readonly string[]): Promise<number> {
     default:
       throw usageError(`unknown command ${command} (run, check, status, quickstart)`);
   }
+}
+
+async function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    process.once("SIGTERM", resolve);
+    process.once("SIGINT", resolve);
+  });
+}
+
+/** Throws ConfigError. */
+async function load(dir: string): Promise<LoadedConfig> {
+  const { loadConfig } = await import("./config/load.ts");
+  return loadConfig(dir, process.env);
 }
 
 function directory(

@@ -9,6 +9,7 @@ import { formatLsn, ZERO_LSN, type Lsn } from "./core/lsn.ts";
 import { version } from "./core/version.ts";
 import { openLog, openRegistry, openWarehouse, sinkOptions, sourceOptions, type Registry } from "./parts.ts";
 import { registryRoutes } from "./registry/routes.ts";
+import { SinkLag } from "./sink/lag.ts";
 import { runSink, type FlushReport, type SinkObserver } from "./sink/sink.ts";
 import type { SourceMemory, SourceObserver } from "./source/parts.ts";
 import { runSource } from "./source/source.ts";
@@ -39,7 +40,7 @@ export type SinkStatus = ConnectorView & {
   /** Keys with an open dead letter. */
   readonly openDeadLetters: number;
   readonly deadLetters: number;
-  /** Records behind the ends of the partitions when last seen; null before the first look. */
+  /** Records of the log that are not merged, when last seen; null before the checkpoint is known. */
   readonly lagRecords: number | null;
   readonly lastSequence: string;
 };
@@ -233,6 +234,7 @@ class Running {
     const metrics = this.#metrics;
     const logger = this.#options.logger.child({ connector: name });
     const warehouse = openWarehouse(config);
+    const lag = new SinkLag();
     const update = (part: Partial<SinkStatus>): void => {
       const before = this.#sinks.get(name) ?? newSink(name, config.source, warehouse.address);
       this.#sinks.set(name, { ...before, ...part });
@@ -267,7 +269,7 @@ class Running {
       run: async (running) =>
         runSink(
           sinkOptions(config, source),
-          { log, registry, warehouse, logger, observer: observer(running) },
+          { log, registry, warehouse, logger, observer: observer(running), lag },
           this.#stop.signal,
           this.#force.signal,
         ),

@@ -1,5 +1,6 @@
 // A table's shape, read back from the Avro schemas that its events were written with.
 import { TailraceError } from "../core/errors.ts";
+import type { TopicPartition } from "../core/event-log.ts";
 import { columnKinds, type Column, type ColumnKind, type ColumnType, type TableName } from "../core/table.ts";
 import { attributes, envelopeRecord, keyRecord, type AvroField, type AvroRecord } from "./schema.ts";
 
@@ -39,6 +40,16 @@ export function readKeySchema(json: string): readonly ShapeColumn[] {
 /** EVENT_UNREADABLE: bytes or a schema that this service did not write. */
 export function unreadable(reason: string, cause?: unknown): TailraceError {
   return new TailraceError("EVENT_UNREADABLE", { reason }, cause === undefined ? {} : { cause });
+}
+
+/** An error of reading a record, said of its place; any other error as it is. */
+export function unreadableAt(cause: unknown, { topic, partition }: TopicPartition, offset: number): unknown {
+  return isUnreadable(cause) ? cause.saidOf(`${topic} partition ${partition} offset ${offset}`) : cause;
+}
+
+/** EVENT_UNREADABLE, or SCHEMA_UNKNOWN: what a foreign producer's bytes lead to. */
+export function isUnreadable(cause: unknown): cause is TailraceError {
+  return cause instanceof TailraceError && (cause.code === "EVENT_UNREADABLE" || cause.code === "SCHEMA_UNKNOWN");
 }
 
 function parseRecord(json: string): AvroRecord {

@@ -1,16 +1,15 @@
 // `tailrace run DIR`: the service, until it is told to stop.
-import { loadConfig } from "../config/load.ts";
+import type { LoadedConfig } from "../config/config.ts";
 import { Service, STOP_MS } from "../service.ts";
 import { logLevelOf, openLog } from "../telemetry/log.ts";
 import { exitCodes } from "./report.ts";
 
-/** Resolves with the exit code after a stop. Throws ConfigError, and what Service.start throws. */
-export async function runRun(dir: string): Promise<number> {
-  const config = await loadConfig(dir, process.env);
+/** `asked`: the signal to stop. Resolves with the exit code after the stop. Throws what Service.start throws. */
+export async function runRun(config: LoadedConfig, asked: Promise<NodeJS.Signals>): Promise<number> {
   const logger = openLog({ level: logLevelOf(process.env) });
   const service = await Service.start(config, { logger });
   logger.info({ http: service.httpAddress, sources: config.sources.length, sinks: config.sinks.length }, "running");
-  const signal = await stopSignal();
+  const signal = await asked;
   logger.info({ signal }, `stopping: flush, acknowledge, release the slots; forced after ${STOP_MS / 1_000} s, or by a second signal`);
   process.once("SIGINT", () => process.exit(exitCodes.failed));
   process.once("SIGTERM", () => process.exit(exitCodes.failed));
@@ -19,11 +18,4 @@ export async function runRun(dir: string): Promise<number> {
   await service.stop();
   logger.info({}, "stopped");
   return exitCodes.good;
-}
-
-async function stopSignal(): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    process.once("SIGTERM", resolve);
-    process.once("SIGINT", resolve);
-  });
 }

@@ -1,14 +1,13 @@
 // `tailrace status DIR`: asks the running service by its HTTP address.
-import { loadConfig } from "../config/load.ts";
+import type { LoadedConfig } from "../config/config.ts";
 import { reasonOf } from "../core/errors.ts";
 import type { ServiceStatus, SinkStatus, SourceStatus } from "../service.ts";
 import { exitCodes } from "./report.ts";
 
 const ANSWER_MS = 5_000;
 
-/** Prints what each connector does. Exit code 1 when the service does not answer or a connector is not running. */
-export async function runStatus(dir: string, json: boolean): Promise<number> {
-  const config = await loadConfig(dir, process.env);
+/** Prints what each connector of the service that runs `dir` does. Exit code 1 when it does not answer or a connector is not running. */
+export async function runStatus(dir: string, config: LoadedConfig, json: boolean): Promise<number> {
   const { host, port } = config.service.http.listen;
   const address = `http://${host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host}:${port}`;
   const status = await ask(address);

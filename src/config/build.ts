@@ -1,13 +1,14 @@
 // From documents that passed every check to the typed configuration: defaults that depend on other keys, absolute
 // paths, and a Secret for every credential.
 
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 
 import type * as z from "zod";
 
 import { TailraceError } from "../core/errors.ts";
 import { defaultStreamName } from "./check.ts";
 import type { KafkaLogConfig, LoadedConfig, ServiceConfig, SinkConfig, SourceConfig } from "./config.ts";
+import { dataFolder } from "./data-folder.ts";
 import type { Path } from "./document.ts";
 import type { Surroundings } from "./reference.ts";
 import { credential, type Resolved } from "./resolve.ts";
@@ -47,7 +48,7 @@ export function buildConfig(documents: readonly Checked[], surroundings: Surroun
 }
 
 /** What the image sets: inside a container the loopback address would reach nobody. */
-const LISTEN_VARIABLE = "TAILRACE_HTTP_LISTEN";
+export const LISTEN_VARIABLE = "TAILRACE_HTTP_LISTEN";
 
 function defaultListen(env: Surroundings["env"]): ServiceConfig["http"]["listen"] {
   const text = env[LISTEN_VARIABLE] ?? "127.0.0.1:8080";
@@ -59,7 +60,7 @@ function defaultListen(env: Surroundings["env"]): ServiceConfig["http"]["listen"
 function buildService(
   value: z.output<typeof serviceSchema>,
   secret: SecretAt | null,
-  { dir, env }: Pick<Surroundings, "dir" | "env">,
+  surroundings: Pick<Surroundings, "dir" | "env">,
 ): ServiceConfig {
   const { kafka, embedded } = value.log ?? {};
   const registry = value.registry;
@@ -67,7 +68,7 @@ function buildService(
     log:
       kafka !== undefined && secret !== null
         ? buildKafka(kafka, secret)
-        : { kind: "embedded", path: resolve(dir, embedded?.path ?? "./data/log") },
+        : { kind: "embedded", path: embeddedLogPath(embedded?.path, surroundings) },
     registry:
       registry === undefined || secret === null
         ? { kind: "embedded" }
@@ -80,8 +81,12 @@ function buildService(
                 : { username: secret("registry", "auth", "username"), password: secret("registry", "auth", "password") },
             compatibility: registry.compatibility ?? null,
           },
-    http: { listen: value.http?.listen ?? defaultListen(env) },
+    http: { listen: value.http?.listen ?? defaultListen(surroundings.env) },
   };
+}
+
+function embeddedLogPath(written: string | undefined, surroundings: Pick<Surroundings, "dir" | "env">): string {
+  return written === undefined ? join(dataFolder(surroundings), "log") : resolve(surroundings.dir, written);
 }
 
 type KafkaValue = NonNullable<NonNullable<z.output<typeof serviceSchema>["log"]>["kafka"]>;

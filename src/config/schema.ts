@@ -97,7 +97,11 @@ export const serviceSchema = z
       .strictObject({
         kafka: kafka.optional().describe("Events go to Kafka."),
         embedded: z
-          .strictObject({ path: text("Folder of the embedded log, relative to this file.").default("./data/log") })
+          .strictObject({
+            path: text(
+              "Folder of the embedded log, relative to this file. Default ./data/log, in the image /var/lib/tailrace/log.",
+            ).optional(),
+          })
           .optional()
           .describe("Events go to a log in a local folder."),
       })

@@ -53,8 +53,14 @@ export const errors = {
     remedy: "Tailrace needs PostgreSQL 14 or later",
     retry: "operator",
   },
+  DATABASE_ENCODING: {
+    what: "database {database} has the encoding SQL_ASCII, so that nothing says how its text is to be read",
+    remedy:
+      "move it to a database of a real encoding (createdb -T template0 -E UTF8, then pg_dump and pg_restore) and point postgres.url there",
+    retry: "operator",
+  },
   NOT_PRIMARY: {
-    what: "PostgreSQL at {address} is a standby in recovery",
+    what: "PostgreSQL at {address} is a standby in recovery: a publication and the marks of snapshots need the primary",
     remedy: "point postgres.url at the primary",
     retry: "auto",
   },
@@ -165,6 +171,33 @@ export const errors = {
     remedy: "report it with the PostgreSQL version; nothing was acknowledged",
     retry: "operator",
   },
+  // snapshots
+  TABLE_LOCKED: {
+    what: "table {table} can't be read while it is locked by {holder}",
+    remedy: "let it end, or end it (SELECT pg_terminate_backend(…), ROLLBACK PREPARED …); Tailrace tries again",
+    retry: "auto",
+  },
+  SNAPSHOT_SLOW: {
+    what: "reading rows of table {table} was given up: {reason}",
+    remedy:
+      "none needed: Tailrace reads them again in smaller chunks; when it goes on, lower snapshot.chunk_rows or free the server of other load",
+    retry: "auto",
+  },
+  SNAPSHOT_ROW_WIDE: {
+    what: "table {table} has a row that PostgreSQL can't send: {reason}",
+    remedy: "make the row smaller than 1 GiB, or leave a column out of the publication",
+    retry: "operator",
+  },
+  SNAPSHOT_REFUSED: {
+    what: "PostgreSQL refuses to read rows of table {table}: {reason}",
+    remedy: "mend what is named; Tailrace reads the rows again",
+    retry: "auto",
+  },
+  SNAPSHOT_LOST: {
+    what: "the snapshot that table {table} is read under is lost: {reason}",
+    remedy: "none needed: Tailrace begins the table again under a new one",
+    retry: "auto",
+  },
   SCHEMA_CHANGED: {
     what: "table {table} changed its shape: {difference}",
     remedy: "schema changes come in a later version: restore the shape, or start the table under a new source",
@@ -269,7 +302,8 @@ export const errors = {
   },
   EVENT_UNREADABLE: {
     what: "an event can't be read: {reason}",
-    remedy: "find out who else writes to the topic, or read it with the version that wrote it; nothing after that event is used",
+    remedy:
+      "find out who else writes to the topic, or read it with the version that wrote it; the way past a foreign record is in docs/operations.md",
     retry: "operator",
   },
   // values
@@ -298,6 +332,11 @@ export const errors = {
   WAREHOUSE_LOGIN: {
     what: "the warehouse {warehouse} refuses the login: {reason}",
     remedy: "correct the sink's warehouse; the credentials are read again at every attempt",
+    retry: "auto",
+  },
+  WAREHOUSE_PRIVILEGE: {
+    what: "user {user} lacks {privilege} (warehouse {warehouse})",
+    remedy: "run as an administrator: {grant}",
     retry: "auto",
   },
   WAREHOUSE_LOCKED: {
@@ -353,7 +392,7 @@ export const errors = {
   },
   QUICKSTART_FAILED: {
     what: "the quickstart failed: {reason}",
-    remedy: "see tailrace.log in its folder; delete that folder to begin anew",
+    remedy: "mend what is named (tailrace.log in its folder says more), or stop it and delete that folder to begin anew",
     retry: "never",
   },
   UNEXPECTED: {
@@ -396,11 +435,12 @@ export class TailraceError extends Error {
 
   /** The same error, said of a place; parts that it already names are kept. */
   at(place: ErrorPlace): TailraceError {
-    return Object.assign(Object.create(TailraceError.prototype) as TailraceError, this, {
-      message: this.message,
-      stack: this.stack,
-      place: { ...place, ...this.place },
-    });
+    return copyOf(this, this.message, { ...place, ...this.place });
+  }
+
+  /** The same error with ` (words)` behind its message: where it happened, if who threw it could not know. */
+  saidOf(words: string): TailraceError {
+    return copyOf(this, `${this.message} (${words})`, this.place);
   }
 
   toJSON(): Record<string, unknown> {
@@ -412,6 +452,10 @@ export class TailraceError extends Error {
     if (thrown instanceof TailraceError) return thrown.at(place);
     return new TailraceError("UNEXPECTED", { reason: reasonOf(thrown) }, { place, cause: thrown });
   }
+}
+
+function copyOf(error: TailraceError, message: string, place: ErrorPlace): TailraceError {
+  return Object.assign(Object.create(TailraceError.prototype) as TailraceError, error, { message, stack: error.stack, place });
 }
 
 /** One line that says why, for the `{reason}` of an error: the message, else the code, of any thrown value. */

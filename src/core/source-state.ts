@@ -32,6 +32,8 @@ export type SourceState = {
   readonly acknowledged: Lsn;
   /** Commit LSN of the last transaction known to be published. */
   readonly published: Lsn;
+  /** Id of the topic of barriers; null in records from before it was kept. */
+  readonly barriers: string | null;
   readonly topics: readonly TopicState[];
 };
 
@@ -108,10 +110,17 @@ export async function writeState(writer: LogWriter, prefix: string, state: Sourc
   await writer.append([encoded], signal);
 }
 
+/** A state as JSON has it. */
+type Written = Omit<SourceState, "acknowledged" | "published" | "barriers"> & {
+  readonly acknowledged: string;
+  readonly published: string;
+  readonly barriers?: string;
+};
+
 function parseState(value: Buffer, topic: string, offset: number): SourceState {
   try {
-    const raw = JSON.parse(value.toString()) as SourceState & { acknowledged: string; published: string };
-    return { ...raw, acknowledged: parseLsn(raw.acknowledged), published: parseLsn(raw.published) };
+    const raw = JSON.parse(value.toString()) as Written;
+    return { ...raw, acknowledged: parseLsn(raw.acknowledged), published: parseLsn(raw.published), barriers: raw.barriers ?? null };
   } catch (cause) {
     throw new TailraceError("LOG_CORRUPT", { topic, partition: 0, offset, reason: reasonOf(cause) }, { cause });
   }

@@ -1,4 +1,5 @@
 // The port of a warehouse, and the plan of a merge as pure data: each dialect turns it into SQL.
+import type { TailraceError } from "./errors.ts";
 import type { Column, ColumnType, TableName, Value } from "./table.ts";
 
 /** The target of one merge. `columns` holds every column but the metadata ones; key columns first, in key order. */
@@ -11,7 +12,7 @@ export type MergePlan = {
 };
 
 export type PlanColumn = Pick<Column, "name" | "type"> & {
-  /** `keep_target`: some staged rows did not bring this column's value (TOAST), the target's is kept there. */
+  /** `keep_target`: some staged rows do not bring this column's value (TOAST, soft deletes), the target's is kept there. */
   readonly unchanged: "impossible" | "keep_target";
 };
 
@@ -30,9 +31,13 @@ export const metadataColumns = {
 /** The rows to merge, one per key, by column. All arrays have `rows` entries. */
 export type StagedRows = {
   readonly rows: number;
-  /** Values in the order of the plan's columns; for a delete only the key's are set. */
+  /** Values in the order of the plan's columns; a hard delete needs only the key's. */
   readonly values: readonly (readonly Value[])[];
-  /** Per plan column 1 where the value was not sent; null for columns whose `unchanged` is `impossible`. */
+  /**
+   * Per plan column 1 where the value was not sent; null for columns whose `unchanged` is `impossible`. They keep the
+   * value of the target's live row. A soft delete is staged with what is known of the row's last values; where some are
+   * unchanged and there is no live row, it leaves a deleted row all of whose values stay as they are.
+   */
   readonly unchanged: readonly (Uint8Array | null)[];
   /** Text form. */
   readonly sequence: readonly string[];
@@ -46,7 +51,10 @@ export type StagedRows = {
 
 export type TableFlush = {
   readonly plan: MergePlan;
-  /** Text form of the highest TRUNCATE in this flush: rows of the target below it go first, and become its floor. */
+  /**
+   * Text form of the highest TRUNCATE in this flush: rows of the target below it go first, and it becomes the target's
+   * floor. Soft deletes are staged also below it, for rows that it took: their values count.
+   */
   readonly truncate: string | null;
   readonly staged: StagedRows;
 };
@@ -138,6 +146,12 @@ export type Dialect = {
 export interface Warehouse extends AsyncDisposable {
   /** `duckdb ./lake.duckdb`, `postgres host:5432/db`: for messages; no secrets. */
   readonly address: string;
+  /**
+   * What would keep a sink from merging into these targets: a missing privilege or permission, a name, a shape that does
+   * not fit; each as the error that the sink would stop with. Writes nothing and makes nothing. Throws besides
+   * WAREHOUSE_REFUSED, and the signal's reason.
+   */
+  inspect(targets: readonly TargetSpec[], signal: AbortSignal): Promise<readonly TailraceError[]>;
   /** Opens a session. DuckDB holds its file until the session is disposed; waits, bounded by the signal, for a file that others hold. */
   open(signal: AbortSignal): Promise<WarehouseSession>;
 }

@@ -1,8 +1,9 @@
 // Which tables a source captures, and what they are made of: read from the catalogs, judged by table-judgement.ts.
 import { TailraceError } from "../core/errors.ts";
-import { tableLabel, type TableName } from "../core/table.ts";
+import { tableLabel, type ColumnType, type TableName } from "../core/table.ts";
 import { quoteIdentifier, type Session } from "./session.ts";
 import { judgeTable, type CatalogTable, type Relation } from "./table-judgement.ts";
+import { columnType, type TypeFacts } from "./types.ts";
 
 export type TableSelection = {
   /** What the globs and names of the configuration match. */
@@ -65,6 +66,24 @@ export async function describeTable(session: Session, oid: number, publication: 
   return verdict.kind === "captured" ? verdict.table : null;
 }
 
+/** The column types of type OIDs (with modifiers), in their order: of columns that the catalogs may have no longer. null: the type is gone too. */
+export async function describeTypes(
+  session: Session,
+  types: readonly { readonly typeOid: number; readonly typeModifier: number }[],
+): Promise<readonly (ColumnType | null)[]> {
+  const values = [types.map(({ typeOid }) => typeOid), types.map(({ typeModifier }) => typeModifier)];
+  const found = await session.json<(TypeFacts | null)[]>(TYPES_SQL, values);
+  return types.map((_, index) => {
+    const facts = found?.[index] ?? null;
+    return facts === null ? null : columnType(facts);
+  });
+}
+
+/** Whether there is a relation of this OID. */
+export async function relationExists(session: Session, oid: number): Promise<boolean> {
+  return (await session.query("SELECT FROM pg_class WHERE oid = $1", [oid])).length > 0;
+}
+
 /**
  * R-harmless: the tables that `publication` publishes though the application's UPDATE or DELETE on them fails (a key was
  * dropped, a table of another kind was added).
@@ -111,6 +130,23 @@ const IDENTITY_INDEX = `(SELECT ${INDEX_JSON} FROM pg_index i WHERE i.indrelid =
 /** Attribute numbers differ between a partition and its root (a dropped column suffices): names are what they share. */
 const COLUMN_NAMES = `(SELECT jsonb_object_agg(a.attnum, a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)`;
 
+/** What columnType() is told of a type `t` (TypeFacts), which stands at the bottom of the domains of a column's type. */
+const TYPE_JSON = `jsonb_build_object('oid', t.oid::int8, 'modifier', base.modifier, 'name', t.typname, 'label', format_type(t.oid, NULL),
+  'type', t.typtype, 'category', t.typcategory)`;
+// Each look-up of a type is behind a fence (OFFSET 0): a join would read all of pg_type for every column, since the planner
+// expects a hundred domains upon one another.
+const typeAt = (oid: string): string => `LATERAL (SELECT * FROM pg_type WHERE pg_type.oid = ${oid} OFFSET 0)`;
+const bottomOf = (oid: string, modifier: string): string => `LATERAL (
+  WITH RECURSIVE down(oid, modifier) AS (
+    SELECT ${oid}, ${modifier}
+    UNION ALL SELECT d.typbasetype, d.typtypmod FROM down CROSS JOIN ${typeAt("down.oid")} d WHERE d.typtype = 'd')
+  SELECT down.oid, down.modifier FROM down CROSS JOIN ${typeAt("down.oid")} d WHERE d.typtype <> 'd') base`;
+
+const TYPES_SQL = `
+  SELECT jsonb_agg(CASE WHEN t.oid IS NOT NULL THEN ${TYPE_JSON} END ORDER BY place) AS json
+  FROM unnest($1::oid[], $2::int4[]) WITH ORDINALITY asked(oid, modifier, place)
+  LEFT JOIN ${bottomOf("asked.oid", "asked.modifier")} ON true LEFT JOIN ${typeAt("base.oid")} t ON true`;
+
 // Columns that a version lacks are reached through to_jsonb: absent there, they are null.
 const RELATIONS_SQL = `
   SELECT jsonb_agg(jsonb_build_object(
@@ -126,15 +162,9 @@ const RELATIONS_SQL = `
     'columns', (
       SELECT jsonb_agg(jsonb_build_object(
         'attnum', a.attnum, 'name', a.attname, 'typeOid', a.atttypid::int8, 'typeModifier', a.atttypmod, 'generated', a.attgenerated,
-        'type', jsonb_build_object('oid', t.oid::int8, 'modifier', base.modifier, 'name', t.typname, 'label', format_type(t.oid, NULL),
-                                   'type', t.typtype, 'category', t.typcategory)) ORDER BY a.attnum)
-      FROM pg_attribute a
-      CROSS JOIN LATERAL (
-        WITH RECURSIVE down(oid, modifier) AS (
-          SELECT a.atttypid, a.atttypmod
-          UNION ALL SELECT d.typbasetype, d.typtypmod FROM down JOIN pg_type d ON d.oid = down.oid WHERE d.typtype = 'd')
-        SELECT down.oid, down.modifier FROM down JOIN pg_type d ON d.oid = down.oid WHERE d.typtype <> 'd') base
-      JOIN pg_type t ON t.oid = base.oid
+        'type', ${TYPE_JSON}) ORDER BY a.attnum)
+      FROM pg_attribute a CROSS JOIN ${bottomOf("a.atttypid", "a.atttypmod")}
+      CROSS JOIN ${typeAt("base.oid")} t
       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
     'leaves', CASE WHEN c.relkind = 'p' THEN (
       SELECT jsonb_agg(leaf.json) FROM pg_partition_tree(c.oid) tree CROSS JOIN LATERAL (

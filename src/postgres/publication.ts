@@ -72,6 +72,22 @@ export type PublicationPlan = {
   readonly create: boolean;
 };
 
+/** The tables that the publication (null: there is none) does not publish yet. */
+export function unpublished(plan: PublicationPlan, seen: PublicationFingerprint | null): readonly CatalogTable[] {
+  const published = new Set(seen?.tables.map((table) => table.oid));
+  return plan.tables.filter((table) => !published.has(table.oid));
+}
+
+/** PUBLICATION_NOT_MADE, with its SQL, when the publication (null: there is none) lacks what may not be added to it; null when it will serve. */
+export function publicationProblem(plan: PublicationPlan, seen: PublicationFingerprint | null): TailraceError | null {
+  const flags = seen === null ? null : flagsSql(seen, plan);
+  if (flags !== null) return notMade(plan, flags.reason, flags.sql);
+  const lacking = unpublished(plan, seen);
+  if (plan.create || (seen !== null && lacking.length === 0)) return null;
+  const reason = seen === null ? "it does not exist" : `it lacks ${lacking.map(tableLabel).join(", ")}`;
+  return notMade(plan, `${reason}, and create is false`, seen === null ? createSql(plan) : addSql(plan.name, lacking));
+}
+
 /**
  * Makes the publication, or adds the tables it lacks, and returns what it is then. Comes before the slot (R-slot).
  * Nothing is changed when a table could not be published without harm (R-harmless). Throws PUBLICATION_NOT_MADE with the
@@ -79,19 +95,11 @@ export type PublicationPlan = {
  */
 export async function ensurePublication(session: Session, plan: PublicationPlan): Promise<PublicationFingerprint> {
   const before = await readPublication(session, plan.name, plan.tables);
-  const published = new Set(before?.tables.map((table) => table.oid));
-  const lacking = plan.tables.filter((table) => !published.has(table.oid));
-  const flags = before === null ? null : flagsSql(before, plan);
-  if (flags !== null) throw notMade(plan, flags.reason, flags.sql);
+  const problem = publicationProblem(plan, before);
+  if (problem !== null) throw problem;
+  const lacking = unpublished(plan, before);
   if (before !== null && lacking.length === 0) return before;
-
   const sql = before === null ? createSql(plan) : addSql(plan.name, lacking);
-  if (!plan.create)
-    throw notMade(
-      plan,
-      `${before === null ? "it does not exist" : `it lacks ${lacking.map(tableLabel).join(", ")}`}, and create is false`,
-      sql,
-    );
   return session.transaction(async () => {
     await session.query(sql, [], { grant: `${sql} (or make ${quoteIdentifier(session.peer.user)} owner of the tables)` });
     // The statement's locks keep keys from being dropped until the commit, so what is harmless now is so when it is seen.

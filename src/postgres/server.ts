@@ -1,7 +1,7 @@
 // What the server is and allows: the facts that a source checks before it touches anything.
 import { TailraceError } from "../core/errors.ts";
 import { parseLsn, type Lsn } from "../core/lsn.ts";
-import { tableLabel, type TableName } from "../core/table.ts";
+import type { TableName } from "../core/table.ts";
 import type { Peer } from "./database-errors.ts";
 import { quoteIdentifier, Session, type ConnectionSettings } from "./session.ts";
 import { parseTimelineHistory, type TimelineSwitch } from "./timeline.ts";
@@ -17,7 +17,8 @@ export type ServerFacts = {
   readonly inRecovery: boolean;
   /** End of the WAL (of a standby: what it has replayed). */
   readonly walEnd: Lsn;
-  /** Of the database, as `UTF8`; in SQL_ASCII nothing promises that text is text. */
+  readonly database: string;
+  /** Of the database, as `UTF8`. */
   readonly encoding: string;
   /** 0: off. */
   readonly walSenderTimeoutMs: number;
@@ -40,6 +41,7 @@ export async function readServer(session: Session): Promise<ServerFacts> {
                        ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END,
       'inRecovery', pg_is_in_recovery(),
       'walEnd', CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0') ELSE pg_current_wal_lsn() END,
+      'database', current_database(),
       'encoding', getdatabaseencoding(),
       'walSenderTimeoutMs', (SELECT setting::int FROM pg_settings WHERE name = 'wal_sender_timeout'),
       'slots', jsonb_build_object('used', (SELECT count(*) FROM pg_replication_slots), 'limit', current_setting('max_replication_slots')::int),
@@ -51,12 +53,19 @@ export async function readServer(session: Session): Promise<ServerFacts> {
   return { ...facts, walEnd: parseLsn(facts.walEnd) };
 }
 
-/** What keeps a source from reading this server, with `newSlot` also from making a slot: SERVER_TOO_OLD, NOT_PRIMARY, WAL_LEVEL, SLOT_LIMIT. */
-export function serverProblems(facts: ServerFacts, peer: Peer, newSlot: boolean): readonly TailraceError[] {
+/** SERVER_TOO_OLD or NOT_PRIMARY, of which nothing else can be said; null for any other server. */
+export function wrongServer(facts: ServerFacts, peer: Peer): TailraceError | null {
+  if (facts.version < OLDEST_VERSION) return new TailraceError("SERVER_TOO_OLD", { seen: facts.versionText });
+  if (facts.inRecovery) return new TailraceError("NOT_PRIMARY", { address: peer.address });
+  return null;
+}
+
+/** What keeps a source from reading this server, with `newSlot` also from making a slot: WAL_LEVEL, DATABASE_ENCODING, SLOT_LIMIT. */
+export function serverProblems(facts: ServerFacts, newSlot: boolean): readonly TailraceError[] {
   const problems: TailraceError[] = [];
-  if (facts.version < OLDEST_VERSION) problems.push(new TailraceError("SERVER_TOO_OLD", { seen: facts.versionText }));
-  if (facts.inRecovery) problems.push(new TailraceError("NOT_PRIMARY", { address: peer.address }));
   if (facts.walLevel !== "logical") problems.push(new TailraceError("WAL_LEVEL", { seen: facts.walLevel }));
+  // Nothing promises there that text is text in any encoding, and nothing could turn it into Avro's UTF-8.
+  if (facts.encoding === "SQL_ASCII") problems.push(new TailraceError("DATABASE_ENCODING", { database: facts.database }));
   if (newSlot && facts.slots.used >= facts.slots.limit)
     problems.push(new TailraceError("SLOT_LIMIT", { what: "replication slot", setting: "max_replication_slots" }));
   if (facts.walSenders.used >= facts.walSenders.limit)
@@ -64,33 +73,41 @@ export function serverProblems(facts: ServerFacts, peer: Peer, newSlot: boolean)
   return problems;
 }
 
-/** What the session's user lacks for streaming and, with `publish`, for publishing these tables: a PRIVILEGE_MISSING each, with the GRANT. */
+/** What is to be published that is not yet. `exists`: the publication is there and lacks the tables. */
+export type Publishing = {
+  readonly publication: string;
+  readonly exists: boolean;
+  readonly tables: readonly (TableName & { readonly oid: number })[];
+};
+
+/** What the session's user lacks for streaming and for publishing (null: nothing is to be published): a PRIVILEGE_MISSING each, with the GRANT. */
 export async function missingPrivileges(
   session: Session,
   facts: ServerFacts,
-  tables: readonly (TableName & { oid: number })[],
-  publish: boolean,
+  publishing: Publishing | null,
 ): Promise<readonly TailraceError[]> {
-  const { user } = facts;
+  const { user, database } = facts;
   const name = quoteIdentifier(user.name);
   const missing = (privilege: string, grant: string): TailraceError =>
     new TailraceError("PRIVILEGE_MISSING", { user: user.name, privilege, grant });
   const problems: TailraceError[] = [];
   if (!user.replication) problems.push(missing("the REPLICATION attribute", `ALTER ROLE ${name} REPLICATION`));
-  if (!publish) return problems;
-  const database = (await session.query("SELECT current_database() AS name"))[0]?.name ?? "";
-  if (!user.createOnDatabase)
+  if (publishing === null) return problems;
+  if (!publishing.exists && !user.createOnDatabase)
     problems.push(missing(`CREATE on database ${database}`, `GRANT CREATE ON DATABASE ${quoteIdentifier(database)} TO ${name}`));
   const foreign = await session.query(
-    "SELECT c.oid::text, r.rolname FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner WHERE c.oid = ANY($1::oid[]) AND NOT pg_has_role(c.relowner, 'USAGE')",
-    [tables.map((table) => table.oid)],
+    `SELECT label, CASE WHEN rolsuper THEN format('ALTER %s OWNER TO %I', object, $3::text) ELSE format('GRANT %I TO %I', rolname, $3::text) END AS grant
+     FROM (
+       SELECT 0 AS place, 'publication ' || pubname AS label, format('PUBLICATION %I', pubname) AS object, pubowner AS owner
+       FROM pg_publication WHERE pubname = $1
+       UNION ALL
+       SELECT place, format('table %s.%s', n.nspname, c.relname), format('TABLE %I.%I', n.nspname, c.relname), c.relowner
+       FROM unnest($2::oid[]) WITH ORDINALITY t(oid, place) JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+     ) needed JOIN pg_roles r ON r.oid = owner WHERE NOT pg_has_role(owner, 'USAGE') ORDER BY place`,
+    [publishing.publication, publishing.tables.map((table) => table.oid), user.name],
   );
-  const owners = new Map(foreign.map((row) => [Number(row.oid), row.rolname ?? ""]));
-  for (const table of tables) {
-    const owner = owners.get(table.oid);
-    if (owner !== undefined)
-      problems.push(missing(`ownership of table ${tableLabel(table)}`, `GRANT ${quoteIdentifier(owner)} TO ${name}`));
-  }
+  // A superuser's own role is not for granting: it would hand out everything.
+  for (const { label, grant } of foreign) problems.push(missing(`ownership of ${label}`, grant ?? ""));
   return problems;
 }
 

@@ -43,8 +43,8 @@ const NUMERIC_OID = 1700;
 /** A modifier is counted from the size of a varlena header (VARHDRSZ). */
 const MODIFIER_BASE = 4;
 
-/** The column type of a built-in type's OID and modifier, as RELATION messages carry them; null for one that the catalogs must tell. */
-export function builtInType(oid: number, modifier: number): ColumnType | null {
+/** null for a type that the catalogs must tell. */
+function builtInType(oid: number, modifier: number): ColumnType | null {
   if (oid === NUMERIC_OID) return numericType(modifier);
   const kind = kindByOid.get(oid);
   return kind === undefined ? null : { kind };

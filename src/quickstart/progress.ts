@@ -75,9 +75,9 @@ export class Progress {
     this.#drawn = cut.length;
   }
 
-  /** ECMA-48: cursor up, then erase to the end of the screen. */
+  /** ECMA-48: to the line's start, where a terminal that echoes ^C has left it, cursor up, then erase to the end of the screen. */
   #erase(): void {
-    if (this.#drawn > 0) this.#out.write(`\x1b[${this.#drawn}A\x1b[0J`);
+    if (this.#drawn > 0) this.#out.write(`\r\x1b[${this.#drawn}A\x1b[0J`);
     this.#drawn = 0;
   }
 }
@@ -94,14 +94,16 @@ function blockOf(figures: Figures): readonly string[] {
 }
 
 function lineOf(figures: Figures): string {
-  const { phase, transactions, events, merged, perSecond, lag, p50Ms, p99Ms } = figures;
+  const { phase, transactions, events, merged, perSecond, lag, deadLetters, p50Ms, p99Ms } = figures;
   return (
-    `${phase}: ${transactions} transactions, ${events} events, ${merged} rows merged (${Math.round(perSecond)} events/s), ` +
-    `${lag ?? "?"} behind, p50 ${duration(p50Ms)}, p99 ${duration(p99Ms)}`
+    `${phase}: ${count(transactions)} transactions, ${count(events)} events, ${lag === null ? "?" : count(lag)} not merged yet, ` +
+    `${count(merged)} rows merged (${count(Math.round(perSecond))} events/s), ${count(deadLetters)} dead letters, ` +
+    `p50 ${duration(p50Ms)}, p99 ${duration(p99Ms)}`
   );
 }
 
-function count(value: number): string {
+/** `1,234,567`. */
+export function count(value: number): string {
   return value.toLocaleString("en-US");
 }
 

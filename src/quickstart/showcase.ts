@@ -1,7 +1,6 @@
 // The quickstart from start to stop: a server with a shop, the service over it, a load; then, when asked, the proof that
 // the copy is the shop.
-import { closeSync, openSync, writeSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { closeSync, existsSync, openSync, writeSync } from "node:fs";
 import path from "node:path";
 import pg from "pg";
 import type { LoadedConfig } from "../config/config.ts";
@@ -15,12 +14,12 @@ import { files, writeConfig } from "./config.ts";
 import { EndToEnd } from "./end-to-end.ts";
 import { freePort } from "./free-port.ts";
 import { startPostgres, type PostgresServer } from "./postgres-server.ts";
-import type { Figures, Progress } from "./progress.ts";
+import { count, type Figures, type Progress } from "./progress.ts";
 import { createShop, fillShop } from "./shop.ts";
 import { ShopLoad } from "./shop-load.ts";
 
 export type ShowcaseOptions = {
-  /** Holds everything but, for root, the database (postgres-server.ts says where). */
+  /** A folder that exists. Holds everything but, for root, the database (postgres-server.ts says where). */
   readonly dir: string;
   readonly progress: Progress;
 };
@@ -66,9 +65,13 @@ export class Showcase implements AsyncDisposable {
   /** Starts server and service and waits until the source streams. What was started is stopped again when it throws. */
   static async start(options: ShowcaseOptions, signal: AbortSignal): Promise<Showcase> {
     const { dir, progress } = options;
-    await mkdir(dir, { recursive: true });
     progress.note("starting PostgreSQL …");
-    const server = await startPostgres({ dataDir: path.join(dir, files.postgres), signal }).catch((cause: unknown) => {
+    const server = await startPostgres({
+      dataDir: path.join(dir, files.postgres),
+      signal,
+      make: !existsSync(path.join(dir, files.log)), // events of a database that is gone go on with no other
+      onDiscard: (line) => progress.note(line),
+    }).catch((cause: unknown) => {
       throw failure(reasonOf(cause));
     });
     let messages: Messages | null = null;
@@ -77,7 +80,7 @@ export class Showcase implements AsyncDisposable {
       messages = openMessages(path.join(dir, files.messages), progress);
       let showcase: Showcase | null = null;
       const { config, service } = await startService(dir, server, messages.logger, (commits) =>
-        showcase?.endToEnd.add(commits, Date.now()),
+        showcase?.endToEnd.add(commits.keys(), Date.now()),
       );
       showcase = new Showcase(options, { server, config, service, messages });
       try {
@@ -96,10 +99,8 @@ export class Showcase implements AsyncDisposable {
 
   /** Fills the shop where it is empty and begins the load. */
   async open(signal: AbortSignal): Promise<void> {
-    this.#phase = "filling the shop";
-    void this.#show();
     const written = await withClient(this.server.url, fillShop);
-    if (written > 0) this.#progress.note(`wrote ${written.toLocaleString("en-US")} rows into the shop`);
+    if (written > 0) this.#progress.note(`wrote ${count(written)} rows into the shop`);
     else this.#progress.note("the shop is there from the last time: going on");
     signal.throwIfAborted();
     this.#load = new ShopLoad(
@@ -112,6 +113,7 @@ export class Showcase implements AsyncDisposable {
       this.#stopLoad.signal,
     );
     this.#phase = "running";
+    void this.#show();
   }
 
   /** Stops the load and waits until all that it wrote is merged, as far as can be seen from outside. */
@@ -189,17 +191,18 @@ export class Showcase implements AsyncDisposable {
 
   async #show(): Promise<void> {
     const { signal } = this.#stopShowing;
-    let merged = 0;
+    let merged = this.#status().sink?.mergedEvents ?? 0;
     let perSecond = 0;
-    for (let before = performance.now(); !signal.aborted;) {
+    for (let before = performance.now(); ;) {
+      await pause(SHOW_MS, signal);
+      if (signal.aborted) return;
       const now = performance.now();
       const { sink } = this.#status();
-      const rate = ((sink?.mergedEvents ?? 0) - merged) / Math.max(0.001, (now - before) / 1_000);
+      const rate = ((sink?.mergedEvents ?? 0) - merged) / ((now - before) / 1_000);
       perSecond = perSecond * 0.7 + rate * 0.3; // flushes come in steps
       merged = sink?.mergedEvents ?? 0;
       before = now;
       this.#progress.show(this.#figures(perSecond), now);
-      await pause(SHOW_MS, signal);
     }
   }
 

@@ -13,10 +13,15 @@ export type ParsedSchema = {
 export class Annotated extends avsc.types.LogicalType {
   /** As in `decimal(10,2)` or `timestamp-micros`. */
   readonly label: string;
+  /** What a reader has to agree on with the writer: the name, and of a decimal the scale. More or fewer digits are the same numbers. */
+  readonly meaning: string;
 
   constructor(schema: Schema, options?: unknown) {
     super(schema, options);
-    this.label = logicalLabel(schema as LogicalAttributes);
+    const { logicalType, precision, scale = 0 } = schema as LogicalAttributes;
+    const isDecimal = logicalType === "decimal";
+    this.label = isDecimal ? `decimal(${JSON.stringify(precision)},${JSON.stringify(scale)})` : logicalType;
+    this.meaning = isDecimal ? `decimal of scale ${JSON.stringify(scale)}` : logicalType;
   }
 
   protected override _fromValue(value: unknown): unknown {
@@ -29,10 +34,6 @@ export class Annotated extends avsc.types.LogicalType {
 }
 
 type LogicalAttributes = { readonly logicalType: string; readonly precision?: unknown; readonly scale?: unknown };
-
-function logicalLabel({ logicalType, precision, scale }: LogicalAttributes): string {
-  return logicalType === "decimal" ? `decimal(${JSON.stringify(precision)},${JSON.stringify(scale ?? 0)})` : logicalType;
-}
 
 /** Parses the JSON text of a schema. Throws an Error that says what is wrong with the text. */
 export function parseSchema(text: string): ParsedSchema {

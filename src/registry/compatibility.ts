@@ -1,5 +1,5 @@
 // Whether a new schema fits the earlier versions of its subject. Avro specification, "Schema Resolution", with R-logical
-// on top: a change of logical type, or of a decimal's precision or scale, is incompatible in either direction.
+// on top: a change of logical type, or of a decimal's scale, is incompatible in either direction.
 import avsc, { type Type, type types } from "avsc";
 import type { Compatibility } from "../core/schema-registry.ts";
 import { Annotated } from "./avro-schema.ts";
@@ -44,8 +44,8 @@ function compare(reader: Type, writer: Type, path: string, seen: Compared): read
   const [read, written] = [bare(reader), bare(writer)];
   if (isUnion(written)) return written.types.flatMap((branch) => compare(reader, branch, path, seen));
   if (isUnion(read)) return compareBranches(read, writer, path, seen);
-  const [to, from] = [logicalOf(reader), logicalOf(writer)];
-  if (to !== from && kind(read) === kind(written)) return [{ path, logical: true, what: `the logical type changed from ${from} to ${to}` }];
+  if (meaningOf(reader) !== meaningOf(writer) && kind(read) === kind(written))
+    return [{ path, logical: true, what: `the logical type changed from ${logicalOf(writer)} to ${logicalOf(reader)}` }];
   if (read.name !== undefined && written.name !== undefined && !answersTo(read, written))
     return [{ path, logical: false, what: `${label(read)} is neither ${label(written)} nor has it as an alias` }];
   if (read instanceof avsc.types.RecordType && written instanceof avsc.types.RecordType) return compareFields(read, written, path, seen);
@@ -118,6 +118,10 @@ function kind(type: Type): string {
   if (typeName === "int" || typeName === "long" || typeName === "float" || typeName === "double") return "number";
   if (typeName === "bytes" || typeName === "string") return "text";
   return type.name === undefined ? typeName : `${typeName} ${unqualified(type.name)}`;
+}
+
+function meaningOf(type: Type): string | null {
+  return type instanceof Annotated ? type.meaning : null;
 }
 
 function logicalOf(type: Type): string {

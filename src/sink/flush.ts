@@ -1,11 +1,11 @@
 // One flush: what is pending goes to the warehouse in one transaction with its checkpoint; refused rows are set aside.
 import { TailraceError } from "../core/errors.ts";
-import { formatSequence } from "../core/sequence.ts";
+import { formatSequence, parseSequence } from "../core/sequence.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
 import type { DeadLetter, Flush, TableFlush, WarehouseSession } from "../core/warehouse.ts";
-import type { FoldedRow } from "./fold.ts";
+import { dropValues, truncateRow, type FoldedRow } from "./fold.ts";
 import { deadLetter, type Pending, type PendingTable } from "./pending.ts";
-import { findRefused, pickRows } from "./refusals.ts";
+import { findRefused } from "./refusals.ts";
 import { stage, targetSpec } from "./staging.ts";
 
 export type Flushed = {
@@ -54,41 +54,53 @@ export async function flushPending(
     } catch (cause) {
       if (!(cause instanceof TailraceError) || cause.code !== "ROW_REFUSED") throw cause;
       const found = await setRefusedAside(session, prepared, signal);
-      if (found.length === 0) throw new TailraceError("WAREHOUSE_REFUSED", { warehouse: worker.sink, reason: cause.message }, { cause });
+      if (found === null) throw new TailraceError("WAREHOUSE_REFUSED", { warehouse: worker.sink, reason: cause.message }, { cause });
       refused.push(...found);
     }
   }
 }
 
 function prepare(table: PendingTable): Prepared {
-  return stagePrepared(table, [...table.rows.values()]);
+  const { rows, kept, truncate } = table;
+  // Rows of partitions whose own TRUNCATE event has not been read yet. In hard targets the floor keeps them out.
+  if (kept !== null && truncate !== null) {
+    const sequence = parseSequence(truncate);
+    for (const row of rows.values()) if (formatSequence(row.sequence) < truncate) truncateRow(row, sequence);
+  }
+  return { table, ...stageRows(table, [...rows.values()]) };
 }
 
-function stagePrepared(table: PendingTable, rows: readonly FoldedRow[]): Prepared {
-  const { route, columns, truncate } = table;
-  return { table, rows, flush: { ...stage(route.target, route.deletes, columns, rows), truncate } };
+function stageRows({ route, columns, truncate }: PendingTable, rows: readonly FoldedRow[]): Omit<Prepared, "table"> {
+  return { rows, flush: { ...stage(route.target, route.deletes, columns, rows), truncate } };
 }
 
+/** The letters of the refused rows, which are taken out of `prepared`; null when no row is refused by itself. */
 async function setRefusedAside(
   session: WarehouseSession,
   prepared: readonly Prepared[],
   signal: AbortSignal,
-): Promise<readonly DeadLetter[]> {
+): Promise<readonly DeadLetter[] | null> {
   const letters: DeadLetter[] = [];
+  let refused = 0;
   for (const one of prepared) {
-    const refusals = await findRefused(session, one.flush, signal);
-    for (const { row, reason } of refusals) {
+    const { table } = one;
+    const { kept } = table;
+    const out = new Set<FoldedRow>();
+    for (const { row, reason } of await findRefused(session, one.flush, signal)) {
       const folded = one.rows[row]!;
-      letters.push(
-        ...lettersOf(one.table, folded, new TailraceError("ROW_REFUSED", { target: tableLabel(one.table.route.target), reason })),
-      );
+      refused += 1;
+      // A soft delete that is refused for the values it would leave does without: the row has to be deleted all the same.
+      if (kept !== null && folded.deleted && folded.unchanged.length < kept.length) dropValues(folded, kept);
+      else {
+        const error = new TailraceError("ROW_REFUSED", { target: tableLabel(table.route.target), reason });
+        letters.push(...lettersOf(table, folded, error));
+        out.add(folded);
+      }
     }
-    const bad = new Set(refusals.map(({ row }) => row));
-    const kept = one.rows.map((_, row) => row).filter((row) => !bad.has(row));
-    one.rows = kept.map((row) => one.rows[row]!);
-    one.flush = { ...one.flush, staged: pickRows(one.flush.staged, kept) };
+    const rows = one.rows.filter((row) => !out.has(row));
+    Object.assign(one, stageRows(table, rows));
   }
-  return letters;
+  return refused === 0 ? null : letters;
 }
 
 function orphanedLetters(prepared: Prepared | undefined, row: number): readonly DeadLetter[] {

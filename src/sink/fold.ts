@@ -22,8 +22,9 @@ export type FoldedEvent = { readonly record: LogRecord; readonly sequence: Seque
 export type FoldedRow = {
   readonly keyBytes: Buffer;
   readonly partition: number;
+  /** Of a deleted row only the key, or, where deletes are soft, its last values. */
   values: Value[];
-  /** Columns whose value no folded event brought; empty for deletes. */
+  /** Columns whose value no folded event brought. */
   unchanged: readonly number[];
   deleted: boolean;
   sequence: Sequence;
@@ -32,36 +33,65 @@ export type FoldedRow = {
   events: FoldedEvent[];
 };
 
+/**
+ * The columns that a deleted row keeps, by index: all outside the key where deletes are soft, none (null) where they are
+ * hard. A delete itself brings the key alone.
+ */
+export type KeptColumns = readonly number[] | null;
+
 const NONE: readonly number[] = [];
 
 /** Folds a change into what is known of its key since the last flush (undefined: nothing). Returns the row, changed in place. */
-export function foldChange(row: FoldedRow | undefined, change: Change, keyBytes: Buffer, partition: number): FoldedRow {
+export function foldChange(row: FoldedRow | undefined, change: Change, keyBytes: Buffer, partition: number, kept: KeptColumns): FoldedRow {
   const { sequence, commitMicros, record } = change;
+  const deleted = change.op === "d";
   if (row === undefined) {
-    return {
+    const made: FoldedRow = {
       keyBytes,
       partition,
       values: [...change.values],
-      unchanged: change.op === "d" ? NONE : change.unchanged,
-      deleted: change.op === "d",
+      unchanged: deleted ? NONE : change.unchanged,
+      deleted,
       sequence,
       commitMicros,
       events: [{ record, sequence }],
     };
+    if (deleted && kept !== null) dropValues(made, kept);
+    return made;
   }
-  const values = [...change.values];
-  let unchanged = NONE;
-  // A delete ends the inheritance of unchanged columns: what comes after it does not see the row before.
-  if (change.op !== "d" && change.unchanged.length > 0) {
-    const inherits = !row.deleted;
-    unchanged = change.unchanged.filter((column) => !inherits || row.unchanged.includes(column));
-    if (inherits) for (const column of change.unchanged) values[column] = row.values[column] ?? null;
+  if (!deleted) takeValues(row, change);
+  else if (kept === null) {
+    row.values = [...change.values];
+    row.unchanged = NONE;
   }
-  row.values = values;
-  row.unchanged = unchanged;
-  row.deleted = change.op === "d";
+  row.deleted = deleted;
   row.sequence = sequence;
   row.commitMicros = commitMicros;
   row.events.push({ record, sequence });
   return row;
+}
+
+/** A soft delete that brings none of the row's values: the target keeps those that it has. */
+export function dropValues(row: FoldedRow, kept: readonly number[]): void {
+  for (const column of kept) row.values[column] = null;
+  row.unchanged = kept;
+}
+
+/** TRUNCATE, where deletes are soft: a live row is deleted with its last values. `sequence`: the TRUNCATE's. */
+export function truncateRow(row: FoldedRow, sequence: Sequence): void {
+  if (row.deleted) return;
+  row.deleted = true;
+  row.sequence = sequence;
+}
+
+/** A delete ends the inheritance of unchanged columns: what comes after it does not see the row before. */
+function takeValues(row: FoldedRow, { values, unchanged }: Change): void {
+  const before = row.values;
+  row.values = [...values];
+  if (unchanged.length === 0) row.unchanged = NONE;
+  else if (row.deleted) row.unchanged = unchanged;
+  else {
+    for (const column of unchanged) row.values[column] = before[column] ?? null;
+    row.unchanged = unchanged.filter((column) => row.unchanged.includes(column));
+  }
 }

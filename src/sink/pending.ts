@@ -4,9 +4,9 @@ import { FRAME_BYTES } from "../avro/encoder.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { FetchedRecords, LogRecord } from "../core/event-log.ts";
 import { toLsn } from "../core/lsn.ts";
-import { formatSequence } from "../core/sequence.ts";
+import { formatSequence, type Sequence } from "../core/sequence.ts";
 import type { CheckpointMove, ClosedLetters, DeadLetter } from "../core/warehouse.ts";
-import { foldChange, type Change, type FoldedRow } from "./fold.ts";
+import { foldChange, truncateRow, type Change, type FoldedRow, type KeptColumns } from "./fold.ts";
 import type { OpenLetters } from "./open-letters.ts";
 import type { Progress } from "./positions.ts";
 import type { Route } from "./routes.ts";
@@ -16,6 +16,7 @@ export type PendingTable = {
   readonly route: Route;
   readonly columns: readonly EventColumn[];
   readonly decoder: EventDecoder;
+  readonly kept: KeptColumns;
   readonly rows: Map<string, FoldedRow>;
   /** Text form of the highest TRUNCATE, null without one. */
   truncate: string | null;
@@ -70,12 +71,13 @@ export class Pending {
     decoder: EventDecoder,
     columns: readonly EventColumn[],
   ): Offered {
-    const sequenceText = formatSequence({ epoch: decoder.epoch, commitLsn: toLsn(decoder.commitLsn), ordinal: decoder.ordinal });
+    const sequence: Sequence = { epoch: decoder.epoch, commitLsn: toLsn(decoder.commitLsn), ordinal: decoder.ordinal };
+    const sequenceText = formatSequence(sequence);
     const position = this.#partition(progress, { topic: route.topic.name, partition });
     if (sequenceText <= position.sequence) return "taken";
     let table = this.tables.get(route.topic.name);
     if (table === undefined) {
-      table = { route, columns, decoder, rows: new Map(), truncate: null };
+      table = { route, columns, decoder, kept: keptColumns(route, columns), rows: new Map(), truncate: null };
       this.tables.set(route.topic.name, table);
     } else if (table.decoder !== decoder) {
       return "schema_changed";
@@ -83,7 +85,7 @@ export class Pending {
     position.sequence = sequenceText;
     this.#count(decoder.commitMicros, sequenceText, record);
     if (decoder.op === "t") {
-      truncatePartition(table, partition, sequenceText);
+      truncatePartition(table, partition, sequence);
       return "taken";
     }
     this.#fold(table, partition, record, toChange(decoder, record));
@@ -117,7 +119,7 @@ export class Pending {
     }
     if (this.#letters.close(topic, key))
       this.closedLetters.push({ topic, keyBytes: Buffer.from(keyBytes), sequence: formatSequence(change.sequence) });
-    table.rows.set(key, foldChange(row, change, keyBytes, partition));
+    table.rows.set(key, foldChange(row, change, keyBytes, partition, table.kept));
   }
 
   /** R-dead: why the change can't be merged, null when it can. */
@@ -172,10 +174,20 @@ export function deadLetter(
   return { topic, partition, offset, keyBytes, sequence, code: error.code, message: error.message, key, value };
 }
 
-/** TRUNCATE cuts the fold: what this partition brought before it is gone. */
-function truncatePartition(table: PendingTable, partition: number, sequence: string): void {
-  for (const [key, row] of table.rows) if (row.partition === partition) table.rows.delete(key);
-  if (table.truncate === null || sequence > table.truncate) table.truncate = sequence;
+function keptColumns({ deletes }: Route, columns: readonly EventColumn[]): KeptColumns {
+  if (deletes === "hard") return null;
+  return columns.flatMap(({ keyPosition }, index) => (keyPosition === 0 ? [index] : []));
+}
+
+/** TRUNCATE cuts the fold: what this partition brought before it is gone, or deleted softly. */
+function truncatePartition(table: PendingTable, partition: number, sequence: Sequence): void {
+  for (const [key, row] of table.rows) {
+    if (row.partition !== partition) continue;
+    if (table.kept === null) table.rows.delete(key);
+    else truncateRow(row, sequence);
+  }
+  const text = formatSequence(sequence);
+  if (table.truncate === null || text > table.truncate) table.truncate = text;
 }
 
 function toChange(decoder: EventDecoder, record: LogRecord): Change & { movedFrom: Buffer | null } {

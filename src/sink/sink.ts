@@ -1,7 +1,7 @@
 // One sink: from the warehouse's own checkpoint through the log to the warehouse. A run ends only when asked to or by
 // an error; whoever supervises it starts another, which begins again at the checkpoint.
 import { EventDecoder, schemaIdOf } from "../avro/decoder.ts";
-import { readValueSchema } from "../avro/shape.ts";
+import { isUnreadable, readValueSchema, unreadableAt } from "../avro/shape.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { EventLog, FetchedRecords, LogReader, Position, TopicPartition } from "../core/event-log.ts";
 import type { Log } from "../core/log.ts";
@@ -11,6 +11,7 @@ import { readState, type SourceState } from "../core/source-state.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
 import type { DeadLetter, Warehouse } from "../core/warehouse.ts";
 import { flushPending, type Flushed } from "./flush.ts";
+import { watchLag, type SinkLag } from "./lag.ts";
 import { OpenLetters } from "./open-letters.ts";
 import { Pending } from "./pending.ts";
 import { startPositions, toPosition, type Progress } from "./positions.ts";
@@ -30,7 +31,7 @@ export type SinkOptions = {
 export type SinkObserver = {
   state(state: SinkRunState): void;
   flushed(report: FlushReport): void;
-  /** Records between the sink and the ends of its partitions, when last seen. */
+  /** Records of the log that are not merged, when last seen. */
   lag(records: number): void;
 };
 
@@ -56,6 +57,8 @@ export type SinkParts = {
   readonly warehouse: Warehouse;
   readonly logger: Log;
   readonly observer: SinkObserver;
+  /** The same in every run. */
+  readonly lag: SinkLag;
 };
 
 /** Bytes of events kept between two flushes; a flush begins early when they are reached. */
@@ -73,12 +76,27 @@ const WAIT_FOR_SOURCE_MS = 500;
  * ends it without that flush.
  */
 export async function runSink(options: SinkOptions, parts: SinkParts, stop: AbortSignal, force: AbortSignal): Promise<void> {
+  const ended = new AbortController();
+  const watching = watchLag(parts.log, parts.lag, () => sayLag(parts), ended.signal);
+  try {
+    await readAll(options, parts, stop, force);
+  } finally {
+    ended.abort();
+    await watching;
+  }
+}
+
+async function readAll(options: SinkOptions, parts: SinkParts, stop: AbortSignal, force: AbortSignal): Promise<void> {
   parts.observer.state("waiting for the source");
   let state = await nextState(options, parts, null, stop);
   if (state === null) return;
   const run = await unlessAborted(SinkRun.start(options, parts, state, stop), stop);
   if (run === null) return;
   while (state !== null) state = await run.readUntilTopicsChange(state, stop, force);
+}
+
+function sayLag({ lag, observer }: SinkParts): void {
+  if (lag.records !== null) observer.lag(lag.records);
 }
 
 /** The source's state, once it has other topics than `known`; null when `stop` aborts first. */
@@ -107,7 +125,6 @@ class SinkRun {
   readonly #letters: OpenLetters;
   readonly #decoders = new Map<number, Decoding>();
   readonly #progress = new Map<string, Progress>();
-  readonly #lag = new Map<string, number>();
   /** Topics of tables without a key, said once. */
   readonly #keyless = new Set<string>();
   #routes: ReadonlyMap<string, Route> = new Map();
@@ -143,7 +160,9 @@ class SinkRun {
       this.#progress.set(placeOf(progress), progress);
     }
     this.#routes = new Map(routesOf(state.topics, this.#options.rule).map((route) => [route.topic.name, route]));
-    const positions = [...this.#progress.values()].filter(({ topic }) => this.#routes.has(topic)).map(toPosition);
+    const routed = [...this.#progress.values()].filter(({ topic }) => this.#routes.has(topic));
+    const positions = routed.map(toPosition);
+    for (const progress of routed) this.#parts.lag.merged(progress, progress.nextOffset);
     const changed = new AbortController();
     const ended = new AbortController();
     const newer = nextState(this.#options, this.#parts, state, AbortSignal.any([stop, ended.signal])).finally(() => changed.abort());
@@ -162,9 +181,9 @@ class SinkRun {
     if (reader === null) return;
     while (!until.aborted) {
       const polled = await unlessAborted(reader.poll({ maxBytes: POLL_BYTES, waitMs: this.#untilFlushMs() }, until), until);
-      for (const fetched of polled ?? []) {
-        await this.#take(fetched, force);
-      }
+      for (const fetched of polled ?? []) this.#parts.lag.seen(fetched, fetched.end);
+      sayLag(this.#parts);
+      for (const fetched of polled ?? []) await this.#take(fetched, force);
       if (this.#flushIsDue()) await this.#flush(force, reader);
       // Not sooner: a sink that reads and can't merge is not running.
       if (this.#pendingSince === null) this.#parts.observer.state("reading");
@@ -191,9 +210,19 @@ class SinkRun {
     for (const record of fetched.records) {
       // A tombstone repeats the delete before it for foreign readers of a compacted copy.
       if (record.value === null) continue;
-      const id = schemaIdOf(record.value);
-      const { decoder, columns, keyed } = this.#decoders.get(id) ?? (await this.#learn(id, force));
-      decoder.decode(record.value);
+      let decoding: Decoding;
+      try {
+        const id = schemaIdOf(record.value);
+        decoding = this.#decoders.get(id) ?? (await this.#learn(id, force));
+        decoding.decoder.decode(record.value);
+      } catch (cause) {
+        if (isUnreadable(cause)) {
+          this.#pending.advance(progress, fetched, record.offset); // the checkpoint then says where it stands
+          await this.#flush(force, null);
+        }
+        throw unreadableAt(cause, fetched, record.offset);
+      }
+      const { decoder, columns, keyed } = decoding;
       if (!keyed) this.#skipKeyless(route);
       else if (this.#pending.offer(route, progress, fetched.partition, record, decoder, columns) === "schema_changed") {
         this.#pending.advance(progress, fetched, record.offset); // this record belongs to the next flush
@@ -205,7 +234,6 @@ class SinkRun {
     }
     this.#pending.advance(progress, fetched, fetched.next);
     this.#pendingSince ??= performance.now();
-    this.#lag.set(place, fetched.end - fetched.next);
   }
 
   /** No table of the source is one of ours yet: that is no error, but hardly what was meant. */
@@ -251,7 +279,10 @@ class SinkRun {
       if (letter.keyBytes !== null) this.#letters.open(letter.topic, letter.keyBytes.toString("latin1"));
     }
     const moves = pending.checkpoints();
-    for (const { expectedOffset: _, ...checkpoint } of moves) this.#progress.set(placeOf(checkpoint), { ...checkpoint, stored: true });
+    for (const { expectedOffset: _, ...checkpoint } of moves) {
+      this.#progress.set(placeOf(checkpoint), { ...checkpoint, stored: true });
+      this.#parts.lag.merged(checkpoint, checkpoint.nextOffset);
+    }
     this.#pending = new Pending(this.#letters);
     this.#pendingSince = null;
     this.#report(pending, flushed, performance.now() - started, openMs);
@@ -263,9 +294,7 @@ class SinkRun {
     for (const { code, message, topic, partition, offset, sequence } of flushed.deadLetters) {
       logger.warn({ code, topic, partition, offset, sequence }, `dead letter: ${message}`);
     }
-    let lag = 0;
-    for (const records of this.#lag.values()) lag += records;
-    observer.lag(lag);
+    sayLag(this.#parts);
     observer.flushed({
       ...flushed,
       events: pending.events,

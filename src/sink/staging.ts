@@ -33,7 +33,8 @@ export function stage(
   rows: readonly FoldedRow[],
 ): { readonly plan: MergePlan; readonly staged: StagedRows } {
   const order = planOrder(columns);
-  const unchanged = order.map((index) => unchangedFlags(rows, index));
+  const flags = unchangedFlags(rows);
+  const unchanged = order.map((index) => flags.get(index) ?? null);
   const spec = targetSpec(target, deletes, columns);
   const plan: MergePlan = {
     ...spec,
@@ -51,7 +52,15 @@ export function stage(
   return { plan, staged };
 }
 
-function unchangedFlags(rows: readonly FoldedRow[], column: number): Uint8Array | null {
-  if (!rows.some((row) => row.unchanged.includes(column))) return null;
-  return Uint8Array.from(rows, (row) => (row.unchanged.includes(column) ? 1 : 0));
+/** By column: 1 at each row that leaves it unchanged. Columns that every row brings are not there. */
+function unchangedFlags(rows: readonly FoldedRow[]): ReadonlyMap<number, Uint8Array> {
+  const flags = new Map<number, Uint8Array>();
+  for (const [at, row] of rows.entries()) {
+    for (const column of row.unchanged) {
+      const found = flags.get(column) ?? new Uint8Array(rows.length);
+      found[at] = 1;
+      flags.set(column, found);
+    }
+  }
+  return flags;
 }

@@ -2,9 +2,8 @@
 import type { TableEncoder } from "../avro/encoder.ts";
 import { murmur2 } from "../core/partition.ts";
 import { compareSequence, type Sequence } from "../core/sequence.ts";
-import { keyColumns, tableLabel, type Column, type Table } from "../core/table.ts";
+import { keyColumns, tableLabel, type Column, type ColumnType, type Table } from "../core/table.ts";
 import type { Relation } from "../postgres/pgoutput.ts";
-import { builtInType } from "../postgres/types.ts";
 import type { PartitionBuffer } from "./publisher.ts";
 
 export type CapturedTable = {
@@ -50,13 +49,14 @@ export function sameShape(table: Table, relation: Relation): boolean {
 
 /**
  * The table in the shape of a relation of the stream's past, from which the catalog (`now`) may have moved on: a column was
- * added, dropped or got another type since. null when it can't be read so: a type that only the catalog knew, another key.
+ * added, dropped or got another type since. `types`: of the relation's columns, null for one that nobody knows any more.
+ * null when it can't be read so: an unknown type, another key.
  */
-export function inShapeOf(relation: Relation, now: Table): Table | null {
+export function inShapeOf(relation: Relation, now: Table, types: readonly (ColumnType | null)[]): Table | null {
   const columns: Column[] = [];
-  for (const { name, typeOid, typeModifier } of relation.columns) {
+  for (const [index, { name, typeOid, typeModifier }] of relation.columns.entries()) {
     const known = now.columns.find((column) => column.name === name);
-    const type = builtInType(typeOid, typeModifier) ?? (known?.typeOid === typeOid ? known.type : null);
+    const type = types[index] ?? null;
     if (type === null) return null;
     columns.push({ name, type, typeOid, typeModifier, keyPosition: known?.keyPosition ?? 0 });
   }

@@ -6,7 +6,7 @@ import { TailraceError } from "../core/errors.ts";
 import type { SchemaRegistry } from "../core/schema-registry.ts";
 import { keyColumns, tableLabel, type Table } from "../core/table.ts";
 import { version } from "../core/version.ts";
-import { describeTable } from "../postgres/catalog.ts";
+import { describeTable, describeTypes, relationExists } from "../postgres/catalog.ts";
 import type { Relation } from "../postgres/pgoutput.ts";
 import { needsText } from "../postgres/types.ts";
 import { inShapeOf, keylessPartition, sameShape, TABLE_COUNTERS, type CapturedTable } from "./captured-table.ts";
@@ -51,15 +51,34 @@ export class CapturedTables {
   /** The table of a RELATION message; null when it is not captured. */
   resolve(relation: Relation): CapturedTable | null | Promise<CapturedTable | null> {
     const captured = this.#tables.find(({ table }) => table.schema === relation.schema && table.name === relation.name);
-    if (captured === undefined) return null;
+    if (captured === undefined) return this.#passOver(relation);
     return sameShape(captured.table, relation) ? captured : this.#reshape(captured, relation);
+  }
+
+  /** Rows of a published table that is not captured. One that was selected is named once: it was dropped, or made after the start. */
+  #passOver(relation: Relation): null | Promise<null> {
+    const { matches, named } = this.#options.selection;
+    const label = tableLabel(relation);
+    const isSelected = matches(relation.schema, relation.name) || named.some((table) => tableLabel(table) === label);
+    if (!isSelected || this.#memory.said.has(label)) return null;
+    this.#memory.said.add(label);
+    return this.#namePassedOver(relation);
+  }
+
+  async #namePassedOver(relation: Relation): Promise<null> {
+    const exists = await relationExists(this.#prepared.session, relation.oid);
+    const why = exists
+      ? "the table was not there when the source started: its rows are passed over until the next start"
+      : "the table was dropped: its rows that were not read before are passed over, and are not in the log";
+    this.#logger.warn({ table: tableLabel(relation) }, why);
+    return null;
   }
 
   async #compile(table: Table, topic: string): Promise<Pick<CapturedTable, "table" | "label" | "encoder" | "keyIndexes" | "transaction">> {
     const schemas = tableSchemas(table, topic);
     const keySchemaId = schemas.key === null ? null : await this.#registry.register(`${topic}-key`, schemas.key, this.#signal);
     const valueSchemaId = await this.#registry.register(`${topic}-value`, schemas.value, this.#signal);
-    const constants = { version, connector: this.#options.name, database: this.#prepared.database };
+    const constants = { version, connector: this.#options.name, database: this.#prepared.facts.database };
     const encoder = new TableEncoder({ table, keySchemaId, valueSchemaId, constants });
     const keyIndexes = keyColumns(table).map((column) => table.columns.indexOf(column));
     return { table, label: tableLabel(table), encoder, keyIndexes, transaction: -1n };
@@ -71,12 +90,15 @@ export class CapturedTables {
    */
   async #reshape(captured: CapturedTable, relation: Relation): Promise<CapturedTable> {
     const now = await describeTable(this.#prepared.session, relation.oid, this.#options.publication);
-    const table = now === null ? null : inShapeOf(relation, now);
+    const types = await describeTypes(this.#prepared.session, relation.columns);
+    const table = now === null ? null : inShapeOf(relation, now, types);
     if (now === null || table === null || keyNames(table) !== keyNames(captured.table)) {
-      throw new TailraceError("SCHEMA_CHANGED", { table: captured.label, difference: difference(relation, captured.table, now) });
+      const unknown = relation.columns.find((_, index) => types[index] === null);
+      const why = unknown === undefined ? difference(relation, captured.table, now) : `the type of its column ${unknown.name} was dropped`;
+      throw new TailraceError("SCHEMA_CHANGED", { table: captured.label, difference: why });
     }
-    const column = now.columns.find(({ type }) => type.kind === "other");
-    if (this.#prepared.binary && column !== undefined && needsText(now.columns)) {
+    const column = [...table.columns, ...now.columns].find((each) => needsText([each]));
+    if (this.#prepared.binary && column !== undefined) {
       this.#memory.text = true;
       const reason = `column ${captured.label}.${column.name} has a type that is read as text: the stream starts anew`;
       throw new TailraceError("STREAM_LOST", { reason });

@@ -62,7 +62,6 @@ export type Prepared = {
   readonly settings: ConnectionSettings;
   readonly session: Session;
   readonly facts: ServerFacts;
-  readonly database: string;
   readonly tables: readonly CatalogTable[];
   readonly topics: readonly DataTopic[];
   readonly barrier: Barrier | null;

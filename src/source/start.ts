@@ -1,6 +1,6 @@
 // Whether a source may go on where it was: its state held against slot, server, publication and log. Pure; what it
 // refuses by name is a gap that only a snapshot could heal.
-import type { Barrier } from "../core/barrier.ts";
+import { barrierTopic, type Barrier } from "../core/barrier.ts";
 import { TailraceError } from "../core/errors.ts";
 import { formatLsn, maxLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { stateTopic, type SourceState } from "../core/source-state.ts";
@@ -84,37 +84,52 @@ export function judgeOptions(state: SourceState, barrier: Barrier | null, option
   throw new TailraceError("OPTIONS_CHANGED", { difference: `${state.options} → ${options}` });
 }
 
+/** The topics of a source as they are now. */
+export type SeenTopics = {
+  readonly prefix: string;
+  /** topics.partitions. */
+  readonly partitions: number;
+  /** Those of the state's topics that exist, and the ranges of their partitions. */
+  readonly topics: readonly Topic[];
+  readonly ranges: readonly OffsetRange[];
+  /** The topic of barriers, null when there is none; the offset after its last record; the last barrier in it. */
+  readonly barriers: Topic | null;
+  readonly barriersEnd: number;
+  readonly barrier: Barrier | null;
+};
+
 /** R-routing: what the state and the last barrier say of the topics, held against the topics that are there. */
-export function judgeTopics(
-  state: SourceState,
-  partitions: number,
-  found: readonly Topic[],
-  barrier: Barrier | null,
-  ranges: readonly OffsetRange[],
-  barrierEnd: number,
-): void {
-  // Retention may have emptied it, but an end of 0 says that nothing was ever in it.
-  if (barrierEnd === 0 && state.published > 0n) {
-    throw new TailraceError("TOPIC_LOST", { topic: "of barriers", reason: `it is empty, ${formatLsn(state.published)} was published` });
-  }
+export function judgeTopics(state: SourceState, seen: SeenTopics): void {
+  judgeBarriers(state, seen);
   for (const known of state.topics) {
-    const topic = found.find(({ name }) => name === known.name);
-    if (topic === undefined) throw new TailraceError("TOPIC_LOST", { topic: known.name, reason: "it does not exist" });
-    if (topic.id !== known.id)
-      throw new TailraceError("TOPIC_LOST", { topic: known.name, reason: `its id is ${topic.id}, it was ${known.id}` });
+    const topic = seen.topics.find(({ name }) => name === known.name);
+    requireSame(known.name, known.id, topic ?? null);
     const { name, partitions: expected } = known;
-    if (topic.partitions !== expected) throw partitionsDiffer(name, `the topic has ${topic.partitions}`, expected);
-    if (partitions !== expected) throw partitionsDiffer(name, `topics.partitions says ${partitions}`, expected);
+    if (topic?.partitions !== expected) throw partitionsDiffer(name, `the topic has ${topic?.partitions}`, expected);
+    if (seen.partitions !== expected) throw partitionsDiffer(name, `topics.partitions says ${seen.partitions}`, expected);
   }
-  for (const { id, name, next } of barrier?.topics ?? []) {
+  for (const { id, name, next } of seen.barrier?.topics ?? []) {
     if (!state.topics.some((topic) => topic.id === id)) continue;
     for (const [partition, offset] of next.entries()) {
-      const end = ranges.find((range) => range.topic === name && range.partition === partition)?.end ?? 0;
-      if (end < offset)
-        throw new TailraceError("TOPIC_LOST", {
-          topic: name,
-          reason: `partition ${partition} ends at offset ${end}, ${offset} was published`,
-        });
+      const end = seen.ranges.find((range) => range.topic === name && range.partition === partition)?.end ?? 0;
+      if (end < offset) throw topicLost(name, `partition ${partition} ends at offset ${end}, ${offset} was published`);
     }
   }
+}
+
+function judgeBarriers(state: SourceState, { prefix, barriers, barriersEnd }: SeenTopics): void {
+  const name = barrierTopic(prefix);
+  requireSame(name, state.barriers, barriers);
+  // Retention may have emptied it, but an end of 0 says that nothing was ever in it.
+  if (barriersEnd === 0 && state.published > 0n) throw topicLost(name, `it is empty, ${formatLsn(state.published)} was published`);
+}
+
+/** `id`: what it was; null when that is not known. */
+function requireSame(name: string, id: string | null, topic: Topic | null): void {
+  if (topic === null) throw topicLost(name, "it does not exist");
+  if (id !== null && topic.id !== id) throw topicLost(name, `its id is ${topic.id}, it was ${id}`);
+}
+
+function topicLost(topic: string, reason: string): TailraceError {
+  return new TailraceError("TOPIC_LOST", { topic, reason });
 }

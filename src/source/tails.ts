@@ -1,5 +1,6 @@
 // R-tail: per partition the highest sequence that the log already holds. A restarted source drops what is at or below it.
 import { EventDecoder, schemaIdOf } from "../avro/decoder.ts";
+import { unreadableAt } from "../avro/shape.ts";
 import type { EventLog, LogRecord, OffsetRange, Topic } from "../core/event-log.ts";
 import type { SchemaRegistry } from "../core/schema-registry.ts";
 import { compareSequence, parseSequence, SEQUENCE_HEADER, type Sequence } from "../core/sequence.ts";
@@ -39,7 +40,7 @@ export async function readTails(
     while (next < range.end) {
       const fetched = await log.read({ topic: range.topic, partition: range.partition, offset: next }, 4 << 20, signal);
       for (const record of fetched.records) {
-        const sequence = await sequenceOf(record);
+        const sequence = await sequenceOf(record, range);
         if (sequence !== null && (watermark === null || compareSequence(sequence, watermark) > 0)) watermark = sequence;
       }
       if (fetched.next <= next) break;
@@ -48,17 +49,21 @@ export async function readTails(
     return { topic: range.topic, partition: range.partition, end: range.end, watermark };
   }
 
-  async function sequenceOf(record: LogRecord): Promise<Sequence | null> {
+  async function sequenceOf(record: LogRecord, of: OffsetRange): Promise<Sequence | null> {
     if (record.value === null) {
       const header = record.headers.find(([name]) => name === SEQUENCE_HEADER);
       return header === undefined ? null : parseSequence(header[1].toString("latin1"));
     }
-    const id = schemaIdOf(record.value);
-    let decoder = decoders.get(id);
-    if (decoder === undefined) {
-      decoder = new EventDecoder(await registry.schema(id, signal));
-      decoders.set(id, decoder);
+    try {
+      const id = schemaIdOf(record.value);
+      let decoder = decoders.get(id);
+      if (decoder === undefined) {
+        decoder = new EventDecoder(await registry.schema(id, signal));
+        decoders.set(id, decoder);
+      }
+      return decoder.readSequence(record.value);
+    } catch (cause) {
+      throw unreadableAt(cause, of, record.offset);
     }
-    return decoder.readSequence(record.value);
   }
 }

@@ -24,16 +24,26 @@ export const DEFAULT_MESSAGE_BYTES = 1024 * 1024;
 export type DataTopic = { readonly state: TopicState; readonly topic: Topic; readonly maxBytes: number };
 
 /** The specs of the source's own topics: state, barriers, dead letters. */
-export function ownTopicSpecs(options: TopicOptions): readonly TopicSpec[] {
+function ownTopicSpecs(options: TopicOptions): readonly TopicSpec[] {
   const { prefix, replication } = options;
   return [stateTopicSpec(prefix, replication), barrierTopicSpec(prefix, replication), deadLetterTopicSpec(prefix, replication)];
 }
 
-/** The names of all topics by table. Throws NAME_COLLISION. */
+/** The names of all topics by table. Throws NAME_COLLISION, TABLE_UNSUPPORTED. */
 export function dataTopicNames(options: TopicOptions, tables: readonly TableName[]): readonly string[] {
   const names = tables.map((table) => topicName(options.prefix, table));
   refuseTopicCollisions([...names, ...ownTopicSpecs(options).map(({ name }) => name)]);
   return names;
+}
+
+/** NAME_COLLISION, TABLE_UNSUPPORTED (a topic's name would be too long). */
+export function namingProblems(options: TopicOptions, tables: readonly TableName[]): readonly TailraceError[] {
+  try {
+    dataTopicNames(options, tables);
+    return [];
+  } catch (cause) {
+    return [TailraceError.from(cause)];
+  }
 }
 
 /** Makes the missing ones of the source's own topics. Throws TOPIC_MISSING when `create` is false. */
@@ -43,7 +53,7 @@ export async function ensureOwnTopics(log: EventLog, options: TopicOptions, sign
 
 /**
  * The data topics of the tables, made where they are missing. Those that the state knows were judged before (start.ts).
- * Throws TOPIC_MISSING, TOPIC_COMPACTED (R-compact).
+ * Throws TOPIC_MISSING, TOPIC_PARTITIONS, TOPIC_COMPACTED (R-compact).
  */
 export async function ensureDataTopics(
   log: EventLog,
@@ -51,32 +61,67 @@ export async function ensureDataTopics(
   tables: readonly TableName[],
   signal: AbortSignal,
 ): Promise<readonly DataTopic[]> {
-  const names = dataTopicNames(options, tables);
+  const specs = dataTopicSpecs(options, tables);
   return Promise.all(
     tables.map(async ({ schema, name: table }, index) => {
-      const name = names[index]!;
-      const configs = { "cleanup.policy": "delete", "max.message.bytes": String(MAX_MESSAGE_BYTES) };
-      const topic = await ensureTopic(
-        log,
-        { name, partitions: options.partitions, replication: options.replication, configs },
-        options.create,
-        signal,
-      );
-      if (topic.partitions !== options.partitions) throw partitionsDiffer(name, `it has ${topic.partitions}`, options.partitions);
-      const effective = await log.topicConfigs(name, Object.keys(configs), signal);
-      const policy = effective["cleanup.policy"] ?? "delete";
-      if (policy.includes("compact")) throw new TailraceError("TOPIC_COMPACTED", { topic: name, policy });
+      const spec = specs[index]!;
+      const topic = await ensureTopic(log, spec, options.create, signal);
+      const effective = await log.topicConfigs(spec.name, Object.keys(spec.configs), signal);
+      const problem = unfit(spec, topic, effective);
+      if (problem !== null) throw problem;
       const maxBytes = Number(effective["max.message.bytes"] ?? DEFAULT_MESSAGE_BYTES);
       return { state: { ...topic, table: { schema, name: table } }, topic, maxBytes };
     }),
   );
 }
 
+/**
+ * What would keep the source from using its topics as they are now, without making any: TOPIC_MISSING, TOPIC_PARTITIONS,
+ * TOPIC_COMPACTED. The tables must have passed namingProblems(). `log` null: there is none yet.
+ */
+export async function topicProblems(
+  log: EventLog | null,
+  options: TopicOptions,
+  tables: readonly TableName[],
+  signal: AbortSignal,
+): Promise<readonly TailraceError[]> {
+  const data = dataTopicSpecs(options, tables);
+  const specs = [...ownTopicSpecs(options), ...data];
+  const names = specs.map(({ name }) => name);
+  const topics = log === null ? [] : await log.topics(names, signal);
+  const problems: TailraceError[] = [];
+  for (const spec of specs) {
+    const topic = topics.find(({ name }) => name === spec.name);
+    if (topic === undefined && !options.create) problems.push(missing(spec));
+    if (log === null || topic === undefined || !data.includes(spec)) continue;
+    const problem = unfit(spec, topic, await log.topicConfigs(spec.name, Object.keys(spec.configs), signal));
+    if (problem !== null) problems.push(problem);
+  }
+  return problems;
+}
+
+function dataTopicSpecs(options: TopicOptions, tables: readonly TableName[]): readonly TopicSpec[] {
+  const { partitions, replication } = options;
+  const configs = { "cleanup.policy": "delete", "max.message.bytes": String(MAX_MESSAGE_BYTES) };
+  return dataTopicNames(options, tables).map((name) => ({ name, partitions, replication, configs }));
+}
+
+/** Why a data topic that is there can't be used. `effective`: its configs. */
+function unfit({ name, partitions }: TopicSpec, topic: Topic, effective: Readonly<Record<string, string>>): TailraceError | null {
+  if (topic.partitions !== partitions) return partitionsDiffer(name, `it has ${topic.partitions}`, partitions);
+  const { "cleanup.policy": policy = "delete" } = effective;
+  return policy.includes("compact") ? new TailraceError("TOPIC_COMPACTED", { topic: name, policy }) : null;
+}
+
 async function ensureTopic(log: EventLog, spec: TopicSpec, create: boolean, signal: AbortSignal): Promise<Topic> {
   const [found] = await log.topics([spec.name], signal);
   if (found !== undefined) return found;
-  if (!create) throw new TailraceError("TOPIC_MISSING", { topic: spec.name, partitions: spec.partitions });
+  if (!create) throw missing(spec);
   return log.createTopic(spec, signal);
+}
+
+function missing({ name, partitions }: TopicSpec): TailraceError {
+  return new TailraceError("TOPIC_MISSING", { topic: name, partitions });
 }
 
 /** TOPIC_PARTITIONS. `difference`: who says another number than the `expected` one. */

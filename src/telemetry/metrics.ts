@@ -99,7 +99,7 @@ export const metricDefinitions = {
     kind: "gauge",
     name: "sink_lag_records",
     labels: ["sink"],
-    help: "Records in the log after the checkpoint, all partitions together",
+    help: "Records in the log after the checkpoint, all partitions together, also while the warehouse is down; absent until its checkpoint was read once",
   },
   sinkLastCommitTimestamp: {
     kind: "gauge",

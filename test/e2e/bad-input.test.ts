@@ -153,7 +153,10 @@ test("check and the waiting service name what is wrong with the database or the 
       expect.objectContaining({ of: expect.stringMatching(` ${name}$`), kind: "problem", code, fix: expect.stringMatching(/\w/) }),
     );
   }
-  expect(findings.filter(({ of, kind }) => of === "source fine" && kind !== "note")).toEqual([expect.objectContaining({ kind: "ok" })]);
+  for (const of of ["source fine", ...Object.keys(expected).map((name) => `source ${name}`)]) {
+    const kinds = findings.filter((finding) => finding.of === of && /^(ok|problem)$/.test(finding.kind)).map(({ kind }) => kind);
+    expect(kinds.includes("ok"), of).toBe(of === "source fine" && !kinds.includes("problem"));
+  }
   await scene.start();
   await scene.reaches({
     fine: "running",
@@ -229,19 +232,44 @@ test("check and the waiting service name what is wrong with the database or the 
   }
 });
 
-test("check ends with 3 when everything answers and something has to be mended, and names all that is wrong with a source", async () => {
+test("check ends with 3 when everything answers and something has to be mended, and names all that is wrong with a source and its sinks", async () => {
   const database = closeLater(await (await postgres()).createDatabase("bad"));
+  const warehouse = closeLater(await (await postgres()).createDatabase("warehouse"));
+  const loader = uniqueName("loader");
   const scene = closeLater(await Scene.open());
-  await database.sql("CREATE TABLE keyless (id int); CREATE TABLE late_key (id int PRIMARY KEY DEFERRABLE)");
+  await database.sql(`CREATE TABLE keyless (id int); CREATE TABLE late_key (id int PRIMARY KEY DEFERRABLE); CREATE TABLE fine (id int PRIMARY KEY, note text);
+    CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10)`);
+  await warehouse.sql(`CREATE ROLE ${loader} LOGIN PASSWORD '${RIGHT_PASSWORD}'; CREATE TABLE fine (id int PRIMARY KEY, note int)`);
+  open.push(async () => warehouse.sql(`DROP OWNED BY ${loader}; DROP ROLE ${loader}`));
   const [slot, publication] = [uniqueName("slot"), uniqueName("pub")];
-  const tables = ["public.keyless", "public.late_key", "public.absent"];
-  await scene.configure(sourceDocument({ name: "shop", url: database.url, tables, postgres: { slot, publication } }));
+  const tables = ["public.keyless", "public.late_key", "public.absent", "public.fine", "public.parts"];
+  await scene.configure(
+    sourceDocument({ name: "shop", url: database.url, tables, postgres: { slot, publication } }),
+    sinkDocument({ name: "lake", source: "shop" }),
+    sinkDocument({ name: "mart", source: "shop", warehouse: { postgres: { url: as(warehouse.url, loader, RIGHT_PASSWORD) } } }),
+  );
 
   const { code, stdout } = await scene.command("check", ["--json"]);
 
   expect(code).toBe(3);
-  const problems = findingsOf(stdout).filter(({ kind }) => kind === "problem");
-  expect(problems.map(({ code: problem }) => problem).sort()).toEqual(["TABLE_MISSING", "TABLE_WITHOUT_KEY", "TABLE_WITHOUT_KEY"]);
+  const findings = findingsOf(stdout);
+  const problemsOf = (of: string): (string | undefined)[] =>
+    findings.flatMap((finding) => (finding.of === of && finding.kind === "problem" ? [finding.code] : [])).sort();
+  expect(problemsOf("source shop")).toEqual(["TABLE_MISSING", "TABLE_WITHOUT_KEY", "TABLE_WITHOUT_KEY"]);
+  expect(findings).toContainEqual({
+    of: "source shop",
+    kind: "warning",
+    message: expect.stringMatching(/^public\.parts: .*single partition/) as string,
+  });
+  expect(problemsOf("sink mart")).toEqual([
+    "TARGET_DIFFERS",
+    "WAREHOUSE_PRIVILEGE", // to make _tailrace in the database
+    "WAREHOUSE_PRIVILEGE", // to make a target in schema public
+    "WAREHOUSE_PRIVILEGE", // to merge into the target that is there
+  ]);
+  expect(findings.filter(({ kind }) => kind === "ok").map(({ of }) => of)).toEqual(["sink lake"]);
+  expect((await readdir(scene.folder)).sort()).toEqual(["owner", "tailrace.yaml"]);
+  expect(await warehouse.sql("SELECT FROM pg_namespace WHERE nspname = '_tailrace'")).toEqual([]);
   expect(await database.sql("SELECT FROM pg_publication WHERE pubname = $1", [publication])).toEqual([]);
   expect(await database.sql("SELECT FROM pg_replication_slots WHERE slot_name = $1", [slot])).toEqual([]);
 });

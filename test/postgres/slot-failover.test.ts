@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, test } from "vitest";
 import { parseLsn, toLsn } from "../../src/core/lsn.ts";
-import { readServer, readTimelineHistory, serverProblems } from "../../src/postgres/server.ts";
+import { readServer, readTimelineHistory, wrongServer } from "../../src/postgres/server.ts";
 import { Session } from "../../src/postgres/session.ts";
 import { createSlot, judgeSlot, readSlot } from "../../src/postgres/slot.ts";
 import { clusterProblem, switchPoint } from "../../src/postgres/timeline.ts";
@@ -30,7 +30,7 @@ test(
 
     await withSession(async (session) => {
       const standby = await readServer(session);
-      expect(serverProblems(standby, session.peer, false).map((problem) => problem.code)).toEqual(["NOT_PRIMARY"]);
+      expect(wrongServer(standby, session.peer)?.code).toBe("NOT_PRIMARY");
       await session.query("SELECT pg_promote()");
       const now = await readServer(session);
       expect([before.timeline, now.timeline, now.inRecovery]).toEqual([1, 2, false]);

@@ -1,7 +1,14 @@
 // Slots and the facts about the server, on real servers of both versions.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { TailraceError } from "../../src/core/errors.ts";
-import { missingPrivileges, readServer, readTimelineHistory, serverProblems } from "../../src/postgres/server.ts";
+import {
+  missingPrivileges,
+  readServer,
+  readTimelineHistory,
+  serverProblems,
+  wrongServer,
+  type Publishing,
+} from "../../src/postgres/server.ts";
 import { Session } from "../../src/postgres/session.ts";
 import { createSlot, dropSlot, judgeSlot, readSlot } from "../../src/postgres/slot.ts";
 import { describeWithPostgres15, postgres, postgres15, uniqueName, type SharedPostgres, type TestDatabase } from "../support/servers.ts";
@@ -85,29 +92,52 @@ for (const [name, suite, server, version] of [
       });
       expect(Math.floor(facts.version / 10_000)).toBe(version);
       expect(facts.systemIdentifier).toMatch(/^\d{15,20}$/);
-      expect(serverProblems(facts, session.peer, true)).toEqual([]);
+      expect(wrongServer(facts, session.peer)).toBeNull();
+      expect(serverProblems(facts, true)).toEqual([]);
       expect(await readTimelineHistory(connectionOf(database.url), facts.timeline, signal)).toEqual([]);
     });
 
     test("each missing privilege is named with the statement that grants it, and the statements suffice", async () => {
       const role = uniqueName("plain");
-      await database.sql(`CREATE ROLE ${role}_owner; ALTER TABLE a OWNER TO ${role}_owner; CREATE ROLE ${role} LOGIN PASSWORD 'plain'`);
+      await database.sql(`CREATE ROLE ${role}_owner; ALTER TABLE a OWNER TO ${role}_owner; ALTER PUBLICATION p OWNER TO ${role}_owner;
+        CREATE ROLE ${role} LOGIN PASSWORD 'plain'`);
       const url = new URL(database.url);
       [url.username, url.password] = [role, "plain"];
       await using plain = await Session.open(connectionOf(url.href), signal);
       const [table] = await database.sql<{ oid: number }>("SELECT 'a'::regclass::oid AS oid");
-      const missing = async (): Promise<readonly TailraceError[]> =>
-        missingPrivileges(plain, await readServer(plain), [{ schema: "public", name: "a", oid: table?.oid ?? 0 }], true);
-      const before = await missing();
-      expect(before.map((error) => error.message)).toEqual([
-        `user ${role} lacks the REPLICATION attribute`,
-        `user ${role} lacks CREATE on database ${database.name}`,
-        `user ${role} lacks ownership of table public.a`,
+      const tables = [{ schema: "public", name: "a", oid: table?.oid ?? 0 }];
+      const missing = async (publishing: Publishing | null): Promise<readonly TailraceError[]> =>
+        missingPrivileges(plain, await readServer(plain), publishing);
+      const messages = (errors: readonly TailraceError[]): string[] =>
+        errors.map((error) => error.message.replace(`user ${role} lacks `, ""));
+      const making = { publication: "new", exists: false, tables };
+      expect(messages(await missing(null))).toEqual(["the REPLICATION attribute"]);
+      expect(messages(await missing({ publication: "p", exists: true, tables }))).toEqual([
+        "the REPLICATION attribute",
+        "ownership of publication p",
+        "ownership of table public.a",
       ]);
+      const before = await missing(making);
+      expect(messages(before)).toEqual(["the REPLICATION attribute", `CREATE on database ${database.name}`, "ownership of table public.a"]);
       for (const error of before) await database.sql(error.remedy.replace("run as an administrator: ", ""));
-      expect(await missing()).toEqual([]);
+      expect(await missing(making)).toEqual([]);
+      await plain.query("CREATE PUBLICATION made_by_plain FOR TABLE public.a");
       await plain[Symbol.asyncDispose]();
-      await database.sql(`ALTER TABLE a OWNER TO CURRENT_USER; DROP OWNED BY ${role}; DROP ROLE ${role}, ${role}_owner`);
+      await database.sql(`DROP PUBLICATION made_by_plain; ALTER TABLE a OWNER TO CURRENT_USER; ALTER PUBLICATION p OWNER TO CURRENT_USER;
+        DROP OWNED BY ${role}; DROP ROLE ${role}, ${role}_owner`);
+    });
+
+    test("a database whose encoding is SQL_ASCII is refused by name", async () => {
+      const ascii = uniqueName("ascii");
+      await session.query(`CREATE DATABASE ${ascii} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`);
+      const url = new URL(database.url);
+      url.pathname = `/${ascii}`;
+      {
+        await using inside = await Session.open(connectionOf(url.href), signal);
+        const problems = serverProblems(await readServer(inside), true);
+        expect(problems.map(({ code, message }) => [code, message])).toEqual([["DATABASE_ENCODING", expect.stringContaining(ascii)]]);
+      }
+      await session.query(`DROP DATABASE ${ascii} WITH (FORCE)`);
     });
 
     test("logins that fail are named, and no message or cause holds the password", async () => {

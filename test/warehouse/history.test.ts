@@ -1,14 +1,14 @@
-// However the log is cut into flushes and however often parts of it come again, a target ends as the source's table is.
-// Guard, tombstones, floors and unchanged columns have to work together for that, which examples don't show.
+// However the log is cut into flushes and however often parts of it come again, a target ends as the source's table is, its
+// softly deleted rows with the values that they had last. Fold, guard, tombstones, floors and unchanged columns have to work
+// together for that, which examples don't show.
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
-import type { WarehouseSession } from "../../src/core/warehouse.ts";
-import { fold, histories, liveQuery, tableAfter, type History } from "./history.ts";
+import type { TargetSpec, WarehouseSession } from "../../src/core/warehouse.ts";
+import { flushOf, histories, historySpec, targetAfter, targetQuery, type History } from "./history.ts";
 import { dropDatabases, duckdbKind, postgresKind, type Place, type WarehouseKind } from "./places.ts";
-import { keyBytes, tableFlush, targetSpec, Worker } from "./staged.ts";
+import { keyBytes, Worker } from "./staged.ts";
 
 const { signal } = new AbortController();
-const COLUMNS = { id: { kind: "int8" }, name: { kind: "text" }, note: { kind: "text" } } as const;
 /** Enough to find each rule taken out (tried by hand) in a few seconds; raise it when a rule changes. */
 const RUNS = Number(process.env.TEST_HISTORIES ?? 12);
 const LIMIT_MS = Math.max(45_000, RUNS * 4_000);
@@ -34,7 +34,7 @@ async function expectHistoriesHold(kind: WarehouseKind, deletes: "hard" | "soft"
   let runs = 0;
   await fc.assert(
     fc.asyncProperty(histories({ min: 5, max: 60 }), async (history) => {
-      const spec = targetSpec({ schema: "history", name: `t${++runs}` }, ["id"], COLUMNS, deletes);
+      const spec = historySpec(`t${++runs}`, deletes);
       const worker = new Worker(`sink ${runs}`);
       {
         await using session = await place.warehouse.open(signal);
@@ -43,7 +43,7 @@ async function expectHistoriesHold(kind: WarehouseKind, deletes: "hard" | "soft"
         await session.ensureTarget(spec);
         await flushAll(session, worker, spec, history);
       }
-      expect(await place.sql(liveQuery(spec))).toEqual(tableAfter(history.events));
+      expect(await place.sql(targetQuery(spec))).toEqual(targetAfter(history.events, deletes));
       expect(await liveTombstones(place, kind, spec)).toEqual([]);
     }),
     // A failure is made smaller for as long as there is time for it; a slow machine tries fewer histories.
@@ -51,18 +51,17 @@ async function expectHistoriesHold(kind: WarehouseKind, deletes: "hard" | "soft"
   );
 }
 
-async function flushAll(session: WarehouseSession, worker: Worker, spec: ReturnType<typeof targetSpec>, history: History): Promise<void> {
+async function flushAll(session: WarehouseSession, worker: Worker, spec: TargetSpec, history: History): Promise<void> {
   for (const [from, to] of history.flushes) {
-    const { rows, truncate } = fold(history.events, from, to);
-    const { deadLetters } = await worker.merge(session, [tableFlush(spec, rows, truncate)]);
+    const { deadLetters } = await worker.merge(session, [flushOf(spec, history.events, from, to)]);
     expect(deadLetters).toEqual([]);
   }
 }
 
-/** Keys that are in the target and have a tombstone nevertheless. */
-async function liveTombstones(place: Place, kind: WarehouseKind, spec: ReturnType<typeof targetSpec>): Promise<string[]> {
+/** Keys that are in the target and have a tombstone nevertheless; soft deletes leave none at all. */
+async function liveTombstones(place: Place, kind: WarehouseKind, spec: TargetSpec): Promise<string[]> {
   const text = kind.name === "postgres" ? "convert_from(key, 'UTF8')" : "decode(key)";
   const tombstones = await place.sql(`SELECT ${text} FROM _tailrace.tombstones WHERE target_name = '${spec.target.name}'`);
-  const live = new Set((await place.sql(liveQuery(spec))).map(([id]) => keyBytes(spec, { id: BigInt(id ?? "") }).toString()));
+  const live = new Set((await place.sql(targetQuery(spec))).map(([id]) => keyBytes(spec, { id: BigInt(id ?? "") }).toString()));
   return tombstones.map(([key]) => key ?? "").filter((key) => live.has(key));
 }

@@ -1,10 +1,23 @@
-// Random histories of a table, the flushes that a sink could make of them, and what the target must then hold: a model of
-// fold, guard, tombstones, floors and dead letters in plain maps, to be compared with what a warehouse did.
+// Random histories of a table, the flushes that a sink makes of them by its own fold, and what the target must then hold: a
+// model in plain maps, to be compared with what a warehouse did.
 import fc from "fast-check";
-import type { TargetSpec } from "../../src/core/warehouse.ts";
-import { at, change, deletion, type Row } from "./staged.ts";
+import type { LogRecord } from "../../src/core/event-log.ts";
+import { parseSequence } from "../../src/core/sequence.ts";
+import type { TableFlush, TargetSpec } from "../../src/core/warehouse.ts";
+import { foldChange, truncateRow, type Change, type FoldedRow } from "../../src/sink/fold.ts";
+import { stage, type EventColumn } from "../../src/sink/staging.ts";
+import { at, keyBytes, targetSpec } from "./staged.ts";
 
 const KEYS = 6;
+/** The columns of every history's table, the key first. */
+const COLUMNS: readonly EventColumn[] = [
+  { name: "id", type: { kind: "int8" }, keyPosition: 1 },
+  { name: "name", type: { kind: "text" }, keyPosition: 0 },
+  { name: "note", type: { kind: "text" }, keyPosition: 0 },
+];
+const OUTSIDE_KEY = [1, 2];
+const NOTE = 2;
+const NO_RECORD: LogRecord = { offset: 0, timestamp: 0, key: null, value: null, headers: [] };
 
 export type Event =
   | { readonly op: "insert"; readonly key: number; readonly name: string; readonly note: string }
@@ -61,45 +74,59 @@ function coverAll(length: number, cuts: readonly (readonly [number, number])[]):
   return done < length ? [...flushes, [done, length]] : flushes;
 }
 
-/** What a sink makes of a range: the last event per key since the last TRUNCATE of the range, unchanged columns inherited. */
-export function fold(
-  events: readonly Event[],
-  from: number,
-  to: number,
-): { readonly rows: readonly Row[]; readonly truncate: string | null } {
-  const rows = new Map<number, Row>();
+export function historySpec(name: string, deletes: "hard" | "soft"): TargetSpec {
+  const columns = COLUMNS.map((column) => [column.name, column.type] as const);
+  return targetSpec({ schema: "history", name }, ["id"], Object.fromEntries(columns), deletes);
+}
+
+/** What a sink makes of a range of the history. */
+export function flushOf(spec: TargetSpec, events: readonly Event[], from: number, to: number): TableFlush {
+  const rows = new Map<number, FoldedRow>();
   let truncate: string | null = null;
   for (let index = from; index < to; index++) {
     const event = events[index]!;
     if (event.op === "truncate") {
-      rows.clear();
       truncate = at(index);
-    } else if (event.op === "delete") {
-      rows.set(event.key, deletion(index, { id: BigInt(event.key) }));
+      if (spec.deletes === "hard") rows.clear();
+      else for (const row of rows.values()) truncateRow(row, parseSequence(truncate));
     } else {
-      const before = rows.get(event.key);
-      const inherited = event.note === null && before !== undefined && before.deleted !== true;
-      const note = inherited ? (before.row.note ?? null) : event.note;
-      const unsent = event.note === null && (before === undefined || (inherited && before.unchanged?.includes("note") === true));
-      rows.set(event.key, change(index, { id: BigInt(event.key), name: event.name, note }, unsent ? ["note"] : []));
+      const key = keyBytes(spec, { id: BigInt(event.key) });
+      const kept = spec.deletes === "hard" ? null : OUTSIDE_KEY;
+      rows.set(event.key, foldChange(rows.get(event.key), toChange(event, index), key, 0, kept));
     }
   }
-  return { rows: [...rows.values()], truncate };
+  return { ...stage(spec.target, spec.deletes, COLUMNS, [...rows.values()]), truncate };
 }
 
-/** The source's table after all events: [id, name, note] by id. A row that was deleted is not there. */
-export function tableAfter(events: readonly Event[]): string[][] {
-  const table = new Map<number, { name: string; note: string }>();
+function toChange(event: Exclude<Event, { op: "truncate" }>, index: number): Change {
+  const common = { sequence: parseSequence(at(index)), commitMicros: 0n, record: NO_RECORD };
+  const id = BigInt(event.key);
+  if (event.op === "delete") return { ...common, op: "d", values: [id, null, null], unchanged: [] };
+  const op = event.op === "insert" ? "c" : "u";
+  return { ...common, op, values: [id, event.name, event.note], unchanged: event.note === null ? [NOTE] : [] };
+}
+
+/**
+ * What a target must hold after all events, [id, name, note] by id: the source's table, and with soft deletes every row
+ * that it ever had, with its last values and whether it is deleted.
+ */
+export function targetAfter(events: readonly Event[], deletes: "hard" | "soft"): string[][] {
+  const rows = new Map<number, { name: string; note: string; deleted: boolean }>();
+  const remove = (key: number): void => {
+    if (deletes === "hard") rows.delete(key);
+    else rows.get(key)!.deleted = true;
+  };
   for (const event of events) {
-    if (event.op === "truncate") table.clear();
-    else if (event.op === "delete") table.delete(event.key);
-    else table.set(event.key, { name: event.name, note: event.note ?? table.get(event.key)!.note });
+    if (event.op === "truncate") for (const key of [...rows.keys()]) remove(key);
+    else if (event.op === "delete") remove(event.key);
+    else rows.set(event.key, { name: event.name, note: event.note ?? rows.get(event.key)!.note, deleted: false });
   }
-  return [...table].sort(([a], [b]) => a - b).map(([id, { name, note }]) => [String(id), name, note]);
+  const byId = [...rows].sort(([a], [b]) => a - b);
+  return byId.map(([id, { name, note, deleted }]) => [String(id), name, note, ...(deletes === "soft" ? [String(deleted)] : [])]);
 }
 
-/** Which targets have keys that were deleted, and have not come back: what a hard target keeps tombstones or a floor for. */
-export function liveQuery(spec: TargetSpec): string {
-  const where = spec.deletes === "soft" ? "WHERE NOT _tailrace_deleted " : "";
-  return `SELECT id::text, name, note FROM ${spec.target.schema}.${spec.target.name} o ${where}ORDER BY o.id`;
+/** All rows of a target, as `targetAfter` has them. */
+export function targetQuery({ target, deletes }: TargetSpec): string {
+  const deleted = deletes === "soft" ? ", _tailrace_deleted::text" : "";
+  return `SELECT id::text, name, note${deleted} FROM ${target.schema}.${target.name} o ORDER BY o.id`;
 }

@@ -188,6 +188,33 @@ test("a few rows into a large target go through its primary key, whatever its st
   await client.end();
 });
 
+test("the trap: tombstones that are many, and new to the server's statistics, are looked up by their keys", async () => {
+  await using place = await postgresPlace();
+  const client = new pg.Client({ connectionString: place.url });
+  await client.connect();
+  {
+    await using made = await ready(place.warehouse);
+    await made.worker.merge(made.session, []);
+  }
+  const { plan } = tableFlush(spec, [change(2, { id: 1n }, ["note"])]);
+  const steps = merge(plan);
+  await client.query(steps.stage.replace("ON COMMIT DELETE ROWS", ""));
+  await client.query(
+    `INSERT INTO tailrace_staged SELECT g, 'm', NULL, '${at(2)}', now(), g % 2 = 0, int4send(g), g, '{3}' FROM generate_series(1, 1000) g`,
+  );
+  await client.query(
+    `INSERT INTO _tailrace.tombstones SELECT 'analytics', 'orders', int4send(g), '${at(1)}' FROM generate_series(1, 20000) g`,
+  );
+  for (const sql of [steps.orphans!, steps.merge, ...steps.tombstones]) {
+    const { rows: lines } = await client.query<{ "QUERY PLAN": string }>(`EXPLAIN ${sql}`);
+    const text = lines.map((line) => line["QUERY PLAN"]).join("\n");
+    expect(text).not.toMatch(/Seq Scan on tombstones/);
+    for (const [, condition] of text.matchAll(/tombstones_pkey on .*\n +Index Cond: (.*)/g))
+      expect(condition).toMatch(/key = s\._tailrace_key/);
+  }
+  await client.end();
+});
+
 test("targets without a unique index on the key are refused with the SQL; one in another column order is enough", async () => {
   await using place = await postgresPlace();
   await place.sql("CREATE SCHEMA analytics; CREATE TABLE analytics.orders (id bigint, name varchar, note text)");

@@ -23,6 +23,7 @@ export type Row = {
   /** By column name; a column that is not named is null, or not sent when `unchanged` names it. */
   readonly row: Readonly<Record<string, Value>>;
   readonly at: string;
+  /** Of a delete without it: every column that `row` does not name. */
   readonly unchanged?: readonly string[];
   readonly deleted?: boolean;
 };
@@ -31,14 +32,17 @@ export function change(commit: number, row: Row["row"], unchanged: readonly stri
   return { row, at: at(commit), unchanged };
 }
 
-export function deletion(commit: number, row: Row["row"]): Row {
-  return { row, at: at(commit), deleted: true };
+/** `row`: the key, and for a soft delete the values that were folded into it. */
+export function deletion(commit: number, row: Row["row"], unchanged?: readonly string[]): Row {
+  return { row, at: at(commit), deleted: true, ...(unchanged === undefined ? {} : { unchanged }) };
 }
 
 /** One table's part of a flush, as the sink would make it. */
 export function tableFlush(spec: TargetSpec, rows: readonly Row[], truncate: string | null = null): TableFlush {
+  const isUnchanged = ({ row, unchanged, deleted }: Row, name: string): boolean =>
+    unchanged?.includes(name) ?? (deleted === true && spec.deletes === "soft" && !(name in row));
   const flags = spec.columns.map(({ name }) => {
-    const column = Uint8Array.from(rows, ({ unchanged }) => (unchanged?.includes(name) === true ? 1 : 0));
+    const column = Uint8Array.from(rows, (row) => (isUnchanged(row, name) ? 1 : 0));
     return column.includes(1) ? column : null;
   });
   const plan: MergePlan = {

@@ -1,12 +1,11 @@
 // DuckDB's SQL for a target: its types, its DDL and one merge. Pure text.
 import type { ColumnType, TableName } from "../../core/table.ts";
 import { metadataColumns, type Dialect, type MergePlan, type PlanColumn, type TargetSpec } from "../../core/warehouse.ts";
+import { keepsTarget, lines, ofTarget, quoteName, quoteTable, quoteText } from "../sql-text.ts";
 
 /** Widest DECIMAL that DuckDB has, in digits. */
 const MAX_DECIMAL_PRECISION = 38;
 
-/** Names of what a merge makes in the temporary catalogue. Columns of ours beside the table's: no captured column may begin so. */
-export const RESERVED_PREFIX = "_tailrace_";
 export const STAGED_TABLE = "tailrace_staged";
 /**
  * The file's name in our statements. All of them name it: of two parts, DuckDB takes the first for a catalogue too, and
@@ -19,19 +18,6 @@ const MATCHED = "temp.tailrace_matched";
 const APPLIED = "temp.tailrace_applied";
 
 const { sequence: SEQUENCE, commitTimestamp: COMMITTED, mergedTimestamp: MERGED, deleted: DELETED } = metadataColumns;
-
-export function quoteName(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
-}
-
-export function quoteText(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`;
-}
-
-/** `"schema"."name"`, as a user would write it. */
-export function quoteTable(table: TableName): string {
-  return `${quoteName(table.schema)}.${quoteName(table.name)}`;
-}
 
 function inWarehouse(table: TableName): string {
   return `${WAREHOUSE}.${quoteTable(table)}`;
@@ -147,16 +133,21 @@ export function merge(plan: MergePlan): Merge {
   };
 }
 
-/** TRUNCATE: what the target held before it goes, and the floor keeps replayed rows out. `sequence`: text form. */
-export function truncate(plan: Pick<MergePlan, "target" | "deletes">, sequence: string): readonly string[] {
+/**
+ * TRUNCATE: what the target held before it goes, and the floor keeps replayed rows out. `sequence`: text form. Runs when
+ * the rows are staged: rows whose staged soft delete was truncated too are left to the merge, which brings their values.
+ */
+export function truncate(plan: MergePlan, sequence: string): readonly string[] {
   const table = inWarehouse(plan.target);
   const at = quoteText(sequence);
-  const seq = quoteName(SEQUENCE);
-  const older = `(${seq} IS NULL OR ${seq} < ${at})`;
+  const [seq, deleted] = [quoteName(SEQUENCE), quoteName(DELETED)];
+  const older = `(t.${seq} IS NULL OR t.${seq} < ${at})`;
   return [
     plan.deletes === "hard"
-      ? `DELETE FROM ${table} WHERE ${older}`
-      : `UPDATE ${table} SET ${quoteName(DELETED)} = true, ${seq} = ${at}, ${quoteName(MERGED)} = now() WHERE ${older} AND ${quoteName(DELETED)} IS NOT TRUE`,
+      ? `DELETE FROM ${table} t WHERE ${older}`
+      : `UPDATE ${table} t SET ${deleted} = true, ${seq} = ${at}, ${quoteName(MERGED)} = now()
+WHERE ${older} AND t.${deleted} IS NOT TRUE
+  AND NOT EXISTS (SELECT 1 FROM ${STAGED} s WHERE s.${deleted} AND s.${seq} <= ${at} AND ${sameKey(plan)})`,
     `DELETE FROM ${STATE}.tombstones WHERE ${ofTarget(plan)} AND sequence < ${at}`,
     `INSERT INTO ${STATE}.floors SELECT ${quoteText(plan.target.schema)}, ${quoteText(plan.target.name)}, ${at}
 ON CONFLICT (target_schema, target_name) DO UPDATE SET sequence = greatest(sequence, excluded.sequence)`,
@@ -178,10 +169,14 @@ function match(plan: MergePlan): string {
   const needed = new Set(plan.columns.filter((column) => takesFromTarget(plan, column)).map(({ name }) => name));
   // What is left of `t.*` is what the merge needs, and columns that somebody else added to the target: they stay as they are.
   const unneeded = [...plan.columns.map(({ name }) => name).filter((name) => !needed.has(name)), COMMITTED, MERGED];
-  const on = plan.key.map((name) => `t.${quoteName(name)} = s.${quoteName(name)}`).join(" AND ");
   return `CREATE TEMP TABLE tailrace_matched AS
 SELECT s."_tailrace_row", t.rowid AS "_tailrace_target", t.* EXCLUDE (${unneeded.map(quoteName).join(", ")})
-FROM ${STAGED} s JOIN ${inWarehouse(plan.target)} t ON ${on}`;
+FROM ${STAGED} s JOIN ${inWarehouse(plan.target)} t ON ${sameKey(plan)}`;
+}
+
+/** Of target `t` and staging table `s`. */
+function sameKey({ key }: MergePlan): string {
+  return key.map((name) => `t.${quoteName(name)} = s.${quoteName(name)}`).join(" AND ");
 }
 
 function guard(plan: MergePlan): string {
@@ -192,6 +187,7 @@ function guard(plan: MergePlan): string {
   return `CREATE TEMP TABLE tailrace_applied AS
 SELECT
 ${lines([
+  `${alone(plan)} AS "_tailrace_alone"`,
   ...plan.columns.map((column, index) => value(plan, column, index)),
   `s.${seq}`,
   `s.${quoteName(COMMITTED)}`,
@@ -200,15 +196,21 @@ ${lines([
   `s."_tailrace_key"`,
   `s."_tailrace_row"`,
   `m."_tailrace_target"`,
-  `${orphan(plan)} AS "_tailrace_orphan"`,
+  `("_tailrace_alone" AND NOT s.${quoteName(DELETED)}) AS "_tailrace_orphan"`,
   `m.* EXCLUDE (${exclude})`,
 ])}
 FROM ${STAGED} s
 LEFT JOIN ${MATCHED} m ON m."_tailrace_row" = s."_tailrace_row"
 LEFT JOIN ${STATE}.tombstones d ON ${ofTarget(plan, "d.")} AND d.key = s."_tailrace_key"
-WHERE s.${seq} > coalesce((SELECT sequence FROM ${STATE}.floors WHERE ${ofTarget(plan)}), '')
+WHERE ${aboveFloor(plan)}
   AND (m.${seq} IS NULL OR m.${seq} < s.${seq})
   AND (d.sequence IS NULL OR d.sequence < s.${seq})`;
+}
+
+/** In a soft target a truncated row's delete counts, wherever it stands: it makes no row live. */
+function aboveFloor(plan: MergePlan): string {
+  const above = `s.${quoteName(SEQUENCE)} > coalesce((SELECT sequence FROM ${STATE}.floors WHERE ${ofTarget(plan)}), '')`;
+  return plan.deletes === "hard" ? above : `(s.${quoteName(DELETED)} OR ${above})`;
 }
 
 function apply(plan: MergePlan): readonly string[] {
@@ -219,7 +221,7 @@ function apply(plan: MergePlan): readonly string[] {
     .join(", ");
   const kept = `NOT "_tailrace_orphan"`;
   const written = hard ? `${kept} AND NOT ${quoteName(DELETED)}` : kept;
-  const helpers = [...(hard ? [DELETED] : []), "_tailrace_key", "_tailrace_row", "_tailrace_target", "_tailrace_orphan"]
+  const helpers = [...(hard ? [DELETED] : []), "_tailrace_key", "_tailrace_row", "_tailrace_target", "_tailrace_alone", "_tailrace_orphan"]
     .map(quoteName)
     .join(", ");
   return [
@@ -241,37 +243,25 @@ function value(plan: MergePlan, column: PlanColumn, index: number): string {
   const name = quoteName(column.name);
   if (!takesFromTarget(plan, column)) return `s.${name}`;
   const when = [
-    ...(plan.deletes === "soft" ? [`s.${quoteName(DELETED)}`] : []),
+    ...(plan.deletes === "soft" ? [`"_tailrace_alone"`] : []),
     ...(column.unchanged === "keep_target" ? [`s.${quoteName(flagName(index))}`] : []),
   ];
   return `CASE WHEN ${when.join(" OR ")} THEN m.${name} ELSE s.${name} END AS ${name}`;
 }
 
-/** A soft delete keeps the row's last values, so there every column outside the key may come from the target. */
+/** A soft delete that is alone leaves the row's values as they are, so there every column outside the key may come from the target. */
 function takesFromTarget(plan: MergePlan, column: PlanColumn): boolean {
-  return column.unchanged === "keep_target" || (plan.deletes === "soft" && !plan.key.includes(column.name));
+  return column.unchanged === "keep_target" || (plan.deletes === "soft" && keepsTarget(plan) && !plan.key.includes(column.name));
 }
 
-function orphan(plan: MergePlan): string {
+/** Whether a staged row has unchanged columns, and no live row that they can come from. */
+function alone(plan: MergePlan): string {
   if (!keepsTarget(plan)) return "false";
   const flags = plan.columns.flatMap((column, index) => (column.unchanged === "keep_target" ? [`s.${quoteName(flagName(index))}`] : []));
-  const dead =
-    plan.deletes === "hard" ? `m."_tailrace_target" IS NULL` : `(m."_tailrace_target" IS NULL OR m.${quoteName(DELETED)} IS TRUE)`;
-  return `(NOT s.${quoteName(DELETED)} AND (${flags.join(" OR ")}) AND ${dead})`;
-}
-
-function keepsTarget(plan: MergePlan): boolean {
-  return plan.columns.some(({ unchanged }) => unchanged === "keep_target");
+  const dead = plan.deletes === "hard" ? "" : ` OR m.${quoteName(DELETED)} IS TRUE`;
+  return `((${flags.join(" OR ")}) AND (m."_tailrace_target" IS NULL${dead}))`;
 }
 
 function flagName(index: number): string {
   return `_tailrace_unchanged_${index + 1}`;
-}
-
-function ofTarget({ target }: Pick<MergePlan, "target">, alias = ""): string {
-  return `${alias}target_schema = ${quoteText(target.schema)} AND ${alias}target_name = ${quoteText(target.name)}`;
-}
-
-function lines(items: readonly string[]): string {
-  return items.map((item) => `  ${item}`).join(",\n");
 }

@@ -1,6 +1,7 @@
 // The tables of schema _tailrace in DuckDB, and the statements on them. Pure text.
 import type { CheckpointMove } from "../../core/warehouse.ts";
-import { quoteText, STATE } from "./dialect.ts";
+import { quoteText } from "../sql-text.ts";
+import { STATE } from "./dialect.ts";
 
 /** Makes the schema and its tables where they are missing. */
 export const createState: readonly string[] = [

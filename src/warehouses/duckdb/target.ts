@@ -2,13 +2,25 @@
 import { TailraceError } from "../../core/errors.ts";
 import { tableLabel } from "../../core/table.ts";
 import { metadataColumns, type TargetSpec } from "../../core/warehouse.ts";
-import { createTarget, quoteName, quoteTable, RESERVED_PREFIX, targetColumns, WAREHOUSE } from "./dialect.ts";
+import { quoteName, quoteTable, RESERVED_PREFIX } from "../sql-text.ts";
+import { otherType, refuseDifferences, softlyDeletedRows, type TargetDifference } from "../target-difference.ts";
+import { createTarget, targetColumns, WAREHOUSE } from "./dialect.ts";
 
 export type FoundColumn = { readonly schema: string; readonly table: string; readonly name: string; readonly type: string };
 
 /** Of all tables that are not ours, for a session to ask once: without parameters and conditions it takes 2 ms instead of 10. */
 export const findColumns = `SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns()
 WHERE database_name = '${WAREHOUSE}' AND schema_name <> '_tailrace'`;
+
+/** A row of `findColumns`. */
+export function foundColumn(row: Readonly<Record<string, unknown>>): FoundColumn {
+  return {
+    schema: String(row.schema_name),
+    table: String(row.table_name),
+    name: String(row.column_name),
+    type: String(row.data_type),
+  };
+}
 
 /**
  * The DDL that makes the target fit; none when it does. `all`: the columns of every table. Throws NAME_COLLISION for names that DuckDB takes for one, and
@@ -23,33 +35,19 @@ export function targetDdl(spec: TargetSpec, all: readonly FoundColumn[]): readon
   if (found.length === 0) return [`CREATE SCHEMA IF NOT EXISTS ${WAREHOUSE}.${quoteName(spec.target.schema)}`, createTarget(spec)];
 
   const added: string[] = [];
-  const differences: { readonly what: string; readonly sql: string }[] = [];
+  const differences: TargetDifference[] = [];
   const table = quoteTable(spec.target);
   for (const { name, type, required } of targetColumns(spec)) {
     const there = found.find((column) => same(column.name, name));
     const addColumn = (of: string): string => `ALTER TABLE ${of} ADD COLUMN ${quoteName(name)} ${type}`;
     if (there === undefined && required) differences.push({ what: `it lacks key column ${name}`, sql: addColumn(table) });
     else if (there === undefined) added.push(addColumn(`${WAREHOUSE}.${table}`));
-    else if (there.type !== type) {
-      differences.push({
-        what: `${name} is ${there.type}, needed is ${type}`,
-        sql: `ALTER TABLE ${table} ALTER COLUMN ${quoteName(name)} TYPE ${type}`,
-      });
-    }
+    else if (there.type !== type) differences.push(otherType(spec.target, name, there.type, type));
   }
-  if (spec.deletes === "hard" && found.some(({ name }) => same(name, metadataColumns.deleted))) {
-    const deleted = quoteName(metadataColumns.deleted);
-    differences.push({
-      what: "it holds softly deleted rows and deletes are hard now",
-      sql: `DELETE FROM ${table} WHERE ${deleted}; ALTER TABLE ${table} DROP COLUMN ${deleted}`,
-    });
-  }
-  if (differences.length === 0) return added;
-  throw new TailraceError("TARGET_DIFFERS", {
-    target: label,
-    difference: differences.map(({ what }) => what).join("; "),
-    sql: differences.map(({ sql }) => sql).join("; "),
-  });
+  if (spec.deletes === "hard" && found.some(({ name }) => same(name, metadataColumns.deleted)))
+    differences.push(softlyDeletedRows(spec.target));
+  refuseDifferences(spec.target, differences);
+  return added;
 }
 
 function refuseCollisions(spec: TargetSpec): void {

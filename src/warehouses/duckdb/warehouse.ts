@@ -14,8 +14,10 @@ import type {
   Warehouse,
   WarehouseSession,
 } from "../../core/warehouse.ts";
+import { requireFence, requireMoved, toCheckpoint, toDeadLetter, type StateRow } from "../state-rows.ts";
 import { merge, STAGED_TABLE, truncate } from "./dialect.ts";
-import { openFile, type DuckdbFile, type DuckdbOptions } from "./file.ts";
+import { Engine, openFile, type DuckdbFile, type DuckdbOptions } from "./file.ts";
+import { inspectFile } from "./inspection.ts";
 import { appendRows, bytesColumn, stagedLoad, textColumn } from "./load.ts";
 import {
   closeLetters,
@@ -32,7 +34,7 @@ import {
   stageClosed,
   stageLetters,
 } from "./state.ts";
-import { findColumns, targetDdl, type FoundColumn } from "./target.ts";
+import { findColumns, foundColumn, targetDdl, type FoundColumn } from "./target.ts";
 
 /**
  * A DuckDB file as a warehouse. Nothing is held until open(); a session holds the file alone, against other processes
@@ -40,10 +42,12 @@ import { findColumns, targetDdl, type FoundColumn } from "./target.ts";
  */
 export function openDuckdb(options: DuckdbOptions): Warehouse {
   const address = `duckdb ${options.path}`;
+  const engine = new Engine(options);
   return {
     address,
-    open: async (signal) => new DuckdbSession(await openFile(options, signal), address),
-    [Symbol.asyncDispose]: async () => undefined,
+    open: async (signal) => new DuckdbSession(await openFile(options, signal, engine), address),
+    inspect: async (targets, signal) => inspectFile(options, targets, signal),
+    [Symbol.asyncDispose]: async () => engine.close(),
   };
 }
 
@@ -57,6 +61,7 @@ class DuckdbSession implements WarehouseSession {
   /** Of all targets; nobody else can change them while the file is held. */
   #columns: readonly FoundColumn[] | null = null;
   #wrote = false;
+  #failed = false;
   #closed = false;
 
   constructor(file: DuckdbFile, address: string) {
@@ -80,7 +85,7 @@ class DuckdbSession implements WarehouseSession {
   }
 
   async openDeadLetters(sink: string): Promise<readonly DeadLetter[]> {
-    return (await this.#rows(readOpenLetters, [sink])).map(toDeadLetter);
+    return (await this.#rows(readOpenLetters, [sink])).map((row) => toDeadLetter(row, toBytes));
   }
 
   async ensureTarget(spec: TargetSpec): Promise<void> {
@@ -96,7 +101,7 @@ class DuckdbSession implements WarehouseSession {
   async flush(flush: Flush, signal: AbortSignal): Promise<FlushResult> {
     return this.#interruptible(signal, async () => {
       const result = await this.#transaction(async () => {
-        await this.#checkFence(flush);
+        requireFence(flush, (await this.#rows(readFence, [flush.sink]))[0]);
         await this.#moveCheckpoints(flush.sink, flush.checkpoints);
         const merged: number[] = [];
         const orphaned: DeadLetter[] = [];
@@ -137,32 +142,25 @@ class DuckdbSession implements WarehouseSession {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return; // the file may be another session's by now
     this.#closed = true;
-    try {
-      // A file that can't be written now keeps its WAL, which the next opening replays.
-      if (this.#wrote) await this.#connection.run("CHECKPOINT warehouse").catch(() => undefined);
-    } finally {
-      this.#file.close();
-    }
+    // A file that can't be written now keeps its WAL, which the next opening replays.
+    if (this.#wrote) await this.#connection.run("CHECKPOINT warehouse").catch(() => (this.#failed = true));
+    if (this.#failed) this.#file.close();
+    else await this.#file.release();
   }
 
   async #findColumns(): Promise<readonly FoundColumn[]> {
-    return (await this.#rows(findColumns)).map((row) => ({
-      schema: String(row.schema_name),
-      table: String(row.table_name),
-      name: String(row.column_name),
-      type: String(row.data_type),
-    }));
+    return (await this.#rows(findColumns)).map(foundColumn);
   }
 
   async #merge(table: TableFlush, signal: AbortSignal): Promise<{ readonly rows: number; readonly orphans: readonly number[] }> {
     const { plan, staged } = table;
     try {
-      if (table.truncate !== null) for (const sql of truncate(plan, table.truncate)) await this.#run(sql);
-      if (staged.rows === 0) return { rows: 0, orphans: [] };
+      if (table.truncate === null && staged.rows === 0) return { rows: 0, orphans: [] };
       const steps = merge(plan);
       await this.#run(steps.stage);
       await appendRows(this.#connection, STAGED_TABLE, stagedLoad(plan, staged), staged.rows, signal);
       reach("sink.after_stage");
+      if (table.truncate !== null) for (const sql of truncate(plan, table.truncate)) await this.#run(sql);
       for (const sql of steps.resolve) await this.#run(sql);
       const orphans = steps.orphans === null ? [] : (await this.#rows(steps.orphans)).map(({ row }) => Number(row));
       const rows = Number((await this.#rows(steps.count))[0]?.rows);
@@ -175,19 +173,10 @@ class DuckdbSession implements WarehouseSession {
     }
   }
 
-  async #checkFence({ sink, fence, checkpoints }: Flush): Promise<void> {
-    const [worker] = await this.#rows(readFence, [sink]);
-    if (Number(worker?.fence) === fence) return;
-    throw checkpointMoved(checkpoints[0] ?? { topic: `sink ${sink}`, partition: -1 });
-  }
-
   async #moveCheckpoints(sink: string, moves: readonly CheckpointMove[]): Promise<void> {
-    const moved = new Set<string>();
-    for (const sql of moveCheckpoints(sink, moves)) {
-      for (const { topic, partition } of await this.#rows(sql)) moved.add(`${String(partition)} ${String(topic)}`);
-    }
-    const left = moves.find(({ topic, partition }) => !moved.has(`${partition} ${topic}`));
-    if (left !== undefined) throw checkpointMoved(left);
+    const moved: StateRow[] = [];
+    for (const sql of moveCheckpoints(sink, moves)) moved.push(...(await this.#rows(sql)));
+    requireMoved(moves, moved);
   }
 
   async #insertLetters(sink: string, letters: readonly DeadLetter[], signal: AbortSignal): Promise<void> {
@@ -235,6 +224,7 @@ class DuckdbSession implements WarehouseSession {
       this.#wrote = true;
       return result;
     } catch (cause) {
+      this.#failed = true;
       await this.#connection.run("ROLLBACK").catch(() => undefined); // a failed COMMIT has rolled back already
       throw cause;
     }
@@ -265,6 +255,7 @@ class DuckdbSession implements WarehouseSession {
     try {
       return await query();
     } catch (cause) {
+      this.#failed = true;
       throw new TailraceError("WAREHOUSE_REFUSED", { warehouse: this.#address, reason: reasonOf(cause) }, { cause });
     }
   }
@@ -283,35 +274,7 @@ function duckdbsOwn(thrown: unknown): unknown {
   return thrown instanceof TailraceError ? thrown.cause : thrown;
 }
 
-function checkpointMoved({ topic, partition }: Pick<CheckpointMove, "topic" | "partition">): TailraceError {
-  return new TailraceError("CHECKPOINT_MOVED", { topic, partition });
-}
-
-function toCheckpoint(row: Row): Checkpoint {
-  return {
-    topic: String(row.topic),
-    partition: Number(row.partition),
-    topicId: String(row.topic_id),
-    nextOffset: Number(row.next_offset),
-    sequence: String(row.sequence),
-  };
-}
-
-function toDeadLetter(row: Row): DeadLetter {
-  return {
-    topic: String(row.topic),
-    partition: Number(row.partition),
-    offset: Number(row.log_offset),
-    keyBytes: toBytes(row.key_body),
-    sequence: String(row.sequence),
-    code: String(row.code),
-    message: String(row.message),
-    key: toBytes(row.key),
-    value: toBytes(row.value),
-  };
-}
-
-function toBytes(value: DuckDBValue | undefined): Buffer | null {
+function toBytes(value: unknown): Buffer | null {
   return value instanceof DuckDBBlobValue ? Buffer.from(value.bytes) : null;
 }
 

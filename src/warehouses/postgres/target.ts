@@ -2,7 +2,9 @@
 import { TailraceError } from "../../core/errors.ts";
 import { tableLabel, type TableName } from "../../core/table.ts";
 import { metadataColumns, type TargetSpec } from "../../core/warehouse.ts";
-import { columnDefinition, createTarget, quoteName, quoteTable, RESERVED_PREFIX, targetColumns } from "./dialect.ts";
+import { quoteName, quoteTable, RESERVED_PREFIX } from "../sql-text.ts";
+import { otherType, refuseDifferences, softlyDeletedRows, type TargetDifference } from "../target-difference.ts";
+import { columnDefinition, createTarget, targetColumns } from "./dialect.ts";
 
 /** NAMEDATALEN − 1, bytes. */
 const MAX_NAME_BYTES = 63;
@@ -27,6 +29,15 @@ export const findTarget = `SELECT
 FROM (SELECT 1) one
 LEFT JOIN (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2) c ON true`;
 
+/** The row of `findTarget`. */
+export function foundTarget(row: Readonly<Record<string, unknown>> | undefined): FoundTarget {
+  return {
+    schemaExists: row?.schema_exists === true,
+    columns: (row?.columns ?? []) as FoundTarget["columns"],
+    uniqueKeys: (row?.unique_keys ?? []) as FoundTarget["uniqueKeys"],
+  };
+}
+
 /**
  * The DDL that makes the target fit; none when it does. Throws NAME_COLLISION for names that PostgreSQL would cut or that
  * are ours, and TARGET_DIFFERS with the SQL that would mend the target.
@@ -38,19 +49,14 @@ export function targetDdl(spec: TargetSpec, found: FoundTarget): readonly string
     return [...(found.schemaExists ? [] : [`CREATE SCHEMA ${quoteName(spec.target.schema)}`]), createTarget(spec)];
   }
   const added: string[] = [];
-  const differences: { readonly what: string; readonly sql: string }[] = [];
+  const differences: TargetDifference[] = [];
   for (const column of targetColumns(spec)) {
     const { name, type } = column;
     const there = found.columns.find((one) => one.name === name);
     const addColumn = `ALTER TABLE ${table} ADD COLUMN ${columnDefinition(column)}`;
     if (there === undefined && spec.key.includes(name)) differences.push({ what: `it lacks key column ${name}`, sql: addColumn });
     else if (there === undefined) added.push(addColumn);
-    else if (!fits(there.type, type)) {
-      differences.push({
-        what: `${name} is ${there.type}, needed is ${type}`,
-        sql: `ALTER TABLE ${table} ALTER COLUMN ${quoteName(name)} TYPE ${type}`,
-      });
-    }
+    else if (!fits(there.type, type)) differences.push(otherType(spec.target, name, there.type, type));
   }
   const key = JSON.stringify([...spec.key].sort(compareBytes));
   if (!found.uniqueKeys.some((columns) => JSON.stringify([...columns].sort(compareBytes)) === key)) {
@@ -59,19 +65,10 @@ export function targetDdl(spec: TargetSpec, found: FoundTarget): readonly string
       sql: `ALTER TABLE ${table} ADD PRIMARY KEY (${spec.key.map(quoteName).join(", ")})`,
     });
   }
-  if (spec.deletes === "hard" && found.columns.some(({ name }) => name === metadataColumns.deleted)) {
-    const deleted = quoteName(metadataColumns.deleted);
-    differences.push({
-      what: "it holds softly deleted rows and deletes are hard now",
-      sql: `DELETE FROM ${table} WHERE ${deleted}; ALTER TABLE ${table} DROP COLUMN ${deleted}`,
-    });
-  }
-  if (differences.length === 0) return added;
-  throw new TailraceError("TARGET_DIFFERS", {
-    target: tableLabel(spec.target),
-    difference: differences.map(({ what }) => what).join("; "),
-    sql: differences.map(({ sql }) => sql).join("; "),
-  });
+  if (spec.deletes === "hard" && found.columns.some(({ name }) => name === metadataColumns.deleted))
+    differences.push(softlyDeletedRows(spec.target));
+  refuseDifferences(spec.target, differences);
+  return added;
 }
 
 /** A varchar without a length is text in all but name. */

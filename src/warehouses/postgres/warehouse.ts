@@ -15,8 +15,10 @@ import type {
   Warehouse,
   WarehouseSession,
 } from "../../core/warehouse.ts";
+import { requireFence, requireMoved, toCheckpoint, toDeadLetter } from "../state-rows.ts";
 import { addressOf, close, connect, isRowsFault, warehouseError, type Connection } from "./connection.ts";
 import { merge, truncate } from "./dialect.ts";
+import { inspectDatabase } from "./inspection.ts";
 import { copyRows } from "./load.ts";
 import {
   closeLetters,
@@ -33,7 +35,7 @@ import {
   readOpenLetters,
   updateCheckpoints,
 } from "./state.ts";
-import { findTarget, targetDdl, type FoundTarget } from "./target.ts";
+import { findTarget, foundTarget, targetDdl, type FoundTarget } from "./target.ts";
 
 export type PostgresWarehouseOptions = {
   /** A connection URL; asked for at every connection, so that credentials can change. */
@@ -62,6 +64,7 @@ export function openPostgresWarehouse(options: PostgresWarehouseOptions): Wareho
         idle = connection;
       });
     },
+    inspect: async (targets, signal) => inspectDatabase(options.url(), address, targets, signal),
     [Symbol.asyncDispose]: async () => {
       closed = true;
       const kept = idle;
@@ -105,7 +108,7 @@ class PostgresSession implements WarehouseSession {
   }
 
   async openDeadLetters(sink: string): Promise<readonly DeadLetter[]> {
-    return (await this.#rows(readOpenLetters, [sink])).map(toDeadLetter);
+    return (await this.#rows(readOpenLetters, [sink])).map((row) => toDeadLetter(row, (value) => value as Buffer | null));
   }
 
   async ensureTarget(spec: TargetSpec): Promise<void> {
@@ -124,7 +127,7 @@ class PostgresSession implements WarehouseSession {
     return this.#abortable(signal, async () => {
       const stagings = await this.#stagings(flush.tables.map(({ plan }) => plan));
       const result = await this.#transaction(async () => {
-        await this.#checkFence(flush);
+        requireFence(flush, (await this.#rows(lockFence, [flush.sink]))[0]);
         await this.#moveCheckpoints(flush.sink, flush.checkpoints);
         const merged: number[] = [];
         const orphaned: DeadLetter[] = [];
@@ -172,11 +175,7 @@ class PostgresSession implements WarehouseSession {
 
   async #findTarget({ target }: TargetSpec): Promise<FoundTarget> {
     const [row] = await this.#rows(findTarget, [target.schema, target.name]);
-    return {
-      schemaExists: row?.schema_exists === true,
-      columns: (row?.columns ?? []) as FoundTarget["columns"],
-      uniqueKeys: (row?.unique_keys ?? []) as FoundTarget["uniqueKeys"],
-    };
+    return foundTarget(row);
   }
 
   /** The names of the plans' staging tables, made in a transaction of their own: a flush that is rolled back would take them along. */
@@ -203,11 +202,11 @@ class PostgresSession implements WarehouseSession {
   ): Promise<{ readonly rows: number; readonly orphans: readonly number[] }> {
     const { client } = this.#connection;
     try {
-      if (floor !== null) await client.query(truncate(plan, floor).join(";\n"));
-      if (staged.rows === 0) return { rows: 0, orphans: [] };
+      if (floor === null && staged.rows === 0) return { rows: 0, orphans: [] };
       const steps = merge(plan, staging);
       await copyRows(client, steps.copy, plan, staged);
       reach("sink.after_stage");
+      if (floor !== null) await client.query(truncate(plan, floor, staging).join(";\n"));
       const orphans = steps.orphans === null ? [] : (await client.query<{ row: number }>(steps.orphans)).rows.map(({ row }) => row);
       // In one message: without parameters pg speaks the simple protocol and answers with a list.
       const [merged] = (await client.query([steps.merge, ...steps.tombstones].join(";\n"))) as unknown as pg.QueryResult[];
@@ -228,12 +227,6 @@ class PostgresSession implements WarehouseSession {
     }
   }
 
-  async #checkFence({ sink, fence, checkpoints }: Flush): Promise<void> {
-    const [worker] = await this.#rows(lockFence, [sink]);
-    if (Number(worker?.fence) === fence) return;
-    throw checkpointMoved(checkpoints[0] ?? { topic: `sink ${sink}`, partition: -1 });
-  }
-
   async #moveCheckpoints(sink: string, moves: readonly CheckpointMove[]): Promise<void> {
     if (moves.length === 0) return;
     const parameters = [
@@ -247,8 +240,7 @@ class PostgresSession implements WarehouseSession {
     ];
     const moved = [...(await this.#rows(updateCheckpoints, parameters))];
     if (moves.some(({ expectedOffset }) => expectedOffset === null)) moved.push(...(await this.#rows(insertCheckpoints, parameters)));
-    const left = moves.find((move) => !moved.some(({ topic, partition }) => topic === move.topic && partition === move.partition));
-    if (left !== undefined) throw checkpointMoved(left);
+    requireMoved(moves, moved);
   }
 
   async #insertLetters(sink: string, letters: readonly DeadLetter[]): Promise<void> {
@@ -321,34 +313,6 @@ class PostgresSession implements WarehouseSession {
 
 function rowRefused(target: string, cause: unknown): TailraceError {
   return new TailraceError("ROW_REFUSED", { target, reason: reasonOf(cause) }, { cause });
-}
-
-function checkpointMoved({ topic, partition }: Pick<CheckpointMove, "topic" | "partition">): TailraceError {
-  return new TailraceError("CHECKPOINT_MOVED", { topic, partition });
-}
-
-function toCheckpoint(row: Row): Checkpoint {
-  return {
-    topic: String(row.topic),
-    partition: Number(row.partition),
-    topicId: String(row.topic_id),
-    nextOffset: Number(row.next_offset),
-    sequence: String(row.sequence),
-  };
-}
-
-function toDeadLetter(row: Row): DeadLetter {
-  return {
-    topic: String(row.topic),
-    partition: Number(row.partition),
-    offset: Number(row.log_offset),
-    keyBytes: row.key_body as Buffer | null,
-    sequence: String(row.sequence),
-    code: String(row.code),
-    message: String(row.message),
-    key: row.key as Buffer | null,
-    value: row.value as Buffer | null,
-  };
 }
 
 function sum(numbers: readonly number[]): number {

@@ -57,7 +57,8 @@ for (const { dialect, truncate } of dialects) {
 
   test(`${dialect.name}: truncate`, async () => {
     const sequence = "0001-00000000016b3748-000000000002";
-    await expectGolden(dialect, "truncate", [...truncate({ target, deletes: "hard" }, sequence), ...truncate({ target, deletes: "soft" }, sequence)]);
+    const [hard, soft] = plans;
+    await expectGolden(dialect, "truncate", [...truncate(hard!.plan, sequence), ...truncate(soft!.plan, sequence)]);
   });
 }
 

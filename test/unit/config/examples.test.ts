@@ -23,11 +23,11 @@ function sample(name: string): string {
   return name.endsWith("URL") ? "postgres://user:password@host:5432/database" : "sample";
 }
 
-describe("connectors/", () => {
-  const folders = readdirSync(join(root, "connectors"), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+describe("folders to copy", () => {
+  const connectors = readdirSync(join(root, "connectors"), { withFileTypes: true }).filter((entry) => entry.isDirectory());
 
-  test.each(folders.map((entry) => entry.name))("%s loads, and names the schema for editors", (name) => {
-    const dir = join(root, "connectors", name);
+  test.each([...connectors.map(({ name }) => `connectors/${name}`), "deploy/tailrace"])("%s loads, and names the schema", (name) => {
+    const dir = join(root, name);
     const files = readdirSync(dir)
       .filter((file) => /\.ya?ml$/.test(file))
       .map((file) => ({ name: file, text: readFileSync(join(dir, file), "utf8") }));

@@ -1,10 +1,10 @@
 // mirrors src/config/load.ts, build.ts
 
-import { mkdtempSync, mkdirSync, writeFileSync } from "node:fs";
+import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 
 import { loadConfig } from "../../../src/config/load.ts";
 import { ConfigError } from "../../../src/config/issue.ts";
@@ -12,6 +12,7 @@ import { parseText, service, sink, source } from "./parse-text.ts";
 
 function folder(files: Record<string, string | Buffer>): string {
   const dir = mkdtempSync(join(tmpdir(), "tailrace-config-"));
+  onTestFinished(() => rmSync(dir, { recursive: true }));
   for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text);
   return dir;
 }
@@ -111,6 +112,29 @@ describe("defaults", () => {
     });
     expect(parseText(source() + service("")).service).toEqual(bare);
     expect(parseText(source() + service("log: {}\nhttp: {}\n")).service).toEqual(bare);
+    expect(parseText(source() + service("log: { embedded: {} }\n")).service).toEqual(bare);
+  });
+
+  test("of the service come from the environment where it says: the data folder, the address to listen on", () => {
+    const env = { TAILRACE_DATA: "/var/lib/tailrace", TAILRACE_HTTP_LISTEN: "0.0.0.0:9000" };
+    expect(parseText(source(), { env }).service).toMatchObject({
+      log: { path: "/var/lib/tailrace/log" },
+      http: { listen: { host: "0.0.0.0", port: 9000 } },
+    });
+    const written = service('log: { embedded: { path: ./events } }\nhttp: { listen: "[::1]:0" }\n');
+    expect(parseText(source() + written, { env }).service).toMatchObject({
+      log: { path: "/etc/tailrace/events" },
+      http: { listen: { host: "::1", port: 0 } },
+    });
+  });
+
+  test.each([
+    [{ TAILRACE_DATA: "" }, "TAILRACE_DATA is set to nothing, not to a folder"],
+    [{ TAILRACE_HTTP_LISTEN: "8080" }, "TAILRACE_HTTP_LISTEN is 8080, not host:port"],
+  ])("of the service are refused by the variable's name: %j", (env, message) => {
+    expect(() => parseText(source(), { env })).toThrow(
+      expect.objectContaining({ code: "USAGE", message: expect.stringContaining(message) }),
+    );
   });
 });
 

@@ -86,6 +86,8 @@ test("an error fills its text in, and keeps the place that it already names", ()
   expect(error.message).toBe("table public.orders does not exist");
   expect(error.at({ connector: "shop", table: "other" }).place).toEqual({ connector: "shop", table: "public.orders" });
   expect(error.at({ connector: "shop" })).toBeInstanceOf(TailraceError);
+  const said = error.saidOf("partition 1").at({ connector: "shop" });
+  expect(said).toMatchObject({ message: "table public.orders does not exist (partition 1)", code: error.code, remedy: error.remedy });
 });
 
 type Parameter = { readonly name: string; /** Every identifier in the value's expression. */ readonly words: readonly string[] };

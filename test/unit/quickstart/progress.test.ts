@@ -25,7 +25,7 @@ test("without a terminal it is a plain line now and then, and one at each change
   progress.show(FIGURES, 500);
   progress.show(FIGURES, 4_999);
   expect(out.text.split("\n")).toEqual([
-    "running: 1234 transactions, 5678 events, 5000 rows merged (310 events/s), 12 behind, p50 420 ms, p99 1.5 s",
+    "running: 1,234 transactions, 5,678 events, 12 not merged yet, 5,000 rows merged (310 events/s), 0 dead letters, p50 420 ms, p99 1.5 s",
     "",
   ]);
   progress.show(FIGURES, 5_000);
@@ -42,11 +42,11 @@ test("on a terminal one block is drawn again in place, and notes stand above it"
   const lines = out.text.split("\n").length - 1;
   out.text = "";
   progress.show(FIGURES, 500);
-  expect(out.text.startsWith(`\x1b[${lines}A\x1b[0J`)).toBe(true);
+  expect(out.text.startsWith(`\r\x1b[${lines}A\x1b[0J`)).toBe(true);
   out.text = "";
   progress.note("look");
   progress.show(FIGURES, 1_000);
-  expect(out.text.startsWith(`\x1b[${lines}A\x1b[0Jlook\n`)).toBe(true);
+  expect(out.text.startsWith(`\r\x1b[${lines}A\x1b[0Jlook\n`)).toBe(true);
   expect(out.text.split("\x1b[0J")).toHaveLength(2);
 });
 

@@ -230,6 +230,16 @@ test("R-logical: a change of logical type is refused although the registry would
   expect(server.asked.map(({ method, url }) => `${method} ${url}`)).not.toContain("POST /subjects/a/versions");
 });
 
+test("R-logical: a decimal's precision is the registry's to judge, its scale is not", async () => {
+  const decimal = (precision: number, scale: number): string => rowSchema({ type: "bytes", logicalType: "decimal", precision, scale });
+  await using server = await lenient(decimal(10, 2));
+  const register = (schema: string) => openConfluentRegistry({ url: () => server.url }).register("a", schema, signal);
+  expect(await register(decimal(12, 2))).toBe(2);
+  await expect(register(decimal(12, 4))).rejects.toMatchObject({
+    message: expect.stringContaining("/value: the logical type changed from decimal(10,2) to decimal(12,4)"),
+  });
+});
+
 test("R-logical is not asked for when the configured level is NONE, and leaves other changes to the registry", async () => {
   await using structural = await lenient(rowSchema("string"));
   expect(await openConfluentRegistry({ url: () => structural.url }).register("a", rowSchema("long"), signal)).toBe(2);

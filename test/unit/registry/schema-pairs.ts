@@ -40,6 +40,10 @@ function decimal(precision: number, scale?: number): unknown {
   return { type: "bytes", logicalType: "decimal", precision, ...(scale === undefined ? {} : { scale }) };
 }
 
+function fixedDecimal(size: number, precision: number, scale: number): unknown {
+  return { type: "fixed", name: "Amount", size, logicalType: "decimal", precision, scale };
+}
+
 const id: Field = { name: "id", type: "int" };
 const timestampMicros = { type: "long", logicalType: "timestamp-micros" };
 const timestampMillis = { type: "long", logicalType: "timestamp-millis" };
@@ -281,8 +285,13 @@ export const schemaPairs: readonly SchemaPair[] = [
   holds("the same decimal", decimal(10, 2), decimal(10, 2), "compatible"),
   holds("a decimal with scale 0 written out", decimal(10), decimal(10, 0), "compatible"),
   logical("a decimal's scale grows", decimal(10, 2), decimal(10, 4)),
-  logical("a decimal's precision grows", decimal(10, 2), decimal(12, 2)),
-  logical("a decimal's precision shrinks", decimal(12, 2), decimal(10, 2)),
+  holds("a decimal's precision grows", decimal(10, 2), decimal(12, 2), "compatible"),
+  holds("a decimal's precision shrinks", decimal(12, 2), decimal(10, 2), "compatible"),
+  logical("a decimal's precision and scale grow", decimal(10, 2), decimal(12, 4)),
+  holds("a nullable decimal's precision grows", ["null", decimal(10, 2)], ["null", decimal(12, 2)], "compatible"),
+  holds("a fixed decimal's precision grows within its size", fixedDecimal(8, 10, 2), fixedDecimal(8, 12, 2), "compatible"),
+  logical("a fixed decimal's scale grows", fixedDecimal(8, 10, 2), fixedDecimal(8, 10, 4)),
+  holds("a fixed decimal's precision and size grow", fixedDecimal(5, 10, 2), fixedDecimal(8, 12, 2), "incompatible"),
   logical("bytes become a decimal", "bytes", decimal(10, 2)),
   logical("a decimal becomes bytes", decimal(10, 2), "bytes"),
   logical("a decimal becomes a string", decimal(10, 2), "string"),
@@ -341,13 +350,7 @@ export const schemaPairs: readonly SchemaPair[] = [
     "incompatible",
     "compatible",
   ),
-  envelopes(
-    "numeric(10,2) → numeric(12,2)",
-    orders,
-    { ...orders, total: { kind: "decimal", precision: 12, scale: 2 } },
-    "incompatible",
-    "compatible",
-  ),
+  envelopes("numeric(10,2) → numeric(12,2)", orders, { ...orders, total: { kind: "decimal", precision: 12, scale: 2 } }, "compatible"),
   envelopes("numeric(10,2) → numeric", orders, { ...orders, total: { kind: "numeric" } }, "incompatible", "compatible"),
   envelopes("timestamptz → timestamp", orders, { ...orders, at: { kind: "timestamp" } }, "incompatible", "compatible"),
   envelopes("timestamptz → bigint", orders, { ...orders, at: { kind: "int8" } }, "incompatible", "compatible"),

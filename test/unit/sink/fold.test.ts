@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { LogRecord } from "../../../src/core/event-log.ts";
 import { toLsn } from "../../../src/core/lsn.ts";
 import type { Value } from "../../../src/core/table.ts";
-import { foldChange, type Change, type FoldedRow } from "../../../src/sink/fold.ts";
+import { dropValues, foldChange, truncateRow, type Change, type FoldedRow, type KeptColumns } from "../../../src/sink/fold.ts";
 
 const KEY = Buffer.from("k");
 let offset = 0;
@@ -14,7 +14,16 @@ function change(op: Change["op"], values: readonly Value[], unchanged: readonly 
 }
 
 function fold(...changes: readonly Change[]): FoldedRow {
-  const row = changes.reduce<FoldedRow | undefined>((before, one) => foldChange(before, one, KEY, 0), undefined);
+  return foldKeeping(null, changes);
+}
+
+/** For a target with soft deletes, whose first column is its key. */
+function foldSoftly(...changes: readonly Change[]): FoldedRow {
+  return foldKeeping([1, 2], changes);
+}
+
+function foldKeeping(kept: KeptColumns, changes: readonly Change[]): FoldedRow {
+  const row = changes.reduce<FoldedRow | undefined>((before, one) => foldChange(before, one, KEY, 0, kept), undefined);
   if (row === undefined) throw new Error("nothing to fold");
   return row;
 }
@@ -71,4 +80,58 @@ describe("the fold of one key's changes", () => {
       }),
     );
   });
+});
+
+describe("the fold of one key's changes for a target that keeps what soft deletes delete", () => {
+  const deletion = (): Change => change("d", [1n, null, null]);
+
+  test("a delete has the values of the row before it, and what they leave unchanged", () => {
+    const row = change("c", [1n, "a", "large"]);
+    expect(foldSoftly(row, deletion())).toMatchObject({ values: [1n, "a", "large"], unchanged: [], deleted: true });
+    expect(foldSoftly(row, change("u", [1n, "b", null], [2]), deletion())).toMatchObject({ values: [1n, "b", "large"], unchanged: [] });
+    expect(foldSoftly(change("u", [1n, "b", null], [2]), deletion())).toMatchObject({ values: [1n, "b", null], unchanged: [2] });
+    expect(foldSoftly(row, deletion(), deletion())).toMatchObject({ values: [1n, "a", "large"], unchanged: [], deleted: true });
+  });
+
+  test("a delete that is the first change leaves all columns but the key's to the target, whatever it brings itself", () => {
+    expect(foldSoftly(deletion())).toMatchObject({ values: [1n, null, null], unchanged: [1, 2], deleted: true });
+    expect(foldSoftly(change("d", [1n, "of REPLICA IDENTITY FULL", "b"]))).toMatchObject({ values: [1n, null, null], unchanged: [1, 2] });
+  });
+
+  test("a row that was made anew and deleted again has nothing of the row before", () => {
+    expect(foldSoftly(deletion(), change("c", [1n, "new", null]), deletion())).toMatchObject({ values: [1n, "new", null], unchanged: [] });
+    expect(foldSoftly(change("c", [1n, "old", "old"]), deletion(), change("c", [1n, "new", null]), deletion())).toMatchObject({
+      values: [1n, "new", null],
+      unchanged: [],
+      deleted: true,
+    });
+  });
+
+  test("a row made anew after a delete brings its own values", () => {
+    expect(foldSoftly(change("c", [1n, "a", "b"]), deletion(), change("c", [1n, "c", "d"]))).toMatchObject({
+      values: [1n, "c", "d"],
+      deleted: false,
+    });
+  });
+
+  test("TRUNCATE deletes a live row with its values and its own sequence, and leaves a deleted one as it is", () => {
+    const sequence = { epoch: 1, commitLsn: toLsn(9n), ordinal: 0 };
+    const row = foldSoftly(change("u", [1n, "b", null], [2]));
+    truncateRow(row, sequence);
+    expect(row).toMatchObject({ values: [1n, "b", null], unchanged: [2], deleted: true, sequence });
+    const last = deletion();
+    const deleted = foldSoftly(change("c", [1n, "a", "b"]), last);
+    truncateRow(deleted, sequence);
+    expect(deleted).toMatchObject({ values: [1n, "a", "b"], deleted: true, sequence: last.sequence });
+  });
+
+  test("R-dead: a delete whose values are refused goes without them", () => {
+    const row = foldSoftly(change("c", [1n, "bad", "b"]), deletion());
+    dropValues(row, [1, 2]);
+    expect(row).toMatchObject({ values: [1n, null, null], unchanged: [1, 2], deleted: true });
+  });
+});
+
+test("a hard delete carries nothing but its key", () => {
+  expect(fold(change("c", [1n, "a", "large"]), change("d", [1n, null, null]))).toMatchObject({ values: [1n, null, null], unchanged: [] });
 });

@@ -3,7 +3,7 @@ import type { Barrier } from "../../../src/core/barrier.ts";
 import { parseLsn, ZERO_LSN } from "../../../src/core/lsn.ts";
 import type { SourceState } from "../../../src/core/source-state.ts";
 import type { Slot } from "../../../src/postgres/slot.ts";
-import { judgeOptions, judgeStart, judgeTopics, type StartFacts } from "../../../src/source/start.ts";
+import { judgeOptions, judgeStart, judgeTopics, type SeenTopics, type StartFacts } from "../../../src/source/start.ts";
 
 const slot: Slot = {
   name: "tailrace_shop",
@@ -34,6 +34,7 @@ const state: SourceState = {
   publication: "{}",
   acknowledged: parseLsn("0/100"),
   published: parseLsn("0/90"),
+  barriers: "B",
   topics: [{ name: "shop.public.orders", id: "A", partitions: 2, table: { schema: "public", name: "orders" } }],
 };
 const barrier: Barrier = {
@@ -118,24 +119,44 @@ describe("R-options", () => {
 
 describe("R-routing", () => {
   const topic = { name: "shop.public.orders", id: "A", partitions: 2 };
+  const barriers = { name: "shop.barriers", id: "B", partitions: 1 };
   const ranges = [5, 6].map((end, partition) => ({ topic: topic.name, partition, start: 0, end }));
+  const seen: SeenTopics = { prefix: "shop", partitions: 2, topics: [topic], ranges, barriers, barriersEnd: 9, barrier };
 
   test("barriers that retention has removed are no loss", () => {
-    expect(() => judgeTopics(state, 2, [topic], null, ranges, 9)).not.toThrow();
+    expect(() => judgeTopics(state, { ...seen, barrier: null })).not.toThrow();
   });
 
   test("topics that are as the state and the last barrier say are gone on with", () => {
-    expect(() => judgeTopics(state, 2, [topic], barrier, ranges, 9)).not.toThrow();
+    expect(() => judgeTopics(state, seen)).not.toThrow();
   });
 
-  test.each<[string, Parameters<typeof judgeTopics>, string]>([
-    ["a topic is gone", [state, 2, [], barrier, ranges, 9], "TOPIC_LOST"],
-    ["a topic was made again", [state, 2, [{ ...topic, id: "B" }], barrier, ranges, 9], "TOPIC_LOST"],
-    ["a topic ends before the last barrier", [state, 2, [topic], barrier, ranges.map((range) => ({ ...range, end: 5 })), 9], "TOPIC_LOST"],
-    ["the barriers are gone", [state, 2, [topic], null, ranges, 0], "TOPIC_LOST"],
-    ["a topic got more partitions", [state, 2, [{ ...topic, partitions: 3 }], barrier, ranges, 9], "TOPIC_PARTITIONS"],
-    ["the configuration asks for another count", [state, 4, [topic], barrier, ranges, 9], "TOPIC_PARTITIONS"],
-  ])("is refused by name: %s", (_, parameters, code) => {
-    expect(() => judgeTopics(...parameters)).toThrow(refused(code));
+  test("a state from before the id of the topic of barriers was kept is gone on with", () => {
+    expect(() => judgeTopics({ ...state, barriers: null }, seen)).not.toThrow();
+  });
+
+  test.each<[string, Partial<SeenTopics>, string, string]>([
+    ["a topic is gone", { topics: [] }, "TOPIC_LOST", "topic shop.public.orders "],
+    ["a topic was made again", { topics: [{ ...topic, id: "C" }] }, "TOPIC_LOST", "topic shop.public.orders "],
+    [
+      "a topic ends before the last barrier",
+      { ranges: ranges.map((range) => ({ ...range, end: 5 })) },
+      "TOPIC_LOST",
+      "partition 1 ends at offset 5, 6",
+    ],
+    ["the topic of barriers is gone", { barriers: null, barriersEnd: 0, barrier: null }, "TOPIC_LOST", "topic shop.barriers "],
+    ["the topic of barriers was made again", { barriers: { ...barriers, id: "C" } }, "TOPIC_LOST", "its id is C, it was B"],
+    ["the topic of barriers is empty", { barriersEnd: 0, barrier: null }, "TOPIC_LOST", "topic shop.barriers "],
+    ["a topic got more partitions", { topics: [{ ...topic, partitions: 3 }] }, "TOPIC_PARTITIONS", "the topic has 3"],
+    ["the configuration asks for another count", { partitions: 4 }, "TOPIC_PARTITIONS", "topics.partitions says 4"],
+  ])("is refused by name: %s", (_, part, code, words) => {
+    expect(() => judgeTopics(state, { ...seen, ...part })).toThrow(
+      expect.objectContaining({ code, message: expect.stringContaining(words) as string }),
+    );
+  });
+
+  test("an older state's topic of barriers that was made again is seen by its end", () => {
+    const remade = { barriers: { ...barriers, id: "C" }, barriersEnd: 0, barrier: null };
+    expect(() => judgeTopics({ ...state, barriers: null }, { ...seen, ...remade })).toThrow(refused("TOPIC_LOST"));
   });
 });

@@ -13,6 +13,7 @@ FROM temp.tailrace_staged s JOIN warehouse."analytics"."orders" t ON t."id" = s.
 
 CREATE TEMP TABLE tailrace_applied AS
 SELECT
+  false AS "_tailrace_alone",
   s."id",
   s."_tailrace_seq",
   s."_tailrace_commit_ts",
@@ -21,7 +22,7 @@ SELECT
   s."_tailrace_key",
   s."_tailrace_row",
   m."_tailrace_target",
-  false AS "_tailrace_orphan",
+  ("_tailrace_alone" AND NOT s."_tailrace_deleted") AS "_tailrace_orphan",
   m.* EXCLUDE ("_tailrace_row", "_tailrace_target", "_tailrace_seq")
 FROM temp.tailrace_staged s
 LEFT JOIN temp.tailrace_matched m ON m."_tailrace_row" = s."_tailrace_row"
@@ -34,7 +35,7 @@ SELECT count(*) AS "rows" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan
 
 DELETE FROM warehouse."analytics"."orders" WHERE rowid IN (SELECT "_tailrace_target" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan");
 
-INSERT INTO warehouse."analytics"."orders" BY NAME SELECT * EXCLUDE ("_tailrace_deleted", "_tailrace_key", "_tailrace_row", "_tailrace_target", "_tailrace_orphan") FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND NOT "_tailrace_deleted" AND "_tailrace_target" IS NOT NULL;
+INSERT INTO warehouse."analytics"."orders" BY NAME SELECT * EXCLUDE ("_tailrace_deleted", "_tailrace_key", "_tailrace_row", "_tailrace_target", "_tailrace_alone", "_tailrace_orphan") FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND NOT "_tailrace_deleted" AND "_tailrace_target" IS NOT NULL;
 
 INSERT INTO warehouse."analytics"."orders" ("id", "_tailrace_seq", "_tailrace_commit_ts", "_tailrace_merged_ts") SELECT "id", "_tailrace_seq", "_tailrace_commit_ts", "_tailrace_merged_ts" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND NOT "_tailrace_deleted" AND "_tailrace_target" IS NULL;
 

@@ -15,8 +15,9 @@ FROM temp.tailrace_staged s JOIN warehouse."we""ird"."o'rders 表" t ON t."i""d"
 
 CREATE TEMP TABLE tailrace_applied AS
 SELECT
+  ((s."_tailrace_unchanged_2") AND (m."_tailrace_target" IS NULL OR m."_tailrace_deleted" IS TRUE)) AS "_tailrace_alone",
   s."i""d",
-  CASE WHEN s."_tailrace_deleted" OR s."_tailrace_unchanged_2" THEN m."größe in m'" ELSE s."größe in m'" END AS "größe in m'",
+  CASE WHEN "_tailrace_alone" OR s."_tailrace_unchanged_2" THEN m."größe in m'" ELSE s."größe in m'" END AS "größe in m'",
   s."_tailrace_seq",
   s."_tailrace_commit_ts",
   now() AS "_tailrace_merged_ts",
@@ -24,12 +25,12 @@ SELECT
   s."_tailrace_key",
   s."_tailrace_row",
   m."_tailrace_target",
-  (NOT s."_tailrace_deleted" AND (s."_tailrace_unchanged_2") AND (m."_tailrace_target" IS NULL OR m."_tailrace_deleted" IS TRUE)) AS "_tailrace_orphan",
+  ("_tailrace_alone" AND NOT s."_tailrace_deleted") AS "_tailrace_orphan",
   m.* EXCLUDE ("_tailrace_row", "_tailrace_target", "größe in m'", "_tailrace_seq", "_tailrace_deleted")
 FROM temp.tailrace_staged s
 LEFT JOIN temp.tailrace_matched m ON m."_tailrace_row" = s."_tailrace_row"
 LEFT JOIN warehouse._tailrace.tombstones d ON d.target_schema = 'we"ird' AND d.target_name = 'o''rders 表' AND d.key = s."_tailrace_key"
-WHERE s."_tailrace_seq" > coalesce((SELECT sequence FROM warehouse._tailrace.floors WHERE target_schema = 'we"ird' AND target_name = 'o''rders 表'), '')
+WHERE (s."_tailrace_deleted" OR s."_tailrace_seq" > coalesce((SELECT sequence FROM warehouse._tailrace.floors WHERE target_schema = 'we"ird' AND target_name = 'o''rders 表'), ''))
   AND (m."_tailrace_seq" IS NULL OR m."_tailrace_seq" < s."_tailrace_seq")
   AND (d.sequence IS NULL OR d.sequence < s."_tailrace_seq");
 
@@ -39,7 +40,7 @@ SELECT count(*) AS "rows" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan
 
 DELETE FROM warehouse."we""ird"."o'rders 表" WHERE rowid IN (SELECT "_tailrace_target" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan");
 
-INSERT INTO warehouse."we""ird"."o'rders 表" BY NAME SELECT * EXCLUDE ("_tailrace_key", "_tailrace_row", "_tailrace_target", "_tailrace_orphan") FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND "_tailrace_target" IS NOT NULL;
+INSERT INTO warehouse."we""ird"."o'rders 表" BY NAME SELECT * EXCLUDE ("_tailrace_key", "_tailrace_row", "_tailrace_target", "_tailrace_alone", "_tailrace_orphan") FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND "_tailrace_target" IS NOT NULL;
 
 INSERT INTO warehouse."we""ird"."o'rders 表" ("i""d", "größe in m'", "_tailrace_seq", "_tailrace_commit_ts", "_tailrace_merged_ts", "_tailrace_deleted") SELECT "i""d", "größe in m'", "_tailrace_seq", "_tailrace_commit_ts", "_tailrace_merged_ts", "_tailrace_deleted" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND "_tailrace_target" IS NULL;
 

@@ -10,14 +10,15 @@ CREATE TEMP TABLE tailrace_staged (
 );
 
 CREATE TEMP TABLE tailrace_matched AS
-SELECT s."_tailrace_row", t.rowid AS "_tailrace_target", t.* EXCLUDE ("id", "_tailrace_commit_ts", "_tailrace_merged_ts")
+SELECT s."_tailrace_row", t.rowid AS "_tailrace_target", t.* EXCLUDE ("id", "amount", "note", "_tailrace_commit_ts", "_tailrace_merged_ts")
 FROM temp.tailrace_staged s JOIN warehouse."analytics"."orders" t ON t."id" = s."id";
 
 CREATE TEMP TABLE tailrace_applied AS
 SELECT
+  false AS "_tailrace_alone",
   s."id",
-  CASE WHEN s."_tailrace_deleted" THEN m."amount" ELSE s."amount" END AS "amount",
-  CASE WHEN s."_tailrace_deleted" THEN m."note" ELSE s."note" END AS "note",
+  s."amount",
+  s."note",
   s."_tailrace_seq",
   s."_tailrace_commit_ts",
   now() AS "_tailrace_merged_ts",
@@ -25,12 +26,12 @@ SELECT
   s."_tailrace_key",
   s."_tailrace_row",
   m."_tailrace_target",
-  false AS "_tailrace_orphan",
-  m.* EXCLUDE ("_tailrace_row", "_tailrace_target", "amount", "note", "_tailrace_seq", "_tailrace_deleted")
+  ("_tailrace_alone" AND NOT s."_tailrace_deleted") AS "_tailrace_orphan",
+  m.* EXCLUDE ("_tailrace_row", "_tailrace_target", "_tailrace_seq", "_tailrace_deleted")
 FROM temp.tailrace_staged s
 LEFT JOIN temp.tailrace_matched m ON m."_tailrace_row" = s."_tailrace_row"
 LEFT JOIN warehouse._tailrace.tombstones d ON d.target_schema = 'analytics' AND d.target_name = 'orders' AND d.key = s."_tailrace_key"
-WHERE s."_tailrace_seq" > coalesce((SELECT sequence FROM warehouse._tailrace.floors WHERE target_schema = 'analytics' AND target_name = 'orders'), '')
+WHERE (s."_tailrace_deleted" OR s."_tailrace_seq" > coalesce((SELECT sequence FROM warehouse._tailrace.floors WHERE target_schema = 'analytics' AND target_name = 'orders'), ''))
   AND (m."_tailrace_seq" IS NULL OR m."_tailrace_seq" < s."_tailrace_seq")
   AND (d.sequence IS NULL OR d.sequence < s."_tailrace_seq");
 
@@ -38,7 +39,7 @@ SELECT count(*) AS "rows" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan
 
 DELETE FROM warehouse."analytics"."orders" WHERE rowid IN (SELECT "_tailrace_target" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan");
 
-INSERT INTO warehouse."analytics"."orders" BY NAME SELECT * EXCLUDE ("_tailrace_key", "_tailrace_row", "_tailrace_target", "_tailrace_orphan") FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND "_tailrace_target" IS NOT NULL;
+INSERT INTO warehouse."analytics"."orders" BY NAME SELECT * EXCLUDE ("_tailrace_key", "_tailrace_row", "_tailrace_target", "_tailrace_alone", "_tailrace_orphan") FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND "_tailrace_target" IS NOT NULL;
 
 INSERT INTO warehouse."analytics"."orders" ("id", "amount", "note", "_tailrace_seq", "_tailrace_commit_ts", "_tailrace_merged_ts", "_tailrace_deleted") SELECT "id", "amount", "note", "_tailrace_seq", "_tailrace_commit_ts", "_tailrace_merged_ts", "_tailrace_deleted" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND "_tailrace_target" IS NULL;
 

@@ -1,4 +1,4 @@
-DELETE FROM "analytics"."orders" WHERE ("_tailrace_seq" IS NULL OR "_tailrace_seq" COLLATE "C" < '0001-00000000016b3748-000000000002');
+DELETE FROM "analytics"."orders" t WHERE (t."_tailrace_seq" IS NULL OR t."_tailrace_seq" COLLATE "C" < '0001-00000000016b3748-000000000002');
 
 DELETE FROM _tailrace.tombstones WHERE target_schema = 'analytics' AND target_name = 'orders' AND sequence < '0001-00000000016b3748-000000000002';
 
@@ -6,7 +6,9 @@ INSERT INTO _tailrace.floors AS f (target_schema, target_name, sequence)
 VALUES ('analytics', 'orders', '0001-00000000016b3748-000000000002')
 ON CONFLICT (target_schema, target_name) DO UPDATE SET sequence = greatest(f.sequence, excluded.sequence);
 
-UPDATE "analytics"."orders" SET "_tailrace_deleted" = true, "_tailrace_seq" = '0001-00000000016b3748-000000000002', "_tailrace_merged_ts" = now() WHERE ("_tailrace_seq" IS NULL OR "_tailrace_seq" COLLATE "C" < '0001-00000000016b3748-000000000002') AND "_tailrace_deleted" IS NOT TRUE;
+UPDATE "analytics"."orders" t SET "_tailrace_deleted" = true, "_tailrace_seq" = '0001-00000000016b3748-000000000002', "_tailrace_merged_ts" = now()
+WHERE (t."_tailrace_seq" IS NULL OR t."_tailrace_seq" COLLATE "C" < '0001-00000000016b3748-000000000002') AND t."_tailrace_deleted" IS NOT TRUE
+  AND NOT EXISTS (SELECT FROM pg_temp."tailrace_staged" s WHERE s."_tailrace_deleted" AND s."_tailrace_seq" <= '0001-00000000016b3748-000000000002' AND t."id" = s."id");
 
 DELETE FROM _tailrace.tombstones WHERE target_schema = 'analytics' AND target_name = 'orders' AND sequence < '0001-00000000016b3748-000000000002';
 

@@ -18,7 +18,7 @@ DELETE FROM pg_temp."tailrace_staged" s
 WHERE s."_tailrace_unchanged" IS NOT NULL
   AND NOT s."_tailrace_deleted"
   AND s."_tailrace_seq" > coalesce((SELECT f.sequence FROM _tailrace.floors f WHERE f.target_schema = 'analytics' AND f.target_name = 'orders'), '')
-  AND NOT EXISTS (SELECT FROM _tailrace.tombstones d WHERE d.target_schema = 'analytics' AND d.target_name = 'orders' AND d.key = s."_tailrace_key" AND d.sequence >= s."_tailrace_seq")
+  AND s."_tailrace_seq" > coalesce((SELECT d.sequence FROM _tailrace.tombstones d WHERE d.target_schema = 'analytics' AND d.target_name = 'orders' AND d.key = s."_tailrace_key"), '')
   AND NOT EXISTS (SELECT FROM "analytics"."orders" t WHERE t."id" = s."id")
 RETURNING s."_tailrace_row" AS "row";
 
@@ -28,7 +28,7 @@ USING (
     s."id", s."amount"::numeric(12,2) AS "amount", s."note", s."_tailrace_seq", s."_tailrace_commit_ts", s."_tailrace_deleted", s."_tailrace_unchanged"
   FROM pg_temp."tailrace_staged" s
   WHERE s."_tailrace_seq" > coalesce((SELECT f.sequence FROM _tailrace.floors f WHERE f.target_schema = 'analytics' AND f.target_name = 'orders'), '')
-    AND NOT EXISTS (SELECT FROM _tailrace.tombstones d WHERE d.target_schema = 'analytics' AND d.target_name = 'orders' AND d.key = s."_tailrace_key" AND d.sequence >= s."_tailrace_seq")
+    AND s."_tailrace_seq" > coalesce((SELECT d.sequence FROM _tailrace.tombstones d WHERE d.target_schema = 'analytics' AND d.target_name = 'orders' AND d.key = s."_tailrace_key"), '')
 ) AS s
 ON t."id" = s."id"
 WHEN MATCHED AND t."_tailrace_seq" COLLATE "C" >= s."_tailrace_seq" THEN DO NOTHING
@@ -42,8 +42,9 @@ WHEN MATCHED THEN UPDATE SET
 WHEN NOT MATCHED AND NOT s."_tailrace_deleted" THEN INSERT ("id", "amount", "note", "_tailrace_seq", "_tailrace_commit_ts", "_tailrace_merged_ts")
   VALUES (s."id", s."amount", s."note", s."_tailrace_seq", s."_tailrace_commit_ts", now());
 
-DELETE FROM _tailrace.tombstones d USING pg_temp."tailrace_staged" s
-WHERE NOT s."_tailrace_deleted" AND d.target_schema = 'analytics' AND d.target_name = 'orders' AND d.key = s."_tailrace_key" AND d.sequence < s."_tailrace_seq";
+DELETE FROM _tailrace.tombstones WHERE ctid = ANY (ARRAY(
+  SELECT (SELECT d.ctid FROM _tailrace.tombstones d WHERE d.target_schema = 'analytics' AND d.target_name = 'orders' AND d.key = s."_tailrace_key" AND d.sequence < s."_tailrace_seq")
+  FROM pg_temp."tailrace_staged" s WHERE NOT s."_tailrace_deleted"));
 
 INSERT INTO _tailrace.tombstones AS d (target_schema, target_name, key, sequence)
 SELECT 'analytics', 'orders', s."_tailrace_key", s."_tailrace_seq"

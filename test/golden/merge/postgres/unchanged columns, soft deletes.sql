@@ -17,8 +17,8 @@ COPY pg_temp."tailrace_staged" ("id", "amount", "note", "_tailrace_seq", "_tailr
 DELETE FROM pg_temp."tailrace_staged" s
 WHERE s."_tailrace_unchanged" IS NOT NULL
   AND NOT s."_tailrace_deleted"
-  AND s."_tailrace_seq" > coalesce((SELECT f.sequence FROM _tailrace.floors f WHERE f.target_schema = 'analytics' AND f.target_name = 'orders'), '')
-  AND NOT EXISTS (SELECT FROM _tailrace.tombstones d WHERE d.target_schema = 'analytics' AND d.target_name = 'orders' AND d.key = s."_tailrace_key" AND d.sequence >= s."_tailrace_seq")
+  AND (s."_tailrace_deleted" OR s."_tailrace_seq" > coalesce((SELECT f.sequence FROM _tailrace.floors f WHERE f.target_schema = 'analytics' AND f.target_name = 'orders'), ''))
+  AND s."_tailrace_seq" > coalesce((SELECT d.sequence FROM _tailrace.tombstones d WHERE d.target_schema = 'analytics' AND d.target_name = 'orders' AND d.key = s."_tailrace_key"), '')
   AND NOT EXISTS (SELECT FROM "analytics"."orders" t WHERE t."id" = s."id"
     AND (t."_tailrace_deleted" IS NOT TRUE OR t."_tailrace_seq" COLLATE "C" >= s."_tailrace_seq"))
 RETURNING s."_tailrace_row" AS "row";
@@ -28,25 +28,27 @@ USING (
   SELECT
     s."id", s."amount"::numeric(12,2) AS "amount", s."note", s."_tailrace_seq", s."_tailrace_commit_ts", s."_tailrace_deleted", s."_tailrace_unchanged"
   FROM pg_temp."tailrace_staged" s
-  WHERE s."_tailrace_seq" > coalesce((SELECT f.sequence FROM _tailrace.floors f WHERE f.target_schema = 'analytics' AND f.target_name = 'orders'), '')
-    AND NOT EXISTS (SELECT FROM _tailrace.tombstones d WHERE d.target_schema = 'analytics' AND d.target_name = 'orders' AND d.key = s."_tailrace_key" AND d.sequence >= s."_tailrace_seq")
+  WHERE (s."_tailrace_deleted" OR s."_tailrace_seq" > coalesce((SELECT f.sequence FROM _tailrace.floors f WHERE f.target_schema = 'analytics' AND f.target_name = 'orders'), ''))
+    AND s."_tailrace_seq" > coalesce((SELECT d.sequence FROM _tailrace.tombstones d WHERE d.target_schema = 'analytics' AND d.target_name = 'orders' AND d.key = s."_tailrace_key"), '')
 ) AS s
 ON t."id" = s."id"
 WHEN MATCHED AND t."_tailrace_seq" COLLATE "C" >= s."_tailrace_seq" THEN DO NOTHING
-WHEN MATCHED AND s."_tailrace_deleted" THEN UPDATE SET
+WHEN MATCHED AND s."_tailrace_deleted" AND s."_tailrace_unchanged" IS NOT NULL AND t."_tailrace_deleted" IS TRUE THEN UPDATE SET
   "_tailrace_seq" = s."_tailrace_seq",
   "_tailrace_commit_ts" = s."_tailrace_commit_ts",
-  "_tailrace_merged_ts" = now(),
-  "_tailrace_deleted" = true
+  "_tailrace_merged_ts" = now()
 WHEN MATCHED THEN UPDATE SET
   "amount" = s."amount",
   "note" = CASE WHEN 3 = ANY (s."_tailrace_unchanged") THEN t."note" ELSE s."note" END,
   "_tailrace_seq" = s."_tailrace_seq",
   "_tailrace_commit_ts" = s."_tailrace_commit_ts",
   "_tailrace_merged_ts" = now(),
-  "_tailrace_deleted" = false
+  "_tailrace_deleted" = s."_tailrace_deleted"
+WHEN NOT MATCHED AND s."_tailrace_deleted" AND s."_tailrace_unchanged" IS NOT NULL THEN INSERT ("id", "amount", "note", "_tailrace_seq", "_tailrace_commit_ts", "_tailrace_merged_ts", "_tailrace_deleted")
+  VALUES (s."id", NULL, NULL, s."_tailrace_seq", s."_tailrace_commit_ts", now(), s."_tailrace_deleted")
 WHEN NOT MATCHED THEN INSERT ("id", "amount", "note", "_tailrace_seq", "_tailrace_commit_ts", "_tailrace_merged_ts", "_tailrace_deleted")
   VALUES (s."id", s."amount", s."note", s."_tailrace_seq", s."_tailrace_commit_ts", now(), s."_tailrace_deleted");
 
-DELETE FROM _tailrace.tombstones d USING pg_temp."tailrace_staged" s
-WHERE NOT s."_tailrace_deleted" AND d.target_schema = 'analytics' AND d.target_name = 'orders' AND d.key = s."_tailrace_key" AND d.sequence < s."_tailrace_seq";
+DELETE FROM _tailrace.tombstones WHERE ctid = ANY (ARRAY(
+  SELECT (SELECT d.ctid FROM _tailrace.tombstones d WHERE d.target_schema = 'analytics' AND d.target_name = 'orders' AND d.key = s."_tailrace_key" AND d.sequence < s."_tailrace_seq")
+  FROM pg_temp."tailrace_staged" s WHERE NOT s."_tailrace_deleted"));

@@ -1,0 +1,130 @@
+// What a source finds before it begins: its database as it is now, and its own past in the log. Reads only; `check` looks
+// at the same. What it refuses here is a gap, and comes before whatever else is wrong: an obstacle would hide it.
+import { barrierTopic, lastBarrier, type Barrier } from "../core/barrier.ts";
+import { TailraceError } from "../core/errors.ts";
+import type { EventLog, OffsetRange, Topic } from "../core/event-log.ts";
+import { readState, type SourceState } from "../core/source-state.ts";
+import { tableLabel, type TableName } from "../core/table.ts";
+import { resolveTables, type ResolvedTables } from "../postgres/catalog.ts";
+import { publicationProblem, readPublication, unpublished, type PublicationFingerprint } from "../postgres/publication.ts";
+import { missingPrivileges, readServer, readTimelineHistory, serverProblems, wrongServer, type ServerFacts } from "../postgres/server.ts";
+import type { ConnectionSettings, Session } from "../postgres/session.ts";
+import { readSlot, type Slot } from "../postgres/slot.ts";
+import { streamFingerprint } from "../postgres/stream.ts";
+import type { SeenCluster } from "../postgres/timeline.ts";
+import type { SourceOptions } from "./parts.ts";
+import { judgeOptions, judgePublication, judgeStart, judgeTopics, type Start } from "./start.ts";
+import { dataTopicNames, namingProblems } from "./topics.ts";
+
+/** A source's database as it is now. */
+export type SeenDatabase = ResolvedTables & {
+  readonly facts: ServerFacts;
+  readonly slot: Slot | null;
+  /** As it bears on the tables; null: there is none. */
+  readonly publication: PublicationFingerprint | null;
+};
+
+/** Throws SERVER_TOO_OLD, NOT_PRIMARY, DATABASE_UNREACHABLE. */
+export async function seeDatabase(options: SourceOptions, session: Session): Promise<SeenDatabase> {
+  const facts = await readServer(session);
+  const wrong = wrongServer(facts, session.peer);
+  if (wrong !== null) throw wrong;
+  const slot = await readSlot(session, options.slot);
+  const resolved = await resolveTables(session, options.selection, options.publication);
+  const publication = await readPublication(session, options.publication, resolved.tables);
+  return { ...resolved, facts, slot, publication };
+}
+
+/** What keeps the source from working though nothing is lost, every part of it: of the server, the tables, the publication, the user's privileges. */
+export async function findObstacles(options: SourceOptions, session: Session, seen: SeenDatabase): Promise<readonly TailraceError[]> {
+  const { facts, slot, publication, tables } = seen;
+  const plan = { name: options.publication, tables, create: options.create };
+  const unserved = publicationProblem(plan, publication);
+  const lacking = unpublished(plan, publication);
+  const publishes = options.create && unserved === null && (publication === null || lacking.length > 0);
+  const publishing = publishes ? { publication: options.publication, exists: publication !== null, tables: lacking } : null;
+  return [
+    ...serverProblems(facts, slot === null && options.create),
+    ...seen.problems,
+    ...namingProblems(options.topics, tables),
+    ...(unserved === null ? [] : [unserved]),
+    ...(await missingPrivileges(session, facts, publishing)),
+  ];
+}
+
+/** How a source begins, and what the log remembers of it. */
+export type Beginning = {
+  readonly start: Start;
+  readonly state: SourceState | null;
+  readonly barrier: Barrier | null;
+  readonly cluster: SeenCluster;
+};
+
+/**
+ * R-slot, R-publication, R-options, R-routing, R-epoch: holds the source's past against what is there now. `seen` must
+ * be older than this call: what an inactive slot has confirmed is then in the state, its last reader's words too. `log`
+ * null: there is none yet. Throws the named error of a gap, and SLOT_ACTIVE, SLOT_FOREIGN, SLOT_NOT_MADE.
+ */
+export async function findBeginning(
+  options: SourceOptions,
+  log: EventLog | null,
+  settings: ConnectionSettings,
+  seen: SeenDatabase,
+  signal: AbortSignal,
+): Promise<Beginning> {
+  const { facts, slot } = seen;
+  const { prefix } = options.topics;
+  const state = log === null ? null : await readState(log, prefix, signal);
+  const [barriers = null] = log === null ? [] : await log.topics([barrierTopic(prefix)], signal);
+  const barrier = log === null || barriers === null ? null : await lastBarrier(log, prefix, signal);
+  const history = state !== null && state.timeline !== facts.timeline ? await readTimelineHistory(settings, facts.timeline, signal) : [];
+  const cluster = { ...facts, history };
+  const { slot: slotName, create } = options;
+  const start = judgeStart({ prefix, slotName, create, database: facts.database, state, slot, cluster, barrier });
+  if (log !== null && state !== null && start.kind === "resume") {
+    judgePublication(options.publication, state, seen.publication, seen.tables);
+    judgeOptions(state, barrier, streamFingerprint(options.publication), start.from);
+    await judgeLog(options, log, { state, barriers, barrier }, seen.tables, signal);
+  }
+  if (log !== null) await refuseGaps(options, log, state, seen.tables, signal);
+  return { start, state, barrier, cluster };
+}
+
+/** A table that is new to this source must not have events already: what happened since the last of them was not captured. */
+async function refuseGaps(
+  options: SourceOptions,
+  log: EventLog,
+  state: SourceState | null,
+  tables: readonly TableName[],
+  signal: AbortSignal,
+): Promise<void> {
+  if (namingProblems(options.topics, tables).length > 0) return; // said as an obstacle
+  const names = dataTopicNames(options.topics, tables);
+  for (const { name, id } of await log.topics(names, signal)) {
+    if (state?.topics.some((known) => known.id === id) === true) continue;
+    const ranges = await log.offsets(name, signal);
+    const table = tables[names.indexOf(name)]!;
+    if (ranges.some(({ end }) => end > 0)) throw new TailraceError("TABLE_GAP", { topic: name, table: tableLabel(table) });
+  }
+}
+
+/** R-routing, for the tables that are captured still. */
+async function judgeLog(
+  options: SourceOptions,
+  log: EventLog,
+  past: { readonly state: SourceState; readonly barriers: Topic | null; readonly barrier: Barrier | null },
+  tables: readonly TableName[],
+  signal: AbortSignal,
+): Promise<void> {
+  const { prefix, partitions } = options.topics;
+  const { state, barriers, barrier } = past;
+  const known = state.topics.filter(({ table }) => tables.some(({ schema, name }) => schema === table.schema && name === table.name));
+  const topics = await log.topics(
+    known.map(({ name }) => name),
+    signal,
+  );
+  const ranges: OffsetRange[] = [];
+  for (const { name } of topics) ranges.push(...(await log.offsets(name, signal)));
+  const barriersEnd = barriers === null ? 0 : ((await log.offsets(barriers.name, signal))[0]?.end ?? 0);
+  judgeTopics({ ...state, topics: known }, { prefix, partitions, topics, ranges, barriers, barriersEnd, barrier });
+}

@@ -1,0 +1,48 @@
+// Rows of the tables in schema _tailrace, as they come from a warehouse's client, and what the sink makes of them.
+import { TailraceError } from "../core/errors.ts";
+import type { Checkpoint, CheckpointMove, DeadLetter, Flush } from "../core/warehouse.ts";
+
+/** Columns by name. Numbers may be of any type that Number() takes. */
+export type StateRow = Readonly<Record<string, unknown>>;
+
+/** A row of `checkpoints`. */
+export function toCheckpoint(row: StateRow): Checkpoint {
+  return {
+    topic: String(row.topic),
+    partition: Number(row.partition),
+    topicId: String(row.topic_id),
+    nextOffset: Number(row.next_offset),
+    sequence: String(row.sequence),
+  };
+}
+
+/** A row of `dead_letters`. `toBytes`: what the client makes of a column of bytes, null for NULL. */
+export function toDeadLetter(row: StateRow, toBytes: (value: unknown) => Buffer | null): DeadLetter {
+  return {
+    topic: String(row.topic),
+    partition: Number(row.partition),
+    offset: Number(row.log_offset),
+    keyBytes: toBytes(row.key_body),
+    sequence: String(row.sequence),
+    code: String(row.code),
+    message: String(row.message),
+    key: toBytes(row.key),
+    value: toBytes(row.value),
+  };
+}
+
+/** R-checkpoint: throws CHECKPOINT_MOVED when the row of `workers` has another fence than the flush. */
+export function requireFence({ sink, fence, checkpoints }: Flush, worker: StateRow | undefined): void {
+  if (Number(worker?.fence) !== fence) throw checkpointMoved(checkpoints[0] ?? { topic: `sink ${sink}`, partition: -1 });
+}
+
+/** R-checkpoint: throws CHECKPOINT_MOVED when one of the moves is not among the rows of `checkpoints` that were moved. */
+export function requireMoved(moves: readonly CheckpointMove[], moved: readonly StateRow[]): void {
+  const places = new Set(moved.map(({ topic, partition }) => `${Number(partition)} ${String(topic)}`));
+  const left = moves.find(({ topic, partition }) => !places.has(`${partition} ${topic}`));
+  if (left !== undefined) throw checkpointMoved(left);
+}
+
+function checkpointMoved({ topic, partition }: Pick<CheckpointMove, "topic" | "partition">): TailraceError {
+  return new TailraceError("CHECKPOINT_MOVED", { topic, partition });
+}

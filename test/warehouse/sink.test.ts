@@ -1,0 +1,115 @@
+// The sink with a real warehouse behind it: what it says of its lag, and what soft deletes leave.
+import { afterAll, describe, expect, test } from "vitest";
+import { openDuckdb } from "../../src/warehouses/duckdb/warehouse.ts";
+import { eventually } from "../support/eventually.ts";
+import { dropDatabases, duckdbKind, duckdbPlace, postgresKind, type Place } from "./places.ts";
+import { insert, remove, SinkScene, truncate, update, type OrderEvent } from "./sink-scene.ts";
+
+const { signal } = new AbortController();
+
+afterAll(dropDatabases);
+
+test("the lag counts what is not merged, also while a flush waits for the warehouse and while runs fail", async () => {
+  await using place = await duckdbPlace();
+  await using scene = await SinkScene.open();
+  const warehouse = openDuckdb({ path: place.file, lockWaitMs: 1_000 });
+  const told = (records: number) => eventually(`a lag of ${records}, now ${scene.lags.at(-1)}`, () => scene.lags.at(-1) === records);
+
+  const running = scene.run(warehouse, "hard");
+  await scene.publish(0, insert(1, 1n, "a", null), insert(2, 2n, "b", null));
+  await scene.publish(1, insert(3, 3n, "c", null));
+  await eventually("three rows merged", () => scene.flushes.reduce((sum, { events }) => sum + events, 0) === 3);
+  await told(0);
+
+  const holder = await openDuckdb({ path: place.file }).open(signal);
+  await scene.publish(0, update(4, 1n, "A", null), update(5, 2n, "B", null));
+  await told(2);
+  await expect(running.ended).rejects.toMatchObject({ code: "WAREHOUSE_LOCKED" });
+  expect(scene.lags.at(-1)).toBe(2);
+  await scene.publish(1, update(6, 3n, "C", null));
+  const retrying = scene.run(warehouse, "hard");
+  await told(3);
+  await expect(retrying.ended).rejects.toMatchObject({ code: "WAREHOUSE_LOCKED" });
+
+  await holder[Symbol.asyncDispose]();
+  const recovered = scene.run(warehouse, "hard");
+  await told(0);
+  await recovered.stop();
+});
+
+for (const kind of [duckdbKind, postgresKind]) {
+  describe(`soft deletes on ${kind.title}`, () => {
+    const rows = (place: Place): Promise<(string | null)[][]> =>
+      place.sql("SELECT id::text, name, note, _tailrace_deleted::text FROM analytics.orders o ORDER BY o.id");
+
+    /** One flush: everything is in the log before the sink starts, and it flushes when it stops. */
+    async function flushOnce(scene: SinkScene, place: Place, events: Readonly<Record<number, readonly OrderEvent[]>>): Promise<void> {
+      const flushes = scene.flushes.length;
+      let count = 0;
+      for (const [partition, some] of Object.entries(events)) {
+        await scene.publish(Number(partition), ...some);
+        count += some.length;
+      }
+      const run = scene.run(place.warehouse, "soft", 200);
+      await eventually("a flush", () => scene.flushes.length > flushes);
+      await run.stop();
+      expect(scene.flushes.slice(flushes).map(({ events: flushed }) => flushed)).toEqual([count]);
+    }
+
+    test("a row that came and went within one flush keeps its last values", async () => {
+      await using place = await kind.make();
+      await using scene = await SinkScene.open();
+      await flushOnce(scene, place, { 0: [insert(1, 1n, "a", "large"), insert(2, 2n, "b", "x")], 1: [insert(1, 3n, "c", "large")] });
+      await flushOnce(scene, place, {
+        0: [update(3, 1n, "A"), remove(4, 1n), remove(5, 2n), insert(6, 2n, "again", null), remove(7, 2n)],
+        1: [insert(8, 4n, "d", "x"), update(9, 4n, "D"), remove(10, 4n), remove(11, 3n)],
+      });
+      expect(await rows(place)).toEqual([
+        ["1", "A", "large", "true"],
+        ["2", "again", null, "true"],
+        ["3", "c", "large", "true"],
+        ["4", "D", "x", "true"],
+      ]);
+    });
+
+    test("TRUNCATE leaves the values that its flush brought, also those of a partition whose own TRUNCATE is not read yet", async () => {
+      await using place = await kind.make();
+      await using scene = await SinkScene.open();
+      await flushOnce(scene, place, { 0: [insert(1, 1n, "a", "large")], 1: [insert(2, 2n, "b", "large")] });
+      await flushOnce(scene, place, {
+        0: [update(3, 1n, "A"), truncate(5), insert(6, 3n, "after", null)],
+        1: [update(4, 2n, "B")],
+      });
+      const expected = [
+        ["1", "A", "large", "true"],
+        ["2", "B", "large", "true"],
+        ["3", "after", null, "false"],
+      ];
+      expect(await rows(place)).toEqual(expected);
+      await flushOnce(scene, place, { 1: [truncate(5)] });
+      expect(await rows(place)).toEqual(expected);
+    });
+
+    test("R-dead: a row that was deleted is deleted, though the target refuses the values that it had last", async () => {
+      await using place = await kind.make();
+      await using scene = await SinkScene.open();
+      await flushOnce(scene, place, { 0: [insert(1, 1n, "good", "kept")] });
+      await place.sql(
+        kind.name === "postgres"
+          ? "ALTER TABLE analytics.orders ADD CHECK (name <> 'bad')"
+          : `CREATE TABLE analytics.checked (id BIGINT NOT NULL, name VARCHAR CHECK (name <> 'bad'), note VARCHAR, _tailrace_seq VARCHAR,
+               _tailrace_commit_ts TIMESTAMPTZ, _tailrace_merged_ts TIMESTAMPTZ, _tailrace_deleted BOOLEAN);
+             INSERT INTO analytics.checked FROM analytics.orders; DROP TABLE analytics.orders;
+             ALTER TABLE analytics.checked RENAME TO orders`,
+      );
+      await flushOnce(scene, place, {
+        0: [update(2, 1n, "bad", "lost"), remove(3, 1n), insert(4, 2n, "bad", null), remove(5, 2n), insert(6, 3n, "bad", null)],
+      });
+      expect(await rows(place)).toEqual([
+        ["1", "good", "kept", "true"],
+        ["2", null, null, "true"],
+      ]);
+      expect(scene.flushes.at(-1)?.deadLetters.map(({ offset, code }) => [offset, code])).toEqual([[5, "ROW_REFUSED"]]);
+    });
+  });
+}

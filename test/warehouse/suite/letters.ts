@@ -1,0 +1,94 @@
+// R-dead: what is set aside, and the rows that a target refuses.
+import { describe, expect, test } from "vitest";
+import { at, change, letter, tableFlush } from "../staged.ts";
+import { hard, type OpenWarehouse } from "./open-warehouse.ts";
+
+const { signal } = new AbortController();
+
+export function lettersSuite(warehouse: OpenWarehouse): void {
+  const { kind, merge, sql, rows } = warehouse;
+
+  describe("dead letters", () => {
+    test("come back with their bytes, in sequence order, until they are closed", async () => {
+      const letters = [
+        letter(3),
+        letter(1, { keyBytes: null, key: null, value: null, message: "naïve 'quotes' and 🚰" }),
+        letter(2, { keyBytes: Buffer.from([0]) }),
+      ];
+      await warehouse.worker.merge(warehouse.session, [], { deadLetters: letters });
+      expect(await warehouse.session.openDeadLetters("lake")).toEqual([letters[1], letters[2], letters[0]]);
+      expect(await warehouse.session.openDeadLetters("another")).toEqual([]);
+      await warehouse.worker.merge(warehouse.session, [], {
+        closedDeadLetters: [
+          { topic: "t", keyBytes: Buffer.from([0]), sequence: letter(9).sequence },
+          { topic: "u", keyBytes: Buffer.from("key"), sequence: letter(9).sequence },
+        ],
+      });
+      expect((await warehouse.session.openDeadLetters("lake")).map(({ offset }) => offset)).toEqual([1, 3]);
+      expect(await sql("SELECT state, (closed_at IS NULL)::text FROM _tailrace.dead_letters ORDER BY log_offset")).toEqual([
+        ["open", "true"],
+        ["superseded", "false"],
+        ["open", "true"],
+      ]);
+    });
+
+    test("a letter that its own flush supersedes is there, and closed", async () => {
+      const closed = { topic: "t", keyBytes: Buffer.from("key"), sequence: letter(2).sequence };
+      await warehouse.worker.merge(warehouse.session, [], { deadLetters: [letter(1)], closedDeadLetters: [closed] });
+      expect(await warehouse.session.openDeadLetters("lake")).toEqual([]);
+      expect(await sql("SELECT state, (closed_at IS NULL)::text FROM _tailrace.dead_letters")).toEqual([["superseded", "false"]]);
+    });
+
+    test("a letter of the flush that closes its key's older ones stays open", async () => {
+      await warehouse.worker.merge(warehouse.session, [], { deadLetters: [letter(1)] });
+      await warehouse.worker.merge(warehouse.session, [], {
+        deadLetters: [letter(2)],
+        closedDeadLetters: [{ topic: "t", keyBytes: Buffer.from("key"), sequence: letter(2).sequence }],
+      });
+      expect((await warehouse.session.openDeadLetters("lake")).map(({ offset }) => offset)).toEqual([2]);
+    });
+
+    test("a thousand and more in one flush are all there", async () => {
+      const letters = Array.from({ length: 1_234 }, (_, offset) => letter(offset));
+      await warehouse.worker.merge(warehouse.session, [], { deadLetters: letters });
+      expect((await warehouse.session.openDeadLetters("lake")).length).toBe(1_234);
+    });
+
+    test("are not there when their flush failed", async () => {
+      const flush = warehouse.worker.flush([], { deadLetters: [letter(1)] });
+      const moved = { ...flush, checkpoints: flush.checkpoints.map((move) => ({ ...move, expectedOffset: 7 })) };
+      await expect(warehouse.session.flush(moved, signal)).rejects.toThrow();
+      expect(await warehouse.session.openDeadLetters("lake")).toEqual([]);
+    });
+  });
+
+  describe("rows that the target refuses (R-dead)", () => {
+    const checked = `CREATE SCHEMA analytics; CREATE TABLE analytics.orders (id bigint NOT NULL ${kind.name === "postgres" ? "PRIMARY KEY" : ""}, name ${kind.name === "postgres" ? "text" : "VARCHAR"} CHECK (name <> 'bad'))`;
+
+    test("fail the whole flush as ROW_REFUSED, and refusal() says which and why, and leaves nothing behind", async () => {
+      await sql(checked);
+      await warehouse.session.ensureTarget(hard);
+      const good = change(1, { id: 1n, name: "good" });
+      const bad = change(1, { id: 2n, name: "bad" });
+      await expect(warehouse.worker.merge(warehouse.session, [tableFlush(hard, [good, bad])])).rejects.toMatchObject({
+        code: "ROW_REFUSED",
+        message: expect.stringMatching(/^target analytics\.orders refuses a row: .*(check|CHECK)/) as string,
+      });
+      expect(await warehouse.session.refusal(tableFlush(hard, [good]), signal)).toBe(null);
+      expect(await warehouse.session.refusal(tableFlush(hard, [bad]), signal)).toMatch(/check/i);
+      expect(await rows()).toEqual([]);
+      expect((await warehouse.session.acquire("lake")).checkpoints).toEqual([]);
+      await warehouse.worker.acquire(warehouse.session);
+      await merge(hard, [good]);
+      expect(await rows()).toEqual([["1", "good", null]]);
+    });
+
+    test("refusal() asks the guard too: a bad row that would be dropped is none", async () => {
+      await sql(checked);
+      await merge(hard, [change(5, { id: 1n, name: "newer" })]);
+      expect(await warehouse.session.refusal(tableFlush(hard, [change(4, { id: 1n, name: "bad" })]), signal)).toBe(null);
+      expect(await warehouse.session.refusal(tableFlush(hard, [change(4, { id: 9n, name: "bad" })], at(4)), signal)).toBe(null);
+      expect(await rows()).toEqual([["1", "newer", null]]);
+    });
+  });
+}

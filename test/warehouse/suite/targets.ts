@@ -1,0 +1,105 @@
+// What targets are made like, and which are taken as they are.
+import { describe, expect, test } from "vitest";
+import { at, change, deletion, tableFlush, targetSpec } from "../staged.ts";
+import { hard, type OpenWarehouse, soft, TARGET } from "./open-warehouse.ts";
+
+export function targetsSuite(warehouse: OpenWarehouse): void {
+  const { kind, merge, sql, rows } = warehouse;
+
+  describe("targets", () => {
+    test("are made with their schema; only key columns are required", async () => {
+      await warehouse.session.ensureTarget(soft);
+      const columns = await sql(
+        "SELECT column_name::text, is_nullable::text FROM information_schema.columns WHERE table_schema = 'analytics' ORDER BY ordinal_position",
+      );
+      expect(columns).toEqual([
+        ["id", "NO"],
+        ["name", "YES"],
+        ["note", "YES"],
+        ["_tailrace_seq", "YES"],
+        ["_tailrace_commit_ts", "YES"],
+        ["_tailrace_merged_ts", "YES"],
+        ["_tailrace_deleted", "YES"],
+      ]);
+    });
+
+    test("get the columns that they lack, and rows that somebody loaded count as older than every event", async () => {
+      const key = kind.name === "postgres" ? "PRIMARY KEY" : "NOT NULL";
+      await sql(
+        `CREATE SCHEMA analytics; CREATE TABLE analytics.orders (id bigint ${key}); INSERT INTO analytics.orders VALUES (1), (2), (3)`,
+      );
+      await merge(hard, [change(1, { id: 1n, name: "a" }), deletion(1, { id: 2n })]);
+      expect(await rows()).toEqual([
+        ["1", "a", null],
+        ["3", null, null],
+      ]);
+      await merge(hard, [], at(2));
+      expect(await rows()).toEqual([]);
+    });
+
+    test("of other types are refused with the SQL that mends them", async () => {
+      const key = kind.name === "postgres" ? "PRIMARY KEY" : "NOT NULL";
+      await sql(`CREATE SCHEMA analytics; CREATE TABLE analytics.orders (id integer ${key}, name text, note date)`);
+      const error = (await warehouse.session.ensureTarget(hard).catch((cause: unknown) => cause)) as {
+        code: string;
+        message: string;
+        remedy: string;
+      };
+      expect(error.code).toBe("TARGET_DIFFERS");
+      expect(error.message).toMatch(
+        /^target analytics\.orders does not fit: id is integer, needed is bigint; note is date, needed is (text|varchar)$/i,
+      );
+      const mend = /^run: (.*); or name another table/.exec(error.remedy)?.[1] ?? "";
+      await sql(mend);
+      await merge(hard, [change(1, { id: 1n, note: "text" })]);
+      expect(await rows()).toEqual([["1", null, "text"]]);
+    });
+
+    test("that lack a key column, or were kept with soft deletes and now are not, are refused with the SQL too", async () => {
+      await warehouse.session.ensureTarget(soft);
+      await expect(warehouse.session.ensureTarget(hard)).rejects.toMatchObject({
+        code: "TARGET_DIFFERS",
+        message: expect.stringContaining("softly deleted") as string,
+      });
+      const other = targetSpec(TARGET, ["code"], { code: { kind: "text" } }, "soft");
+      await expect(warehouse.session.ensureTarget(other)).rejects.toMatchObject({
+        code: "TARGET_DIFFERS",
+        message: expect.stringContaining("lacks key column code") as string,
+      });
+    });
+
+    test("may have columns of other people: their values stay, their defaults work", async () => {
+      await warehouse.session.ensureTarget(hard);
+      await sql(`ALTER TABLE analytics.orders ADD COLUMN "by hand" ${kind.name === "postgres" ? "text" : "VARCHAR"} DEFAULT 'default'`);
+      await merge(hard, [change(1, { id: 1n, name: "a", note: "long" })]);
+      await sql(`UPDATE analytics.orders SET "by hand" = 'mine'`);
+      await merge(hard, [change(2, { id: 1n, name: "b" }, ["note"]), change(2, { id: 2n, name: "c" })]);
+      expect(await sql(`SELECT id::text, name, note, "by hand" FROM analytics.orders ORDER BY id`)).toEqual([
+        ["1", "b", "long", "mine"],
+        ["2", "c", null, "default"],
+      ]);
+    });
+
+    test("may have any names: quotes, dots, spaces, letters of every alphabet, words of SQL", async () => {
+      const target = { schema: 'we"ird.schema', name: "Täb'le \\ 表" };
+      const spec = targetSpec(
+        target,
+        ['ke"y', "select"],
+        { 'ke"y': { kind: "text" }, select: { kind: "int4" }, "Größe in µ'm": { kind: "text" } },
+        "soft",
+      );
+      await warehouse.session.ensureTarget(spec);
+      await warehouse.session.ensureTarget(spec);
+      const row = { 'ke"y': "k", select: 1, "Größe in µ'm": "v" };
+      await warehouse.worker.merge(warehouse.session, [tableFlush(spec, [change(1, row)])]);
+      await warehouse.worker.merge(warehouse.session, [tableFlush(spec, [change(2, row, ["Größe in µ'm"])])]);
+      await warehouse.worker.merge(warehouse.session, [tableFlush(spec, [], at(3))]);
+      expect(await sql(`SELECT "Größe in µ'm", _tailrace_deleted::text FROM "we""ird.schema"."Täb'le \\ 表"`)).toEqual([["v", "true"]]);
+    });
+
+    test("can't have a captured column with a name of ours", async () => {
+      const spec = targetSpec(TARGET, ["id"], { id: { kind: "int8" }, _tailrace_seq: { kind: "text" } });
+      await expect(warehouse.session.ensureTarget(spec)).rejects.toMatchObject({ code: "NAME_COLLISION" });
+    });
+  });
+}
