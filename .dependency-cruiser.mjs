@@ -3,7 +3,7 @@
 /** The parts that know one thing each and nothing of one another. What two of them share belongs in core. */
 const PARTS = "postgres|avro|registry|log|telemetry|config";
 /** The places that wire parts together. */
-const WIRING = "^src/(main|service|supervise|parts)\\.ts$|^src/(commands|quickstart)/";
+const WIRING = "^src/(main|service|supervise|parts)\\.ts$|^src/(commands|quickstart|service)/";
 
 const rule = (name, comment, from, to) => ({ name, comment, severity: "error", from, to });
 

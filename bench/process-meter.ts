@@ -42,14 +42,37 @@ export class ProcessMeter {
 
   #sample(): void {
     try {
-      // "pid (comm) state …": comm may hold anything, so fields are counted from its end; utime and stime are 14 and 15.
-      const stat = readFileSync(`/proc/${this.#pid}/stat`, "latin1");
-      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-      this.#samples.push({ atMs: Date.now(), cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND });
+      this.#samples.push({ atMs: Date.now(), cpuSeconds: cpuOf(this.#pid).own });
       const anon = /^RssAnon:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.#pid}/status`, "latin1"))?.[1];
       this.peakRssAnonBytes = Math.max(this.peakRssAnonBytes, Number(anon ?? 0) * 1024);
     } catch {
       clearInterval(this.#timer); // it has ended
     }
   }
+}
+
+/** Seconds of CPU of a process's children, those that have ended among them: of a postmaster, all of PostgreSQL. */
+export function childrenCpuSeconds(pid: number): number {
+  const alive = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").split(" ").filter(Boolean);
+  let seconds = cpuOf(pid).ended;
+  for (const child of alive) {
+    try {
+      seconds += cpuOf(Number(child)).own;
+    } catch {
+      // it has ended since: too late for this sum
+    }
+  }
+  return seconds;
+}
+
+/** Seconds of CPU of a process, and of those of its children that it has waited for. */
+function cpuOf(pid: number): { readonly own: number; readonly ended: number } {
+  // "pid (comm) state …": comm may hold anything, so fields are counted from its end; utime, stime, cutime and cstime are 14 to 17.
+  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+  const [utime = 0, stime = 0, cutime = 0, cstime = 0] = stat
+    .slice(stat.lastIndexOf(")") + 2)
+    .split(" ")
+    .slice(11, 15)
+    .map(Number);
+  return { own: (utime + stime) / TICKS_PER_SECOND, ended: (cutime + cstime) / TICKS_PER_SECOND };
 }

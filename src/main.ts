@@ -1,19 +1,32 @@
 #!/usr/bin/env node
 // The command line: parses, calls, exits. 0 good, 1 failed, 2 configuration or usage, 3 differences found.
 // A command and its libraries are loaded when they are needed: --help and bad input answer without them.
-import { parseArgs } from "node:util";
+import { parseArguments } from "./commands/arguments.ts";
 import { exitCodes, reportFailure, usageError } from "./commands/report.ts";
 import { armFailpoint } from "./core/failpoint.ts";
 import { version } from "./core/version.ts";
+import type { Signals } from "./commands/run.ts";
 import type { LoadedConfig } from "./config/config.ts";
 
 const USAGE = `tailrace ${version}: PostgreSQL changes to Kafka (or an embedded log), merged into warehouse tables
 
 usage: tailrace <command> [options]
 
-  run DIR                run the connectors of the YAML files in DIR until SIGTERM or SIGINT
+  run DIR                run the connectors of the YAML files in DIR until SIGTERM or SIGINT; SIGHUP reads the files again
   check DIR [--json]     look at every database, broker, registry and warehouse without writing; each finding with its fix
-  status DIR [--json]    what the service that runs DIR is doing
+  status DIR [--watch] [--json]
+                         what the service that runs DIR is doing; --watch draws it again every second
+
+of a service that runs DIR:
+  snapshot DIR SOURCE TABLE [--where SQL] [--json]
+                         read the rows that the table has now, while the source streams; TABLE may be a pattern
+  pause DIR CONNECTOR [TABLE] [--json]
+  resume DIR CONNECTOR [TABLE] [--json]
+                         hold a connector, or one table of it, until it is resumed; a restart resumes nothing
+  reload DIR [--json]    read the YAML files again; connectors that are the same are not touched
+
+  drop DIR CONNECTOR [--yes] [--json]
+                         drop a source's slot, publication and state, or a sink's checkpoints; asks first
   quickstart [--dir DIR] [--exit-after 20s] [--json]
                          a sample shop in an embedded PostgreSQL, captured live into a DuckDB file
 
@@ -28,22 +41,49 @@ async function main(args: readonly string[]): Promise<number> {
   switch (command) {
     case "run": {
       // From the first moment on: as PID 1 of a container the process would not even notice a signal that nobody listens for.
-      const asked = stopSignal();
-      const config = await load(directory(rest, {}).directory);
+      const signals = listen();
+      const [dir = ""] = parseArguments("run DIR", rest, {}).places;
+      const config = await load(dir);
       const { runRun } = await import("./commands/run.ts");
-      return runRun(config, asked);
+      return runRun(dir, config, signals);
     }
     case "check": {
-      const { directory: dir, json } = directory(rest, { json: { type: "boolean" } });
-      const config = await load(dir);
+      const { places, options } = parseArguments("check DIR [--json]", rest, { json: "boolean" });
+      const config = await load(places[0] ?? "");
       const { runCheck } = await import("./commands/check.ts");
-      return runCheck(config, json);
+      return runCheck(config, options.json);
     }
     case "status": {
-      const { directory: dir, json } = directory(rest, { json: { type: "boolean" } });
-      const config = await load(dir);
+      const { places, options } = parseArguments("status DIR [--watch] [--json]", rest, { watch: "boolean", json: "boolean" });
+      const [dir = ""] = places;
       const { runStatus } = await import("./commands/status.ts");
-      return runStatus(dir, config, json);
+      return runStatus(dir, async () => load(dir), options);
+    }
+    case "snapshot": {
+      const usage = "snapshot DIR SOURCE TABLE [--where SQL] [--json]";
+      const { places, options } = parseArguments(usage, rest, { where: "string", json: "boolean" });
+      const [dir = "", source = "", table = ""] = places;
+      const { runSnapshot } = await import("./commands/operate.ts");
+      return runSnapshot({ dir, source, table, where: options.where }, options.json);
+    }
+    case "pause":
+    case "resume": {
+      const { places, options } = parseArguments(`${command} DIR CONNECTOR [TABLE] [--json]`, rest, { json: "boolean" });
+      const [dir = "", connector = "", table = ""] = places;
+      const { runPauseOrResume } = await import("./commands/operate.ts");
+      return runPauseOrResume(command, { dir, connector, table }, options.json);
+    }
+    case "reload": {
+      const { places, options } = parseArguments("reload DIR [--json]", rest, { json: "boolean" });
+      const { runReload } = await import("./commands/operate.ts");
+      return runReload(places[0] ?? "", options.json);
+    }
+    case "drop": {
+      const { places, options } = parseArguments("drop DIR CONNECTOR [--yes] [--json]", rest, { yes: "boolean", json: "boolean" });
+      const [dir = "", connector = ""] = places;
+      const config = await load(dir);
+      const { runDrop } = await import("./commands/drop.ts");
+      return runDrop({ dir, connector, ...options }, config);
     }
     case "quickstart": {
       const { runQuickstart } = await import("./commands/quickstart.ts");
@@ -62,37 +102,31 @@ async function main(args: readonly string[]): Promise<number> {
       process.stderr.write(USAGE);
       return exitCodes.config;
     default:
-      throw usageError(`unknown command ${command} (run, check, status, quickstart)`);
+      throw usageError(`unknown command ${command} (run, check, status, snapshot, pause, resume, reload, drop, quickstart)`);
   }
 }
 
-async function stopSignal(): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
+function listen(): Signals {
+  const stop = new Promise<NodeJS.Signals>((resolve) => {
     process.once("SIGTERM", resolve);
     process.once("SIGINT", resolve);
   });
+  let early = false;
+  let act = (): void => void (early = true);
+  process.on("SIGHUP", () => act());
+  return {
+    stop,
+    onHangup: (given) => {
+      act = given;
+      if (early) act();
+    },
+  };
 }
 
 /** Throws ConfigError. */
 async function load(dir: string): Promise<LoadedConfig> {
   const { loadConfig } = await import("./config/load.ts");
   return loadConfig(dir, process.env);
-}
-
-function directory(
-  args: readonly string[],
-  options: { readonly json?: { readonly type: "boolean" } },
-): { directory: string; json: boolean } {
-  let parsed;
-  try {
-    parsed = parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
-  } catch (cause) {
-    throw usageError(cause instanceof Error ? cause.message : String(cause));
-  }
-  const [dir, ...more] = parsed.positionals;
-  if (dir === undefined) throw usageError("which folder? Name the one with the YAML files, as in: tailrace run connectors/embedded-duckdb");
-  if (more.length > 0) throw usageError(`one folder at a time, not also ${more.join(" ")}`);
-  return { directory: dir, json: parsed.values.json === true };
 }
 
 const { TAILRACE_FAILPOINT: failpoint } = process.env;

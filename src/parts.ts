@@ -74,15 +74,17 @@ export function openWarehouse(sink: SinkConfig): Warehouse {
 }
 
 export function sourceOptions(source: SourceConfig): SourceOptions {
-  const { url, slot, publication, create } = source.postgres;
+  const { url, slot, publication, create, temporary = false } = source.postgres;
   return {
     name: source.name,
     url: () => url.reveal(),
     slot,
     publication,
     create,
+    temporary,
     selection: tableSelection(source),
     topics: source.topics,
+    snapshot: source.snapshot,
   };
 }
 

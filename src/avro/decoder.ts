@@ -189,7 +189,7 @@ export class KeyDecoder {
   }
 }
 
-const OPERATIONS: ReadonlyMap<number, Operation> = new Map((["c", "u", "d", "t"] as const).map((op) => [op.charCodeAt(0), op]));
+const OPERATIONS: ReadonlyMap<number, Operation> = new Map((["c", "u", "d", "t", "r"] as const).map((op) => [op.charCodeAt(0), op]));
 
 function readerOf(column: ShapeColumn): ValueReader {
   return valueReaders[column.type.kind];

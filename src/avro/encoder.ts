@@ -9,8 +9,8 @@ import { binaryForm } from "./encoder-binary.ts";
 import { textForm } from "./encoder-text.ts";
 import { malformed, outOfRange, valueColumn, type ValueColumn, type ValueWriter } from "./value-writer.ts";
 
-/** What an event does: create, update, delete, truncate. */
-export type Operation = "c" | "u" | "d" | "t";
+/** What an event does: create, update, delete, truncate; `r`: a row that a snapshot read. */
+export type Operation = "c" | "u" | "d" | "t" | "r";
 
 /** What all events of one transaction share. */
 export type SourceTransaction = {
@@ -22,6 +22,8 @@ export type SourceTransaction = {
   readonly xid: number;
   /** When this service took the transaction up, ms since 1970. */
   readonly processedMs: number;
+  /** It is the mark of a snapshot's chunk, whose rows are the events. */
+  readonly snapshot: boolean;
 };
 
 export type TableEncoderOptions = {
@@ -64,7 +66,7 @@ export class TableEncoder {
   #unchangedCount = 0;
 
   readonly #sourceHead: Buffer;
-  readonly #sourceNames: Buffer;
+  readonly #sourceNames: { readonly streamed: Buffer; readonly snapshot: Buffer };
   #transaction: SourceTransaction | null = null;
   /** The transaction's constant parts; they are built when its first event of this table comes. */
   #built = false;
@@ -86,7 +88,19 @@ export class TableEncoder {
     this.#fields = fieldNames(table).map((name) => avroStrings(name));
     this.#unchanged = new Uint16Array(table.columns.length);
     this.#sourceHead = avroStrings(constants.version, "postgresql", constants.connector);
-    this.#sourceNames = avroStrings("false", constants.database, table.schema, table.name);
+    const names = [constants.database, table.schema, table.name];
+    // Debezium's word for rows that are read while the stream goes on.
+    this.#sourceNames = { streamed: avroStrings("false", ...names), snapshot: avroStrings("incremental", ...names) };
+  }
+
+  /** Columns that the last event names in `unchanged`. */
+  get unsentCount(): number {
+    return this.#unchangedCount;
+  }
+
+  /** The indexes of those columns, ascending. */
+  unsentColumns(): readonly number[] {
+    return [...this.#unchanged.subarray(0, this.#unchangedCount)];
   }
 
   /** Names the transaction of the events that follow; costs nothing for a table that has none in it. */
@@ -205,7 +219,8 @@ export class TableEncoder {
     head.copy(this.#sourceHead, 0, this.#sourceHead.length);
     writeLong(floorDivide(transaction.commitMicros, 1000n), head);
     writeLong(transaction.commitMicros, head);
-    head.copy(this.#sourceNames, 0, this.#sourceNames.length);
+    const names = transaction.snapshot ? this.#sourceNames.snapshot : this.#sourceNames.streamed;
+    head.copy(names, 0, names.length);
     head.byte(SECOND_UNION_BRANCH);
     head.varsafe(transaction.xid);
     head.byte(SECOND_UNION_BRANCH); // lsn follows

@@ -7,6 +7,7 @@ import { sourceOptions } from "../parts.ts";
 import { Session } from "../postgres/session.ts";
 import { judgeSlot, slotError } from "../postgres/slot.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
+import { newMemory } from "../source/parts.ts";
 import { findBeginning, findObstacles, seeDatabase, type SeenDatabase } from "../source/past.ts";
 import { namingProblems, topicProblems } from "../source/topics.ts";
 import { look, problem, type Found } from "./findings.ts";
@@ -33,7 +34,7 @@ export async function checkSource(source: SourceConfig, log: SeenLog, found: Fou
     } else {
       try {
         if (log === "unknown") refuseSlot(options.slot, seen);
-        else await findBeginning(options, log, settings, seen, signal);
+        else await findBeginning(options, log, settings, seen, newMemory(), signal);
       } catch (cause) {
         signal.throwIfAborted();
         hasGap = true;

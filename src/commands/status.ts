@@ -1,54 +1,71 @@
-// `tailrace status DIR`: asks the running service by its HTTP address.
+// `tailrace status DIR`: asks the running service by its control socket, and by its HTTP address where there is none.
 import type { LoadedConfig } from "../config/config.ts";
-import { reasonOf } from "../core/errors.ts";
-import type { ServiceStatus, SinkStatus, SourceStatus } from "../service.ts";
-import { exitCodes } from "./report.ts";
+import { TailraceError, reasonOf } from "../core/errors.ts";
+import { pause } from "../core/pause.ts";
+import type { ServiceStatus } from "../service/status.ts";
+import { exitCodes, usageError } from "./report.ts";
+import { askService, LOOK_MS } from "./service-client.ts";
+import { statusLines } from "./status-text.ts";
 
-const ANSWER_MS = 5_000;
+export type StatusOptions = { readonly json: boolean; /** Again every second, until a signal. */ readonly watch: boolean };
 
-/** Prints what each connector of the service that runs `dir` does. Exit code 1 when it does not answer or a connector is not running. */
-export async function runStatus(dir: string, config: LoadedConfig, json: boolean): Promise<number> {
-  const { host, port } = config.service.http.listen;
-  const address = `http://${host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host}:${port}`;
-  const status = await ask(address);
+const WATCH_MS = 1_000;
+
+/**
+ * Prints what each connector of the service that runs `dir` does. Exit code 1 when it does not answer or a connector is not
+ * running. `load`: reads the configuration, which only the HTTP address is needed of. Throws USAGE, and what `load` throws.
+ */
+export async function runStatus(dir: string, load: () => Promise<LoadedConfig>, { json, watch }: StatusOptions): Promise<number> {
+  if (watch && (json || !process.stdout.isTTY)) throw usageError("--watch draws on a terminal, and has no --json");
+  if (watch) return watchStatus(dir, load);
+  const status = await ask(dir, load);
   if (typeof status === "string") {
-    process.stderr.write(`no service answers at ${address}: ${status}\nfix: start it with: tailrace run ${dir}\n`);
+    process.stderr.write(status);
     return exitCodes.failed;
   }
-  process.stdout.write(json ? `${JSON.stringify(status)}\n` : render(status));
+  process.stdout.write(json ? `${JSON.stringify(status)}\n` : `${statusLines(status).join("\n")}\n`);
   return [...status.sources, ...status.sinks].every(({ state }) => state === "running") ? exitCodes.good : exitCodes.failed;
 }
 
-async function ask(address: string): Promise<ServiceStatus | string> {
+/** The status, or what to tell a person who gets none. */
+async function ask(dir: string, load: () => Promise<LoadedConfig>): Promise<ServiceStatus | string> {
   try {
-    const answer = await fetch(`${address}/api/status`, { signal: AbortSignal.timeout(ANSWER_MS) });
+    const answer = await askService<ServiceStatus>(dir, "/status", null);
+    return "value" in answer ? answer.value : `${answer.refusal.message}\n`;
+  } catch (cause) {
+    if (!(cause instanceof TailraceError) || cause.code !== "SERVICE_ABSENT") throw cause;
+    const { host, port } = (await load()).service.http.listen;
+    const address = `http://${host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host}:${port}`;
+    const status = await askHttp(address);
+    if (typeof status !== "string") return status;
+    return `no service answers at ${address}: ${status}\nfix: start it with: tailrace run ${dir}\n`;
+  }
+}
+
+async function askHttp(address: string): Promise<ServiceStatus | string> {
+  try {
+    const answer = await fetch(`${address}/api/status`, { signal: AbortSignal.timeout(LOOK_MS) });
     return answer.ok ? ((await answer.json()) as ServiceStatus) : `HTTP ${answer.status}`;
   } catch (cause) {
     return reasonOf(cause instanceof Error && cause.cause !== undefined ? cause.cause : cause);
   }
 }
 
-function render({ version, sources, sinks }: ServiceStatus): string {
-  return [`tailrace ${version}`, ...sources.flatMap(renderSource), ...sinks.flatMap(renderSink), ""].join("\n");
-}
-
-function renderSource(source: SourceStatus): readonly string[] {
-  const bytes = (value: number | null): string => (value === null ? "?" : `${(value / 1024 / 1024).toFixed(1)} MiB`);
-  return [
-    `source ${source.name}: ${source.state} (${source.phase})`,
-    `  acknowledged ${source.ackLsn} · ${source.publishedEvents} events since start · lag ${bytes(source.lagBytes)} · WAL kept ${bytes(source.retainedWalBytes)} · ${source.deadLetters} dead letters · ${source.restarts} restarts`,
-    ...renderError(source.error),
-  ];
-}
-
-function renderSink(sink: SinkStatus): readonly string[] {
-  return [
-    `sink ${sink.name} ← ${sink.source}: ${sink.state} (${sink.phase}) → ${sink.warehouse}`,
-    `  ${sink.mergedEvents} events, ${sink.mergedRows} rows merged since start · ${sink.lagRecords ?? "?"} records behind · ${sink.openDeadLetters} open dead letters · ${sink.restarts} restarts`,
-    ...renderError(sink.error),
-  ];
-}
-
-function renderError(error: Record<string, unknown> | null): readonly string[] {
-  return error === null ? [] : [`  ${String(error.code)}: ${String(error.message)}`, `  fix: ${String(error.remedy)}`];
+/** Draws the status in place until SIGINT or SIGTERM; a service that does not answer is asked again. */
+async function watchStatus(dir: string, load: () => Promise<LoadedConfig>): Promise<number> {
+  const over = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => over.abort());
+  let drawn = 0;
+  while (!over.signal.aborted) {
+    const status = await ask(dir, load);
+    const lines = typeof status === "string" ? status.trimEnd().split("\n") : statusLines(status);
+    const { columns, rows } = process.stdout;
+    // A line that wraps, or one that scrolls away, would make the block another height than was counted.
+    const block = lines.slice(0, rows > 1 ? rows - 1 : lines.length).map((line) => (columns > 1 ? line.slice(0, columns - 1) : line));
+    // ECMA-48: cursor up to where the last block began, then erase to the end of the screen.
+    process.stdout.write(`${drawn > 0 ? `\r\x1b[${drawn}A\x1b[0J` : ""}${block.join("\n")}\n`);
+    drawn = block.length;
+    await pause(WATCH_MS, over.signal);
+  }
+  return exitCodes.good;
 }

@@ -122,7 +122,13 @@ function buildSource(value: z.output<typeof sourceSchema>, secret: SecretAt): So
     },
     tables: tables.map((entry) => ({ pattern: isPattern(entry) ? entry : entry.table })),
     topics: { ...topics, prefix: topics.prefix ?? name },
-    snapshot,
+    snapshot: {
+      mode: snapshot.mode,
+      parallel: snapshot.parallel,
+      chunkRows: snapshot.chunk_rows,
+      maxRowsPerSecond: snapshot.max_rows_per_second ?? null,
+      maxLagBytes: snapshot.max_lag,
+    },
   };
 }
 

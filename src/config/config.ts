@@ -58,6 +58,8 @@ export type SourceConfig = {
     readonly publication: string;
     /** Make slot and publication when missing. */
     readonly create: boolean;
+    /** The slot goes with its connection. No key of a file says so: it is the quickstart's. */
+    readonly temporary?: boolean;
   };
   /** A table is captured when one of them takes it. At least one. */
   readonly tables: readonly { readonly pattern: TablePattern }[];
@@ -69,7 +71,17 @@ export type SourceConfig = {
     readonly create: boolean;
     readonly tombstones: boolean;
   };
-  readonly snapshot: { readonly mode: "no_data" };
+  readonly snapshot: {
+    readonly mode: "initial" | "initial_only" | "no_data" | "when_needed" | "always";
+    /** Sessions that read chunks. */
+    readonly parallel: number;
+    /** Rows of a table's first chunk. */
+    readonly chunkRows: number;
+    /** null: no limit. */
+    readonly maxRowsPerSecond: number | null;
+    /** Bytes of WAL that the stream may be behind before no chunk is begun. */
+    readonly maxLagBytes: number;
+  };
 };
 
 export type SinkConfig = {

@@ -7,29 +7,18 @@ import type { Kind } from "./schema.ts";
 /** Paths without list positions, as in `tables.mode`. */
 const KEYS: Readonly<Record<Kind, readonly string[]>> = {
   service: ["http.token", "log.embedded.retention", "log.kafka.delivery", "delivery"],
-  source: [
-    "tables.columns",
-    "tables.mask",
-    "tables.as",
-    "snapshot.parallel",
-    "snapshot.chunk_rows",
-    "schema_changes",
-    "wal_budget",
-    "delivery",
-  ],
+  source: ["tables.columns", "tables.mask", "tables.as", "schema_changes", "wal_budget", "delivery"],
   sink: ["tables.contract", "contract", "delivery"],
 };
 
 const VALUES: Readonly<Record<Kind, Readonly<Record<string, readonly string[]>>>> = {
   service: {},
-  source: { "snapshot.mode": ["initial", "initial_only", "when_needed", "always"] },
+  source: {},
   sink: { consistency: ["transaction"], "tables.mode": ["append", "scd2"], "warehouse.duckdb.hold": ["always"] },
 };
 
 /** Keys that must be written because their default is a feature of a later version: the line to add, and why. */
 const WRITE_OUT: Readonly<Record<string, { readonly why: string; readonly line: string }>> = {
-  "source:snapshot": { why: "its default, mode: initial, is not in this version", line: "snapshot: { mode: no_data }" },
-  "source:snapshot.mode": { why: "its default, initial, is not in this version", line: "mode: no_data" },
   "sink:consistency": { why: "its default, transaction, is not in this version", line: "consistency: partition" },
 };
 

@@ -6,6 +6,7 @@ import * as z from "zod";
 import { compatibilityLevels } from "../core/schema-registry.ts";
 import { isPostgresUrl } from "./address.ts";
 import { DURATION_PATTERN, parseDuration } from "./duration.ts";
+import { parseSize, SIZE_PATTERN } from "./size.ts";
 import { parseTablePattern, parseTargetTemplate } from "./table-pattern.ts";
 
 /** The leaves that hold credentials. Their values become a Secret and are never shown. */
@@ -40,6 +41,12 @@ const duration = (description: string) =>
     .regex(DURATION_PATTERN, { error: 'a duration such as "200ms", "1s", "5m", "12h" or "7d"', abort: true })
     .refine((value) => (parseDuration(value) ?? 0) >= 1, "a duration of whole milliseconds, at least 1ms")
     .transform((value) => parseDuration(value) ?? 0)
+    .describe(description);
+const size = (description: string) =>
+  z
+    .string()
+    .regex(SIZE_PATTERN, { error: 'a size such as "512MiB" or "10GiB"', abort: true })
+    .transform((value) => parseSize(value) ?? 0)
     .describe(description);
 const count = (least: number, most: number, description: string) =>
   z
@@ -179,7 +186,20 @@ export const sourceSchema = z
       .prefault({})
       .describe("The topics that events go to."),
     snapshot: z
-      .strictObject({ mode: z.enum(["no_data"]).describe("no_data: existing rows are not read; capture begins with the slot.") })
+      .strictObject({
+        mode: z
+          .enum(["initial", "initial_only", "no_data", "when_needed", "always"])
+          .default("initial")
+          .describe(
+            "initial, when_needed: existing rows are read at the first start, for new tables and after a gap; always: at every start; " +
+              "initial_only: once, then the source ends; no_data: never, a gap stops the source.",
+          ),
+        parallel: count(1, 32, "Sessions that read existing rows.").default(2),
+        chunk_rows: count(1, 1_000_000, "Rows of a table's first chunk; the next ones follow the time they take.").default(20_000),
+        max_rows_per_second: count(1, 100_000_000, "Limit of the rows read per second; none without it.").optional(),
+        max_lag: size("WAL that the stream may be behind before no further chunk is read.").prefault("1GiB"),
+      })
+      .prefault({})
       .describe("How existing rows are read."),
   })
   .describe("Reads one database through one replication slot.");

@@ -1,8 +1,17 @@
 // R-barrier: a commit together with the log offsets that hold everything up to it, one record in `<prefix>.barriers`.
-// Sinks of one worker will merge from barrier to barrier; the source itself reads the last one to find its tails.
+// The source reads the last one to find its tails; sinks learn from them which snapshots are complete (R-sweep).
 import { TailraceError, reasonOf } from "./errors.ts";
+import type { TableName } from "./table.ts";
 import type { EventLog, TopicSpec } from "./event-log.ts";
 import { formatLsn, parseLsn, type Lsn } from "./lsn.ts";
+
+/** R-sweep: up to this barrier's offsets stands every row that the table had since `opening`; rows below it are gone. */
+export type SnapshotEnd = {
+  readonly table: TableName;
+  readonly topic: string;
+  /** Text form of the opening mark's sequence. */
+  readonly opening: string;
+};
 
 export type Barrier = {
   readonly epoch: number;
@@ -11,6 +20,8 @@ export type Barrier = {
   readonly commitMicros: bigint;
   /** Per topic the offset after the last event of that commit or an earlier one, by partition. */
   readonly topics: readonly { readonly name: string; readonly id: string; readonly next: readonly number[] }[];
+  /** Snapshots that are complete since the barrier before, or said so again. */
+  readonly snapshots: readonly SnapshotEnd[];
 };
 
 export function barrierTopic(prefix: string): string {
@@ -22,9 +33,9 @@ export function barrierTopicSpec(prefix: string, replication: number): TopicSpec
 }
 
 export function encodeBarrier(barrier: Barrier): Buffer {
-  const { epoch, commitLsn, commitMicros, topics } = barrier;
+  const { epoch, commitLsn, commitMicros, topics, snapshots } = barrier;
   return Buffer.from(
-    JSON.stringify({ epoch, commit_lsn: formatLsn(commitLsn), commit_ts_us: commitMicros.toString(), topics, parked: [], snapshots: [] }),
+    JSON.stringify({ epoch, commit_lsn: formatLsn(commitLsn), commit_ts_us: commitMicros.toString(), topics, parked: [], snapshots }),
   );
 }
 
@@ -36,8 +47,10 @@ export function decodeBarrier(value: Buffer, place: { readonly topic: string; re
       commit_lsn: string;
       commit_ts_us: string;
       topics: Barrier["topics"];
+      snapshots?: Barrier["snapshots"];
     };
-    return { epoch: raw.epoch, commitLsn: parseLsn(raw.commit_lsn), commitMicros: BigInt(raw.commit_ts_us), topics: raw.topics };
+    const { epoch, commit_lsn: lsn, commit_ts_us: micros, topics, snapshots = [] } = raw;
+    return { epoch, commitLsn: parseLsn(lsn), commitMicros: BigInt(micros), topics, snapshots };
   } catch (cause) {
     throw new TailraceError("LOG_CORRUPT", { topic: place.topic, partition: 0, offset: place.offset, reason: reasonOf(cause) }, { cause });
   }

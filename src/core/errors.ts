@@ -172,6 +172,11 @@ export const errors = {
     retry: "operator",
   },
   // snapshots
+  GAP_FOUND: {
+    what: "changes are missing ({reason})",
+    remedy: "none needed: the source begins anew behind the gap and reads the tables concerned again",
+    retry: "auto",
+  },
   TABLE_LOCKED: {
     what: "table {table} can't be read while it is locked by {holder}",
     remedy: "let it end, or end it (SELECT pg_terminate_backend(…), ROLLBACK PREPARED …); Tailrace tries again",
@@ -202,6 +207,11 @@ export const errors = {
     what: "table {table} changed its shape: {difference}",
     remedy: "schema changes come in a later version: restore the shape, or start the table under a new source",
     retry: "operator",
+  },
+  SOURCE_NOT_STREAMING: {
+    what: "source {source} does not stream now ({state}), and a snapshot is asked of one that does",
+    remedy: "wait until `tailrace status` says running, resume it if it is paused, and ask again",
+    retry: "auto",
   },
   // the log
   LOG_UNREACHABLE: {
@@ -360,6 +370,11 @@ export const errors = {
       "update the row's large columns once (SET col = col || ''), or load the row into the target; the event is in the sink's dead letters",
     retry: "never",
   },
+  AWAITS_SNAPSHOT: {
+    what: "columns {columns} were not sent (unchanged TOAST); a snapshot brings the row to target {target}",
+    remedy: "none needed: the event is kept until the row comes",
+    retry: "auto",
+  },
   TARGET_DIFFERS: {
     what: "target {target} does not fit: {difference}",
     remedy: "run: {sql}; or name another table in `into`",
@@ -388,6 +403,21 @@ export const errors = {
   HTTP_ADDRESS: {
     what: "the HTTP server can't listen on {address}: {reason}",
     remedy: "free the port, or set http.listen to an address of this machine and a free port",
+    retry: "operator",
+  },
+  CONTROL_SOCKET: {
+    what: "the control socket {path} can't be made: {reason}",
+    remedy: "mend what is named, or set TAILRACE_DATA to another data folder",
+    retry: "operator",
+  },
+  SERVICE_ABSENT: {
+    what: "no service answers for {dir}: {reason}",
+    remedy: "is `tailrace run {dir}` running, as this user and with the same TAILRACE_DATA? Start it, then try again",
+    retry: "operator",
+  },
+  PAUSES_UNREADABLE: {
+    what: "{path}, which holds what an operator has paused, can't be used: {reason}",
+    remedy: "mend the file or its folder; deleting the file resumes everything",
     retry: "operator",
   },
   QUICKSTART_FAILED: {

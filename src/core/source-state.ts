@@ -4,6 +4,7 @@ import { TailraceError, reasonOf } from "./errors.ts";
 import type { EventLog, EncodedBatch, LogWriter, TopicSpec } from "./event-log.ts";
 import { formatLsn, parseLsn, type Lsn } from "./lsn.ts";
 import { RecordBatchWriter } from "./record-batch.ts";
+import type { SnapshotRecord } from "./snapshot-record.ts";
 
 export type TopicState = {
   readonly name: string;
@@ -22,8 +23,8 @@ export type SourceState = {
   readonly systemId: string;
   readonly timeline: number;
   readonly slot: string;
-  /** `making`: the slot is being made, nothing was published yet. */
-  readonly phase: "making" | "streaming";
+  /** `making`: the slot is being made, nothing of this epoch was published yet. `over`: snapshot.mode initial_only, and all is read. */
+  readonly phase: "making" | "streaming" | "over";
   /** Publication names and stream options (R-options). */
   readonly options: string;
   /** R-publication: JSON of the fingerprint; "" while `making`. */
@@ -35,6 +36,8 @@ export type SourceState = {
   /** Id of the topic of barriers; null in records from before it was kept. */
   readonly barriers: string | null;
   readonly topics: readonly TopicState[];
+  /** The unfinished ones; null: this source makes none (snapshot.mode no_data). */
+  readonly snapshots: readonly SnapshotRecord[] | null;
 };
 
 export function stateTopic(prefix: string): string {
@@ -120,7 +123,8 @@ type Written = Omit<SourceState, "acknowledged" | "published" | "barriers"> & {
 function parseState(value: Buffer, topic: string, offset: number): SourceState {
   try {
     const raw = JSON.parse(value.toString()) as Written;
-    return { ...raw, acknowledged: parseLsn(raw.acknowledged), published: parseLsn(raw.published), barriers: raw.barriers ?? null };
+    const { barriers = null, snapshots = null } = raw;
+    return { ...raw, acknowledged: parseLsn(raw.acknowledged), published: parseLsn(raw.published), barriers, snapshots };
   } catch (cause) {
     throw new TailraceError("LOG_CORRUPT", { topic, partition: 0, offset, reason: reasonOf(cause) }, { cause });
   }

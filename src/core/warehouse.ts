@@ -70,8 +70,8 @@ export type Checkpoint = {
 };
 
 export type CheckpointMove = Checkpoint & {
-  /** The offset that must stand there now; null when the row must not exist yet. */
-  readonly expectedOffset: number | null;
+  /** What must stand there now (another topic id: the topic was made again); null when the row must not exist yet. */
+  readonly expected: Pick<Checkpoint, "topicId" | "nextOffset"> | null;
 };
 
 /** One event set aside, with its original bytes. */
@@ -91,6 +91,16 @@ export type DeadLetter = {
 /** `sequence` (text form): of the complete event. */
 export type ClosedLetters = { readonly topic: string; readonly keyBytes: Buffer; readonly sequence: string };
 
+/** `sequence` (text form): of a TRUNCATE, or the opening mark of a complete snapshot. */
+export type LetterFloor = { readonly topic: string; readonly sequence: string };
+
+/**
+ * R-sweep: rows of the target below `opening` (text form of the opening mark's sequence) are no longer at the source:
+ * they go, or are marked deleted with their last values, and `opening` becomes the target's floor. A target that does
+ * not exist gets the floor alone.
+ */
+export type Sweep = Pick<MergePlan, "target" | "deletes"> & { readonly opening: string };
+
 /** What happens in one transaction. */
 export type Flush = {
   readonly sink: string;
@@ -99,8 +109,15 @@ export type Flush = {
   readonly tables: readonly TableFlush[];
   readonly checkpoints: readonly CheckpointMove[];
   readonly deadLetters: readonly DeadLetter[];
-  /** Keys whose open dead letters below `sequence`, those of this flush among them, a complete event supersedes. */
+  /**
+   * Keys whose open dead letters below `sequence`, those of this flush among them, a complete event supersedes. Letters
+   * of code AWAITS_SNAPSHOT are deleted, others stay with the state `superseded`.
+   */
   readonly closedDeadLetters: readonly ClosedLetters[];
+  /** The same for all open letters of a topic. */
+  readonly letterFloors: readonly LetterFloor[];
+  /** Run after all merges. */
+  readonly sweeps: readonly Sweep[];
   /**
    * The dead letters of a staged row whose unchanged columns have no row in the target to keep them from; such rows
    * are left out of the merge. Called inside the transaction.
@@ -140,6 +157,8 @@ export type Dialect = {
   readonly createTarget: (spec: TargetSpec) => string;
   /** Every statement of one merge, in the order in which they run; the rows are loaded after the first. */
   readonly merge: (plan: MergePlan) => readonly string[];
+  /** Of a target that exists. */
+  readonly sweep: (sweep: Sweep) => readonly string[];
 };
 
 /** A place to merge into. Methods throw WAREHOUSE_UNREACHABLE, WAREHOUSE_LOGIN, WAREHOUSE_LOCKED (all auto). */
@@ -156,6 +175,9 @@ export interface Warehouse extends AsyncDisposable {
   open(signal: AbortSignal): Promise<WarehouseSession>;
 }
 
+/** Rows that forget() has deleted. */
+export type Forgotten = { readonly checkpoints: number; readonly deadLetters: number };
+
 export interface WarehouseSession extends AsyncDisposable {
   /** Makes the schema _tailrace and its tables where they are missing. */
   prepare(): Promise<void>;
@@ -163,6 +185,8 @@ export interface WarehouseSession extends AsyncDisposable {
   acquire(sink: string): Promise<{ readonly fence: number; readonly checkpoints: readonly Checkpoint[] }>;
   /** The open dead letters of a sink, in sequence order. */
   openDeadLetters(sink: string): Promise<readonly DeadLetter[]>;
+  /** Deletes the sink's checkpoints and its open dead letters, where there are any; makes nothing. */
+  forget(sink: string): Promise<Forgotten>;
   /** Makes the target or adds columns to it. Throws TARGET_DIFFERS with the SQL that would mend it. */
   ensureTarget(spec: TargetSpec): Promise<void>;
   /**

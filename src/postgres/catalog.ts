@@ -121,7 +121,7 @@ async function readNames(session: Session): Promise<readonly NameRow[]> {
 /** One statement, hence one view of the catalogs; ordered by schema and name. */
 async function readRelations(session: Session, oids: readonly number[], publication: PublicationName): Promise<readonly Relation[]> {
   if (oids.length === 0) return [];
-  return (await session.json<Relation[]>(RELATIONS_SQL, [oids, publication])) ?? [];
+  return (await session.json<Relation[]>(RELATIONS_SQL, [oids, publication], { prepared: "relations" })) ?? [];
 }
 
 const INDEX_JSON = `jsonb_build_object('attnums', (i.indkey::int2[])[0:i.indnkeyatts - 1], 'immediate', i.indimmediate, 'valid', i.indisvalid)`;

@@ -53,7 +53,7 @@ export function databaseError(thrown: unknown, peer: Peer, grant?: string): Tail
   if (said.code === "53400") return new TailraceError("SLOT_LIMIT", { what: "replication slot", setting: "max_replication_slots" }, cause);
   if (said.code === "55000" && said.routine === "CheckLogicalDecodingRequirements" && said.message.includes("wal_level"))
     return new TailraceError("WAL_LEVEL", { seen: "too low" }, cause);
-  if (/^(08|57P)/.test(said.code)) return new TailraceError("DATABASE_UNREACHABLE", { address: peer.address, reason }, cause);
+  if (/^(08|57P|25P0[34])/.test(said.code)) return new TailraceError("DATABASE_UNREACHABLE", { address: peer.address, reason }, cause);
   return new TailraceError("UNEXPECTED", { reason: `PostgreSQL says: ${reason} (SQLSTATE ${said.code})` }, cause);
 }
 

@@ -83,8 +83,9 @@ export class PgoutputReader {
   messageLsnHigh = 0;
   messageLsnLow = 0;
   messageTransactional = false;
-  messagePrefix = "";
-  /** The content's place in the bytes given. */
+  /** Places in the bytes given: others' messages must not cost a string. */
+  prefixStart = 0;
+  prefixLength = 0;
   contentStart = 0;
   contentLength = 0;
 
@@ -237,7 +238,10 @@ export class PgoutputReader {
     this.messageTransactional = (this.#uint8() & TRANSACTIONAL) !== 0;
     this.messageLsnHigh = this.#uint32();
     this.messageLsnLow = this.#uint32();
-    this.messagePrefix = this.#string();
+    this.prefixStart = this.#at;
+    this.prefixLength = this.#bytes.indexOf(0, this.#at) - this.#at;
+    if (this.prefixLength < 0) throw this.#cut();
+    this.#at += this.prefixLength + 1;
     this.contentLength = this.#uint32();
     this.contentStart = this.#at;
     if (this.contentLength > this.#bytes.length - this.#at) throw this.#cut();

@@ -130,19 +130,38 @@ export function compareFingerprints(
   after: PublicationFingerprint,
   watched: readonly TableName[] = before.tables,
 ): string | null {
-  if (before.oid !== after.oid) return "it was dropped and made again";
+  return publicationChanges(before, after, watched)[0]?.words ?? null;
+}
+
+/** A difference of two fingerprints; `table` null: it concerns every table. */
+export type PublicationChange = { readonly table: TableName | null; readonly words: string };
+
+/** As compareFingerprints: all of it, but for one difference a table. */
+export function publicationChanges(
+  before: PublicationFingerprint,
+  after: PublicationFingerprint,
+  watched: readonly TableName[] = before.tables,
+): readonly PublicationChange[] {
+  if (before.oid !== after.oid) return [{ table: null, words: "it was dropped and made again" }];
   for (const [flag, words] of Object.entries(FLAGS) as [Flag, string][])
-    if (before[flag] !== after[flag]) return `${words} was turned ${after[flag] ? "on" : "off"}`;
-  for (const table of before.tables) {
-    if (!watched.some((each) => sameName(each, table))) continue;
-    const label = tableLabel(table);
-    const now = after.tables.find((each) => sameName(each, table));
-    if (now === undefined) return `table ${label} is not in it any more`;
-    if (now.oid !== table.oid) return `table ${label} was dropped and made again`;
-    if (now.membership !== table.membership) return `table ${label} was taken out and added again`;
-    if (now.filter !== table.filter) return `the row filter of table ${label} changed`;
-    if (JSON.stringify(now.columns) !== JSON.stringify(table.columns)) return `the column list of table ${label} changed`;
-  }
+    if (before[flag] !== after[flag]) return [{ table: null, words: `${words} was turned ${after[flag] ? "on" : "off"}` }];
+  return before.tables.flatMap((table) => {
+    if (!watched.some((each) => sameName(each, table))) return [];
+    const words = tableChange(
+      table,
+      after.tables.find((each) => sameName(each, table)),
+    );
+    return words === null ? [] : [{ table: { schema: table.schema, name: table.name }, words }];
+  });
+}
+
+function tableChange(before: PublishedTable, now: PublishedTable | undefined): string | null {
+  const label = tableLabel(before);
+  if (now === undefined) return `table ${label} is not in it any more`;
+  if (now.oid !== before.oid) return `table ${label} was dropped and made again`;
+  if (now.membership !== before.membership) return `table ${label} was taken out and added again`;
+  if (now.filter !== before.filter) return `the row filter of table ${label} changed`;
+  if (JSON.stringify(now.columns) !== JSON.stringify(before.columns)) return `the column list of table ${label} changed`;
   return null;
 }
 

@@ -1,6 +1,7 @@
 // A session on the source's database: SQL that is bounded in time, and errors in Tailrace's words.
-import { Client, type ClientConfig } from "pg";
+import { Client, type ClientConfig, type QueryResult } from "pg";
 import { TailraceError } from "../core/errors.ts";
+import { CopyOut, type CopyTaker } from "./copy-out.ts";
 import { databaseError, type Peer } from "./database-errors.ts";
 
 /** How to reach a database. */
@@ -14,13 +15,23 @@ export type ConnectionSettings = {
 /** A row in PostgreSQL's text form: no type is guessed, null is null. */
 export type Row = Readonly<Record<string, string | null>>;
 
-export type Parameter = string | number | boolean | null | readonly (string | number)[];
+/** A Buffer goes in the binary form of the parameter's type. */
+export type Parameter = string | number | boolean | null | Buffer | readonly (string | number)[];
+
+export type SessionOptions = {
+  /** Bound of each statement in ms; STATEMENT_MS when not given. */
+  readonly statementMs?: number;
+  /** Further run-time settings, as `lock_timeout` in ms; no spaces in values. */
+  readonly startup?: Readonly<Record<string, string | number>>;
+};
 
 export type QueryOptions = {
-  /** Bound of this statement in ms; STATEMENT_MS when not given. */
+  /** Bound of this statement in ms; the session's when not given. */
   readonly timeoutMs?: number;
   /** SQL that lifts a missing privilege, for PRIVILEGE_MISSING. */
   readonly grant?: string;
+  /** Prepares the statement under this name, once a session: for one that takes longer to plan than to run, and runs often. */
+  readonly prepared?: string;
 };
 
 const CONNECT_MS = 10_000;
@@ -49,14 +60,16 @@ export class Session implements AsyncDisposable {
   readonly peer: Peer;
   readonly #client: Client;
   readonly #signal: AbortSignal;
+  readonly #statementMs: number;
   #version: number | undefined;
   readonly #abort = (): void => {
     this.#client.connection.stream.destroy();
   };
 
-  private constructor(client: Client, signal: AbortSignal) {
+  private constructor(client: Client, statementMs: number, signal: AbortSignal) {
     this.#client = client;
     this.#signal = signal;
+    this.#statementMs = statementMs;
     this.peer = peerOf(client);
     client.on("error", () => undefined); // a lost connection shows in the next query; without a listener it would end the process
     signal.addEventListener("abort", this.#abort, { once: true });
@@ -66,12 +79,18 @@ export class Session implements AsyncDisposable {
    * Connects. With `replication` it is a walsender's session, which takes replication commands and plain SQL but no
    * parameters. Throws DATABASE_UNREACHABLE, DATABASE_LOGIN, PRIVILEGE_MISSING, SLOT_LIMIT; the signal's reason after abort.
    */
-  static async open(settings: ConnectionSettings, signal: AbortSignal, kind: "sql" | "replication" = "sql"): Promise<Session> {
+  static async open(
+    settings: ConnectionSettings,
+    signal: AbortSignal,
+    kind: "sql" | "replication" = "sql",
+    options: SessionOptions = {},
+  ): Promise<Session> {
     signal.throwIfAborted();
-    const config = clientConfig(settings, { statement_timeout: STATEMENT_MS, lock_timeout: LOCK_MS });
+    const { statementMs = STATEMENT_MS, startup = {} } = options;
+    const config = clientConfig(settings, { statement_timeout: statementMs, lock_timeout: LOCK_MS, ...startup });
     const replication = { ...config, replication: "database" }; // a field the client reads and its type declarations lack
     const client = newClient(kind === "sql" ? config : replication);
-    const session = new Session(client, signal);
+    const session = new Session(client, statementMs, signal);
     try {
       await client.connect();
       return session;
@@ -81,25 +100,46 @@ export class Session implements AsyncDisposable {
     }
   }
 
-  /** Runs one statement. Throws DATABASE_UNREACHABLE, PRIVILEGE_MISSING, UNEXPECTED; the signal's reason after abort. */
+  /**
+   * Runs one statement (or several, separated by semicolons, of which no rows are given). Throws DATABASE_UNREACHABLE,
+   * PRIVILEGE_MISSING, UNEXPECTED; the signal's reason after abort.
+   */
   async query(sql: string, values: readonly Parameter[] = [], options: QueryOptions = {}): Promise<readonly Row[]> {
-    const { timeoutMs = STATEMENT_MS, grant } = options;
+    const { timeoutMs = this.#statementMs, grant, prepared } = options;
     try {
-      if (timeoutMs !== STATEMENT_MS) await this.#client.query(`SET statement_timeout = ${timeoutMs}`);
+      if (timeoutMs !== this.#statementMs) await this.#client.query(`SET statement_timeout = ${timeoutMs}`);
       const query = { text: sql, types: asText, query_timeout: timeoutMs + GRACE_MS };
-      const result = await this.#client.query<Record<string, string | null>>(
-        values.length === 0 ? query : { ...query, values: [...values] },
+      const result: QueryResult<Record<string, string | null>> | readonly unknown[] = await this.#client.query(
+        values.length === 0 ? query : { ...query, name: prepared, values: [...values] },
       );
-      if (timeoutMs !== STATEMENT_MS) await this.#client.query(`SET statement_timeout = ${STATEMENT_MS}`);
-      return result.rows;
+      if (timeoutMs !== this.#statementMs) await this.#client.query(`SET statement_timeout = ${this.#statementMs}`);
+      return "rows" in result ? result.rows : [];
     } catch (error) {
       throw this.#failed(error, grant);
     }
   }
 
+  /**
+   * Runs a COPY … TO STDOUT and hands each of its messages to `take`; true when all came. When `take` returns false the rest is
+   * not waited for: the connection is given up, and this session with it. Throws as query(), and what `take` throws.
+   */
+  async copyOut(sql: string, take: CopyTaker, options: Pick<QueryOptions, "grant"> = {}): Promise<boolean> {
+    const { stream } = this.#client.connection;
+    const giveUp = setTimeout(() => stream.destroy(), this.#statementMs + GRACE_MS);
+    try {
+      const complete = await this.#client.query(new CopyOut(sql, take)).ended;
+      if (!complete) stream.destroy();
+      return complete;
+    } catch (error) {
+      throw this.#failed(error, options.grant);
+    } finally {
+      clearTimeout(giveUp);
+    }
+  }
+
   /** Runs a statement whose one row has one column `json`, and gives its parsed value; null when there is no row. */
-  async json<T>(sql: string, values: readonly Parameter[] = []): Promise<T | null> {
-    const text = (await this.query(sql, values))[0]?.json;
+  async json<T>(sql: string, values: readonly Parameter[] = [], options: QueryOptions = {}): Promise<T | null> {
+    const text = (await this.query(sql, values, options))[0]?.json;
     return text === undefined || text === null ? null : (JSON.parse(text) as T);
   }
 
@@ -157,6 +197,11 @@ export function clientConfig(settings: ConnectionSettings, startup: Readonly<Rec
 /** Where the settings lead, for messages: no secrets. Throws DATABASE_UNREACHABLE when the url can't be read. */
 export function peerFor(settings: ConnectionSettings): Peer {
   return peerOf(newClient(clientConfig(settings, {})));
+}
+
+/** A string constant, for a session with standard_conforming_strings on. */
+export function quoteLiteral(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
 }
 
 /** A name as SQL takes it in any place. */

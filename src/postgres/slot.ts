@@ -1,4 +1,5 @@
 // The replication slot: reading, judging, making and dropping it. What can lose data is decided by judgeSlot, which is pure.
+import type { Client, QueryConfig } from "pg";
 import { TailraceError } from "../core/errors.ts";
 import { formatLsn, parseLsn, type Lsn } from "../core/lsn.ts";
 import { serverMessage } from "./database-errors.ts";
@@ -153,6 +154,14 @@ export type NewSlot = {
 const CREATE_MS = 60_000;
 const FAILOVER_SINCE = 170_000;
 
+/** Who has been writing the longest, in words. */
+const OLDEST_TRANSACTION = `
+  SELECT holder FROM (
+    SELECT xact_start AS since, format('PID %s (%s) since %s', pid, coalesce(nullif(application_name, ''), usename), xact_start) AS holder
+    FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
+    UNION ALL SELECT prepared, format('prepared transaction %L since %s', gid, prepared) FROM pg_prepared_xacts
+  ) open ORDER BY since LIMIT 1`;
+
 /**
  * Makes a pgoutput slot (one that follows a failover, where the server can) and returns where it starts. The publication
  * must be there before (R-publication). Throws SLOT_WAITS when older transactions stay open, SLOT_LIMIT, PRIVILEGE_MISSING.
@@ -170,23 +179,40 @@ export async function createSlot(session: Session, slot: NewSlot): Promise<Lsn> 
   } catch (error) {
     const timedOut = error instanceof TailraceError && serverMessage(error.cause)?.code === "57014";
     if (!timedOut) throw error;
-    throw new TailraceError("SLOT_WAITS", { slot: name, holder: await oldestTransaction(session) }, { cause: error });
+    const [oldest] = await session.query(OLDEST_TRANSACTION);
+    throw new TailraceError("SLOT_WAITS", { slot: name, holder: oldest?.holder ?? "ended meanwhile" }, { cause: error });
+  }
+}
+
+/** What the client grants beyond the server's own bound before it gives the connection up, ms. */
+const GRACE_MS = 5_000;
+/** SQLSTATE lock_not_available. */
+const LOCK_NOT_AVAILABLE = "55P03";
+
+/**
+ * Makes a pgoutput slot that lasts as long as the walsender's connection, and returns where it starts. Throws SLOT_WAITS when
+ * older transactions stay open, and what the client throws.
+ */
+export async function makeTemporarySlot(walsender: Client, name: string, timeoutMs = CREATE_MS): Promise<Lsn> {
+  // A statement timeout does not reach a replication command; its waits are for locks of transactions.
+  await walsender.query(`SET lock_timeout = ${timeoutMs}`);
+  try {
+    const { rows } = await walsender.query<{ consistent_point: string }>({
+      text: `CREATE_REPLICATION_SLOT ${quoteIdentifier(name)} TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT`,
+      query_timeout: timeoutMs + GRACE_MS,
+    } as QueryConfig);
+    await walsender.query("SET lock_timeout = DEFAULT");
+    return parseLsn(rows[0]?.consistent_point ?? "");
+  } catch (error) {
+    if (serverMessage(error)?.code !== LOCK_NOT_AVAILABLE) throw error;
+    const { rows } = await walsender.query<{ holder: string }>(OLDEST_TRANSACTION);
+    throw new TailraceError("SLOT_WAITS", { slot: name, holder: rows[0]?.holder ?? "ended meanwhile" }, { cause: error });
   }
 }
 
 /** Drops a slot that nobody reads; nothing happens when it is not there. */
 export async function dropSlot(session: Session, name: string): Promise<void> {
   await session.query("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1", [name]);
-}
-
-async function oldestTransaction(session: Session): Promise<string> {
-  const rows = await session.query(`
-    SELECT holder FROM (
-      SELECT xact_start AS since, format('PID %s (%s) since %s', pid, coalesce(nullif(application_name, ''), usename), xact_start) AS holder
-      FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
-      UNION ALL SELECT prepared, format('prepared transaction %L since %s', gid, prepared) FROM pg_prepared_xacts
-    ) open ORDER BY since LIMIT 1`);
-  return rows[0]?.holder ?? "ended meanwhile";
 }
 
 function lsnOrNull(text: string | null): Lsn | null {

@@ -3,18 +3,22 @@ import { Socket } from "node:net";
 import { LogicalReplicationService, PgoutputPlugin } from "pg-logical-replication";
 import type { Client, Connection } from "pg";
 import { TailraceError } from "../core/errors.ts";
-import { formatLsn, parseLsn, toLsn, type Lsn } from "../core/lsn.ts";
+import { formatLsn, parseLsn, toLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import type { Peer, ServerMessage } from "./database-errors.ts";
 import { limitsFor, liveness, type Limits } from "./liveness.ts";
 import { clientConfig, peerFor, quoteIdentifier, type ConnectionSettings } from "./session.ts";
+import { makeTemporarySlot } from "./slot.ts";
 import { noticeError, streamError } from "./stream-errors.ts";
 
 export type StreamOptions = {
   readonly connection: ConnectionSettings;
   readonly slot: string;
   readonly publication: string;
-  /** Where to go on, above 0. All before it must be durable: it is what status updates confirm until acknowledge() is called. */
-  readonly from: Lsn;
+  /**
+   * Where to go on, above 0. All before it must be durable: it is what status updates confirm until acknowledge() is called.
+   * null: the slot is made by the stream's own connection, for as long as that lasts, and the stream starts where the slot does.
+   */
+  readonly from: Lsn | null;
   /** Values in PostgreSQL's binary form; else in its text form. */
   readonly binary: boolean;
   /** The server's setting, ms; 0: off. */
@@ -33,6 +37,8 @@ export type StreamOptions = {
 
 /** A running stream. Disposing of it (or aborting its signal) releases the slot within about a second. */
 export interface Stream extends AsyncDisposable {
+  /** Where it began. */
+  readonly from: Lsn;
   /** Stops reading the socket. Messages of the chunk being taken apart (64 KiB) still come. */
   pause(): void;
   resume(): void;
@@ -47,28 +53,29 @@ export interface Stream extends AsyncDisposable {
 
 /**
  * R-options: what decides which messages are delivered, hence how they are numbered. Whether values come as binary or text does not.
- * Options that are not named have their defaults: messages, streaming and two_phase off, changes of any origin.
+ * Messages are on: marks come by them, and have no ordinal. Options that are not named have their defaults: streaming and
+ * two_phase off, changes of any origin.
  */
 export function streamFingerprint(publication: string): string {
-  return `proto_version=1 publication_names=${quoteIdentifier(publication)} messages=off origin=any streaming=off two_phase=off`;
+  return `proto_version=1 publication_names=${quoteIdentifier(publication)} messages=on origin=any streaming=off two_phase=off`;
 }
 
 /**
  * The replication command. The publication's name is an identifier in a list in a string constant, so it is quoted twice; a backslash
  * means nothing in either.
  */
-export function startSql(options: Pick<StreamOptions, "slot" | "publication" | "from" | "binary">): string {
+export function startSql(options: Pick<StreamOptions, "slot" | "publication" | "binary"> & { readonly from: Lsn }): string {
   const { slot, publication, from, binary } = options;
   const names = `'${quoteIdentifier(publication).replaceAll("'", "''")}'`;
-  return `START_REPLICATION SLOT ${quoteIdentifier(slot)} LOGICAL ${formatLsn(from)} (proto_version '1', publication_names ${names}, binary '${binary}')`;
+  return `START_REPLICATION SLOT ${quoteIdentifier(slot)} LOGICAL ${formatLsn(from)} (proto_version '1', publication_names ${names}, messages 'true', binary '${binary}')`;
 }
 
 /**
- * Starts streaming; resolves when the server has begun. Throws SLOT_ACTIVE, SLOT_MISSING, SLOT_LOST, SLOT_FOREIGN,
+ * Starts streaming; resolves when the server has begun. Throws SLOT_ACTIVE, SLOT_MISSING, SLOT_LOST, SLOT_FOREIGN, SLOT_WAITS,
  * PUBLICATION_MISSING, DATABASE_UNREACHABLE, DATABASE_LOGIN, PRIVILEGE_MISSING, SLOT_LIMIT; the signal's reason after abort.
  */
 export async function openStream(options: StreamOptions, signal: AbortSignal): Promise<Stream> {
-  if (options.from <= 0n) throw new RangeError("a stream starts at an LSN above 0");
+  if (options.from !== null && options.from <= 0n) throw new RangeError("a stream starts at an LSN above 0");
   signal.throwIfAborted();
   const stream = new ReplicationStream(options, signal);
   await stream.start();
@@ -95,6 +102,7 @@ class ReplicationStream implements Stream {
   #socket: Socket | undefined;
   #connection: Connection | null = null;
   #state: "connecting" | "streaming" | "closed" = "connecting";
+  #from: Lsn;
   #acknowledged: Lsn;
   // The position in the header of the copy message that is being handled: the library passes on what comes after it.
   #walHigh = 0;
@@ -116,7 +124,7 @@ class ReplicationStream implements Stream {
   constructor(options: StreamOptions, signal: AbortSignal) {
     this.#options = options;
     this.#signal = signal;
-    this.#acknowledged = options.from;
+    this.#from = this.#acknowledged = options.from ?? ZERO_LSN;
     this.#peer = peerFor(options.connection);
     this.#limits = limitsFor(options.walSenderTimeoutMs);
     this.ended = new Promise((_, reject) => (this.#fail = reject));
@@ -136,13 +144,20 @@ class ReplicationStream implements Stream {
     });
     this.#service.on("error", (error) => this.#end(error));
     this.#service.on("heartbeat", (walEnd, _time, replyRequested) => this.#keepalive(parseLsn(walEnd), replyRequested));
-    const plugin = new InPlacePlugin(startSql(this.#options), (bytes) => this.#message(bytes));
+    const plugin = new InPlacePlugin(
+      async (client) => this.#startReplication(client),
+      (bytes) => this.#message(bytes),
+    );
     // Resolves when the server ends the stream in good order, as it does when it shuts down.
     this.#service.subscribe(plugin, this.#options.slot).then(
       () => this.#end(new TailraceError("STREAM_LOST", { reason: "the server ended it" })),
       (error: unknown) => this.#end(error),
     );
     await Promise.race([begun, this.ended]);
+  }
+
+  get from(): Lsn {
+    return this.#from;
   }
 
   pause(): void {
@@ -171,6 +186,12 @@ class ReplicationStream implements Stream {
     if (this.#state === "closed") throw new Error("closed before it was connected");
     this.#socket = new Socket();
     return this.#socket;
+  }
+
+  async #startReplication(client: Client): Promise<unknown> {
+    const { slot, from } = this.#options;
+    if (from === null) this.#from = this.#acknowledged = await makeTemporarySlot(client, slot);
+    return client.query(startSql({ ...this.#options, from: this.#from }));
   }
 
   #begin(): void {
@@ -290,12 +311,12 @@ function goodbye(connection: Connection): Promise<void> {
 
 /** A plugin that hands each message on as it is, inside the library's copyData event; AbstractPlugin is not exported. */
 class InPlacePlugin extends PgoutputPlugin {
-  readonly #sql: string;
+  readonly #begin: (client: Client) => Promise<unknown>;
   readonly #onMessage: (bytes: Buffer) => void;
 
-  constructor(sql: string, onMessage: (bytes: Buffer) => void) {
+  constructor(begin: (client: Client) => Promise<unknown>, onMessage: (bytes: Buffer) => void) {
     super({ protoVersion: 1, publicationNames: [] });
-    this.#sql = sql;
+    this.#begin = begin;
     this.#onMessage = onMessage;
   }
 
@@ -305,6 +326,6 @@ class InPlacePlugin extends PgoutputPlugin {
   }
 
   override start(client: Client): Promise<unknown> {
-    return client.query(this.#sql);
+    return this.#begin(client);
   }
 }

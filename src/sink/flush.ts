@@ -2,7 +2,8 @@
 import { TailraceError } from "../core/errors.ts";
 import { formatSequence, parseSequence } from "../core/sequence.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
-import type { DeadLetter, Flush, TableFlush, WarehouseSession } from "../core/warehouse.ts";
+import type { CheckpointMove, DeadLetter, Flush, LetterFloor, TableFlush, WarehouseSession } from "../core/warehouse.ts";
+import type { AwaitedSweep } from "./barriers.ts";
 import { dropValues, truncateRow, type FoldedRow } from "./fold.ts";
 import { deadLetter, type Pending, type PendingTable } from "./pending.ts";
 import { findRefused } from "./refusals.ts";
@@ -13,32 +14,44 @@ export type Flushed = {
   readonly deadLetters: readonly DeadLetter[];
   /** Those of them that were not known before the flush. */
   readonly newLetters: readonly DeadLetter[];
+  readonly letterFloors: readonly LetterFloor[];
+};
+
+/** What goes into a flush beside what is pending. */
+export type Swept = {
+  readonly sweeps: readonly AwaitedSweep[];
+  /** Of the barriers' checkpoint; null: it stays. */
+  readonly move: CheckpointMove | null;
 };
 
 type Prepared = { readonly table: PendingTable; rows: readonly FoldedRow[]; flush: TableFlush };
 
 /**
- * Merges `pending` and moves the checkpoint, in one transaction.
+ * Merges `pending`, sweeps, and moves the checkpoint, in one transaction.
  * Throws what the session throws, less ROW_REFUSED: refused rows become dead letters.
  */
 export async function flushPending(
   session: WarehouseSession,
   pending: Pending,
+  { sweeps, move }: Swept,
   worker: { readonly sink: string; readonly fence: number; readonly startedMs: number },
   signal: AbortSignal,
 ): Promise<Flushed> {
   const prepared = [...pending.tables.values()].map(prepare);
   for (const { route, columns } of pending.tables.values()) await session.ensureTarget(targetSpec(route.target, route.deletes, columns));
+  const letterFloors = [...pending.letterFloors(), ...sweeps.map(({ topic, opening }) => ({ topic, sequence: opening }))];
   const refused: DeadLetter[] = [];
   for (;;) {
     const flush: Flush = {
       sink: worker.sink,
       fence: worker.fence,
       tables: prepared.map((one) => one.flush),
-      checkpoints: pending.checkpoints(),
+      checkpoints: [...pending.checkpoints(), ...(move === null ? [] : [move])],
       deadLetters: [...pending.deadLetters, ...refused],
       closedDeadLetters: pending.closedLetters,
-      orphaned: (table, row) => orphanedLetters(prepared[table], row),
+      letterFloors,
+      sweeps,
+      orphaned: (table, row) => orphanedLetters(pending, prepared[table], row),
       run: {
         startedMs: worker.startedMs,
         events: pending.events,
@@ -50,7 +63,7 @@ export async function flushPending(
       const result = await session.flush(flush, signal);
       const merged = prepared.map(({ table }, index) => ({ table: table.route.topic.table, rows: result.merged[index] ?? 0 }));
       const newLetters = [...refused, ...result.deadLetters];
-      return { merged, deadLetters: [...pending.deadLetters, ...newLetters], newLetters };
+      return { merged, deadLetters: [...pending.deadLetters, ...newLetters], newLetters, letterFloors };
     } catch (cause) {
       if (!(cause instanceof TailraceError) || cause.code !== "ROW_REFUSED") throw cause;
       const found = await setRefusedAside(session, prepared, signal);
@@ -103,15 +116,11 @@ async function setRefusedAside(
   return refused === 0 ? null : letters;
 }
 
-function orphanedLetters(prepared: Prepared | undefined, row: number): readonly DeadLetter[] {
+function orphanedLetters(pending: Pending, prepared: Prepared | undefined, row: number): readonly DeadLetter[] {
   const folded = prepared?.rows[row];
   if (prepared === undefined || folded === undefined) return [];
-  const columns = folded.unchanged.map((index) => prepared.table.columns[index]?.name ?? "?").join(", ");
-  return lettersOf(
-    prepared.table,
-    folded,
-    new TailraceError("UNCHANGED_WITHOUT_ROW", { columns, target: tableLabel(prepared.table.route.target) }),
-  );
+  const { table } = prepared;
+  return lettersOf(table, folded, pending.withoutRow(table, folded.keyBytes.toString("latin1"), folded.unchanged));
 }
 
 function lettersOf(table: PendingTable, row: FoldedRow, error: TailraceError): readonly DeadLetter[] {

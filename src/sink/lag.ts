@@ -31,8 +31,10 @@ export class SinkLag {
   /** Everything before `offset` is merged. */
   merged({ topic, partition }: TopicPartition, offset: number): void {
     const place = this.#places.get(nameOf({ topic, partition }));
-    if (place !== undefined) place.merged = offset;
-    else this.#places.set(nameOf({ topic, partition }), { topic, partition, merged: offset, end: null });
+    if (place !== undefined) {
+      if (offset < place.merged) place.end = null; // the topic was made again: its end is another
+      place.merged = offset;
+    } else this.#places.set(nameOf({ topic, partition }), { topic, partition, merged: offset, end: null });
   }
 
   /** `end`: the offset that the partition's next record gets, as it was a moment ago. */

@@ -1,31 +1,66 @@
 // R-dead: which keys have an open dead letter. Their events with unchanged columns join it until a complete one comes.
 import type { DeadLetter } from "../core/warehouse.ts";
 
-export class OpenLetters {
-  readonly #keys = new Map<string, Set<string>>();
+/** Highest sequences (text form) of a key's open letters: of all, and of those that no snapshot closes ("" without any). */
+type Open = { last: string; lastDead: string };
 
-  constructor(letters: readonly Pick<DeadLetter, "topic" | "keyBytes">[]) {
-    for (const { topic, keyBytes } of letters) if (keyBytes !== null) this.open(topic, keyBytes.toString("latin1"));
+export class OpenLetters {
+  readonly #topics = new Map<string, Map<string, Open>>();
+
+  constructor(letters: readonly OpenLetter[]) {
+    for (const letter of letters) this.open(letter);
   }
 
+  /** Keys whose letters nothing closes but an event to come. */
   get size(): number {
-    let size = 0;
-    for (const keys of this.#keys.values()) size += keys.size;
-    return size;
+    return this.#count(({ lastDead }) => lastDead !== "");
+  }
+
+  /** Keys whose row a snapshot brings (AWAITS_SNAPSHOT). */
+  get awaiting(): number {
+    return this.#count(({ lastDead }) => lastDead === "");
   }
 
   has(topic: string, key: string): boolean {
-    return this.#keys.get(topic)?.has(key) ?? false;
+    return this.#topics.get(topic)?.has(key) ?? false;
   }
 
-  open(topic: string, key: string): void {
-    const keys = this.#keys.get(topic);
-    if (keys === undefined) this.#keys.set(topic, new Set([key]));
-    else keys.add(key);
+  /** Whether all that the key's letters need is on its way in a snapshot. */
+  isAwaiting(topic: string, key: string): boolean {
+    return this.#topics.get(topic)?.get(key)?.lastDead === "";
+  }
+
+  /** A letter without a key is nobody's to join. */
+  open({ topic, keyBytes, sequence, code }: OpenLetter): void {
+    if (keyBytes === null) return;
+    const keys = this.#topics.get(topic) ?? new Map<string, Open>();
+    this.#topics.set(topic, keys);
+    const key = keyBytes.toString("latin1");
+    const { last = "", lastDead = "" } = keys.get(key) ?? {};
+    const dead = code === "AWAITS_SNAPSHOT" ? "" : sequence;
+    keys.set(key, { last: last > sequence ? last : sequence, lastDead: lastDead > dead ? lastDead : dead });
   }
 
   /** Whether the key had one. */
   close(topic: string, key: string): boolean {
-    return this.#keys.get(topic)?.delete(key) ?? false;
+    return this.#topics.get(topic)?.delete(key) ?? false;
+  }
+
+  /** Closes the keys all of whose letters are below `sequence` (text form): of a TRUNCATE, or of a sweep's opening. */
+  closeBelow(topic: string, sequence: string): void {
+    const keys = this.#topics.get(topic);
+    if (keys === undefined) return;
+    for (const [key, { last, lastDead }] of keys) {
+      if (last < sequence) keys.delete(key);
+      else if (lastDead < sequence) keys.set(key, { last, lastDead: "" });
+    }
+  }
+
+  #count(which: (open: Open) => boolean): number {
+    let count = 0;
+    for (const keys of this.#topics.values()) for (const open of keys.values()) if (which(open)) count += 1;
+    return count;
   }
 }
+
+type OpenLetter = Pick<DeadLetter, "topic" | "keyBytes" | "sequence" | "code">;

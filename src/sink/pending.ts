@@ -5,10 +5,11 @@ import { TailraceError } from "../core/errors.ts";
 import type { FetchedRecords, LogRecord } from "../core/event-log.ts";
 import { toLsn } from "../core/lsn.ts";
 import { formatSequence, type Sequence } from "../core/sequence.ts";
-import type { CheckpointMove, ClosedLetters, DeadLetter } from "../core/warehouse.ts";
+import { tableLabel } from "../core/table.ts";
+import type { CheckpointMove, ClosedLetters, DeadLetter, LetterFloor } from "../core/warehouse.ts";
 import { foldChange, truncateRow, type Change, type FoldedRow, type KeptColumns } from "./fold.ts";
 import type { OpenLetters } from "./open-letters.ts";
-import type { Progress } from "./positions.ts";
+import { placeOf, type Progress } from "./positions.ts";
 import type { Route } from "./routes.ts";
 import type { EventColumn } from "./staging.ts";
 
@@ -20,6 +21,14 @@ export type PendingTable = {
   readonly rows: Map<string, FoldedRow>;
   /** Text form of the highest TRUNCATE, null without one. */
   truncate: string | null;
+};
+
+/** What the source has yet to bring by snapshots: events with unsent columns then wait for it. */
+export type Awaited = {
+  /** Whether it reads a changed key's row again when columns were not sent. */
+  readonly isRereadingKeys: () => boolean;
+  /** Whether a snapshot brings all rows of the topic's table. */
+  readonly isBringing: (route: Route) => boolean;
 };
 
 type PendingPartition = { readonly from: Progress; nextOffset: number; sequence: string };
@@ -39,9 +48,11 @@ export class Pending {
   lastSequence = "";
   readonly #partitions = new Map<string, PendingPartition>();
   readonly #letters: OpenLetters;
+  readonly #awaited: Awaited;
 
-  constructor(letters: OpenLetters) {
+  constructor(letters: OpenLetters, awaited: Awaited) {
     this.#letters = letters;
+    this.#awaited = awaited;
   }
 
   get empty(): boolean {
@@ -52,6 +63,17 @@ export class Pending {
     let rows = 0;
     for (const table of this.tables.values()) rows += table.rows.size;
     return rows;
+  }
+
+  /** Whether a row may turn out to have no row in the target that its unsent columns could come from. */
+  get inherits(): boolean {
+    for (const { rows } of this.tables.values()) for (const row of rows.values()) if (row.unchanged.length > 0 && !row.deleted) return true;
+    return false;
+  }
+
+  /** The offset up to which a partition is merged with what is pending; null: nothing of it is. */
+  nextOffset(topic: string, partition: number): number | null {
+    return this.#partitions.get(placeOf({ topic, partition }))?.nextOffset ?? null;
   }
 
   /** Moves a partition's position past `next`. */
@@ -86,6 +108,7 @@ export class Pending {
     this.#count(decoder.commitMicros, sequenceText, record);
     if (decoder.op === "t") {
       truncatePartition(table, partition, sequence);
+      this.#letters.closeBelow(route.topic.name, sequenceText);
       return "taken";
     }
     this.#fold(table, partition, record, toChange(decoder, record));
@@ -100,8 +123,24 @@ export class Pending {
       topicId: from.topicId,
       nextOffset,
       sequence,
-      expectedOffset: from.stored ? from.nextOffset : null,
+      expected: from.stored,
     }));
+  }
+
+  /** Below a TRUNCATE no letter is open any more. */
+  letterFloors(): readonly LetterFloor[] {
+    return [...this.tables.values()].flatMap(({ route, truncate }) =>
+      truncate === null ? [] : [{ topic: route.topic.name, sequence: truncate }],
+    );
+  }
+
+  /** Why a row whose `unchanged` columns have no row in the target to come from is set aside. */
+  withoutRow({ route, columns }: PendingTable, key: string, unchanged: readonly number[]): TailraceError {
+    const [names, target] = [namesOf(columns, unchanged), tableLabel(route.target)];
+    const awaits = this.#awaited.isBringing(route) || this.#letters.isAwaiting(route.topic.name, key);
+    return awaits
+      ? new TailraceError("AWAITS_SNAPSHOT", { columns: names, target })
+      : new TailraceError("UNCHANGED_WITHOUT_ROW", { columns: names, target });
   }
 
   #fold(table: PendingTable, partition: number, record: LogRecord, change: Change & { movedFrom: Buffer | null }): void {
@@ -113,8 +152,9 @@ export class Pending {
     const refused = this.#refusal(table, key, row, change);
     if (refused !== null) {
       // What was folded before stays: it is true up to this event.
-      this.deadLetters.push(deadLetter(topic, partition, record, Buffer.from(keyBytes), formatSequence(change.sequence), refused));
-      this.#letters.open(topic, key);
+      const letter = deadLetter(topic, partition, record, Buffer.from(keyBytes), formatSequence(change.sequence), refused);
+      this.deadLetters.push(letter);
+      this.#letters.open(letter);
       return;
     }
     if (this.#letters.close(topic, key))
@@ -130,16 +170,14 @@ export class Pending {
     change: Change & { movedFrom: Buffer | null },
   ): TailraceError | null {
     if (change.unchanged.length === 0) return null;
-    const names = change.unchanged.map((index) => table.columns[index]?.name ?? "?").join(", ");
-    if (change.movedFrom !== null) return new TailraceError("KEY_CHANGE_UNSENT", { columns: names });
-    const topic = table.route.topic.name;
-    if (this.#letters.has(topic, key) || row?.deleted === true) {
-      return new TailraceError("UNCHANGED_WITHOUT_ROW", {
-        columns: names,
-        target: `${table.route.target.schema}.${table.route.target.name}`,
-      });
+    const columns = namesOf(table.columns, change.unchanged);
+    if (change.movedFrom !== null) {
+      return this.#awaited.isRereadingKeys()
+        ? new TailraceError("AWAITS_SNAPSHOT", { columns, target: tableLabel(table.route.target) })
+        : new TailraceError("KEY_CHANGE_UNSENT", { columns });
     }
-    return null;
+    const joins = this.#letters.has(table.route.topic.name, key) || row?.deleted === true;
+    return joins ? this.withoutRow(table, key, change.unchanged) : null;
   }
 
   #count(commitMicros: bigint, sequence: string, record: LogRecord): void {
@@ -151,7 +189,7 @@ export class Pending {
   }
 
   #partition(progress: Progress, of: Pick<FetchedRecords, "topic" | "partition">): PendingPartition {
-    const name = `${of.partition} ${of.topic}`;
+    const name = placeOf(of);
     let partition = this.#partitions.get(name);
     if (partition === undefined) {
       partition = { from: progress, nextOffset: progress.nextOffset, sequence: progress.sequence };
@@ -172,6 +210,10 @@ export function deadLetter(
 ): DeadLetter {
   const { offset, key, value } = record;
   return { topic, partition, offset, keyBytes, sequence, code: error.code, message: error.message, key, value };
+}
+
+function namesOf(columns: readonly EventColumn[], indexes: readonly number[]): string {
+  return indexes.map((index) => columns[index]?.name ?? "?").join(", ");
 }
 
 function keptColumns({ deletes }: Route, columns: readonly EventColumn[]): KeptColumns {

@@ -1,22 +1,24 @@
 // One sink: from the warehouse's own checkpoint through the log to the warehouse. A run ends only when asked to or by
 // an error; whoever supervises it starts another, which begins again at the checkpoint.
-import { EventDecoder, schemaIdOf } from "../avro/decoder.ts";
-import { isUnreadable, readValueSchema, unreadableAt } from "../avro/shape.ts";
+import { schemaIdOf } from "../avro/decoder.ts";
+import { isUnreadable, unreadableAt } from "../avro/shape.ts";
+import { barrierTopic } from "../core/barrier.ts";
 import { TailraceError } from "../core/errors.ts";
-import type { EventLog, FetchedRecords, LogReader, Position, TopicPartition } from "../core/event-log.ts";
+import type { EventLog, FetchedRecords, LogReader, Position } from "../core/event-log.ts";
 import type { Log } from "../core/log.ts";
-import { pause } from "../core/pause.ts";
 import type { SchemaRegistry } from "../core/schema-registry.ts";
-import { readState, type SourceState } from "../core/source-state.ts";
+import type { SourceState } from "../core/source-state.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
-import type { DeadLetter, Warehouse } from "../core/warehouse.ts";
+import type { Checkpoint, DeadLetter, Warehouse } from "../core/warehouse.ts";
+import { Barriers, sweepsOf, type AwaitedSweep } from "./barriers.ts";
+import { Decoders, type Decoding } from "./decoders.ts";
 import { flushPending, type Flushed } from "./flush.ts";
 import { watchLag, type SinkLag } from "./lag.ts";
 import { OpenLetters } from "./open-letters.ts";
-import { Pending } from "./pending.ts";
-import { startPositions, toPosition, type Progress } from "./positions.ts";
+import { Pending, type Awaited } from "./pending.ts";
+import { findGaps, placeOf, startPositions, toPosition, type Gap, type Progress } from "./positions.ts";
 import { routesOf, type Route, type TableRule } from "./routes.ts";
-import type { EventColumn } from "./staging.ts";
+import { readTopics, SourceWatch } from "./source-watch.ts";
 
 export type SinkOptions = {
   readonly name: string;
@@ -33,6 +35,10 @@ export type SinkObserver = {
   flushed(report: FlushReport): void;
   /** Records of the log that are not merged, when last seen. */
   lag(records: number): void;
+  /** R-epoch: barriers, or ends of snapshots in them, that are of a dead process or of a topic that is gone. */
+  barriersSkipped(count: number): void;
+  /** R-routing: the log began behind what was merged, in so many partitions; a snapshot is to mend it. */
+  gaps(partitions: number): void;
 };
 
 export type SinkRunState = "waiting for the source" | "waiting for the warehouse" | "reading";
@@ -43,9 +49,12 @@ export type FlushReport = {
   /** The part of it until the warehouse was open, waits for another holder included. */
   readonly openMs: number;
   readonly merged: readonly { readonly table: TableName; readonly rows: number }[];
+  /** Less those that only wait for a snapshot. */
   readonly deadLetters: readonly DeadLetter[];
   /** Keys with an open dead letter. */
   readonly openLetters: number;
+  /** Keys whose events wait for a snapshot to bring their row. */
+  readonly awaitingSnapshot: number;
   /** Events by commit time, µs since 1970. */
   readonly commits: ReadonlyMap<bigint, number>;
   readonly lastSequence: string;
@@ -59,17 +68,19 @@ export type SinkParts = {
   readonly observer: SinkObserver;
   /** The same in every run. */
   readonly lag: SinkLag;
+  /** Labels of the tables that an operator holds: their events stay in the log. Asked when a run begins. */
+  readonly pausedTables: () => ReadonlySet<string>;
+  /** Asks the source for snapshots; true once the request is durable there, false when the source makes none. */
+  readonly requestSnapshot: (tables: readonly TableName[], reason: string) => Promise<boolean>;
 };
 
 /** Bytes of events kept between two flushes; a flush begins early when they are reached. */
 const PENDING_BYTES = 64 * 1024 * 1024;
 const POLL_BYTES = 8 * 1024 * 1024;
-/** How often the source's state is read for topics that are new, ms. */
-const STATE_EVERY_MS = 2_000;
+/** Barriers read since the last flush that make one worth its while by themselves: after a restart they are read again. */
+const FLUSH_BARRIERS = 50_000;
 /** A poll that finds nothing returns after this, ms. */
 const IDLE_POLL_MS = 500;
-/** How long a source that has no state yet is left alone between two looks, ms. */
-const WAIT_FOR_SOURCE_MS = 500;
 
 /**
  * Runs until `stop` is aborted (what was read is flushed first) or an error; both leave the checkpoint true. `force`
@@ -88,9 +99,10 @@ export async function runSink(options: SinkOptions, parts: SinkParts, stop: Abor
 
 async function readAll(options: SinkOptions, parts: SinkParts, stop: AbortSignal, force: AbortSignal): Promise<void> {
   parts.observer.state("waiting for the source");
-  let state = await nextState(options, parts, null, stop);
+  const source = new SourceWatch(parts.log, options.prefix);
+  let state = await source.next(null, stop);
   if (state === null) return;
-  const run = await unlessAborted(SinkRun.start(options, parts, state, stop), stop);
+  const run = await unlessAborted(SinkRun.start(options, parts, source, stop), stop);
   if (run === null) return;
   while (state !== null) state = await run.readUntilTopicsChange(state, stop, force);
 }
@@ -99,81 +111,132 @@ function sayLag({ lag, observer }: SinkParts): void {
   if (lag.records !== null) observer.lag(lag.records);
 }
 
-/** The source's state, once it has other topics than `known`; null when `stop` aborts first. */
-async function nextState(
-  options: SinkOptions,
-  { log }: SinkParts,
-  known: SourceState | null,
-  stop: AbortSignal,
-): Promise<SourceState | null> {
-  while (!stop.aborted) {
-    const state = await readState(log, options.prefix, stop);
-    const isNew = (id: string): boolean => known?.topics.some((topic) => topic.id === id) !== true;
-    if (state?.topics.some(({ id }) => isNew(id)) === true) return state;
-    await pause(known === null ? WAIT_FOR_SOURCE_MS : STATE_EVERY_MS, stop);
-  }
-  return null;
-}
-
-/** What one value schema's records are decoded with. `keyed`: its table has a key to merge by. */
-type Decoding = { readonly decoder: EventDecoder; readonly columns: readonly EventColumn[]; readonly keyed: boolean };
-
 class SinkRun {
   readonly #options: SinkOptions;
   readonly #parts: SinkParts;
+  readonly #source: SourceWatch;
   readonly #fence: number;
   readonly #letters: OpenLetters;
-  readonly #decoders = new Map<number, Decoding>();
+  readonly #awaited: Awaited;
+  readonly #decoders: Decoders;
+  /** What the warehouse has, by place. */
+  readonly #stored: Map<string, Checkpoint>;
   readonly #progress = new Map<string, Progress>();
+  /** By topic: sweeps said before this offset of the barriers are of snapshots whose rows may be in a gap of the log. */
+  readonly #sweepsFrom = new Map<string, number>();
   /** Topics of tables without a key, said once. */
   readonly #keyless = new Set<string>();
   #routes: ReadonlyMap<string, Route> = new Map();
+  #barriers: Barriers | null = null;
   #pending: Pending;
   /** performance.now() of the first event that is not flushed. */
   #pendingSince: number | null = null;
 
-  constructor(options: SinkOptions, parts: SinkParts, fence: number, letters: OpenLetters) {
+  constructor(
+    options: SinkOptions,
+    parts: SinkParts,
+    source: SourceWatch,
+    worker: { readonly fence: number; readonly checkpoints: readonly Checkpoint[] },
+    letters: OpenLetters,
+  ) {
     this.#options = options;
     this.#parts = parts;
-    this.#fence = fence;
+    this.#source = source;
+    this.#decoders = new Decoders(parts.registry);
+    this.#fence = worker.fence;
+    this.#stored = new Map(worker.checkpoints.map((checkpoint) => [placeOf(checkpoint), checkpoint]));
     this.#letters = letters;
-    this.#pending = new Pending(letters);
+    this.#awaited = {
+      isRereadingKeys: () => source.makesSnapshots,
+      isBringing: ({ topic }) => source.isSnapshotting(topic.table) || this.#barriers?.isAwaited(topic.name) === true,
+    };
+    this.#pending = new Pending(letters, this.#awaited);
   }
 
-  static async start(options: SinkOptions, parts: SinkParts, state: SourceState, signal: AbortSignal): Promise<SinkRun> {
+  static async start(options: SinkOptions, parts: SinkParts, source: SourceWatch, signal: AbortSignal): Promise<SinkRun> {
     parts.observer.state("waiting for the warehouse");
     await using session = await parts.warehouse.open(signal);
     await session.prepare();
-    const { fence, checkpoints } = await session.acquire(options.name);
-    const run = new SinkRun(options, parts, fence, new OpenLetters(await session.openDeadLetters(options.name)));
-    for (const progress of startPositions(options.name, state, checkpoints)) run.#progress.set(placeOf(progress), progress);
-    return run;
+    const worker = await session.acquire(options.name);
+    return new SinkRun(options, parts, source, worker, new OpenLetters(await session.openDeadLetters(options.name)));
   }
 
-  /** Reads and flushes; the newer state when the source has more topics, null when `stop` aborted. */
+  /** Reads and flushes; the newer state when the source has other topics, null when `stop` aborted. */
   async readUntilTopicsChange(state: SourceState, stop: AbortSignal, force: AbortSignal): Promise<SourceState | null> {
-    for (const progress of startPositions(
-      this.#options.name,
-      state,
-      [...this.#progress.values()].filter(({ stored }) => stored),
-    )) {
-      this.#progress.set(placeOf(progress), progress);
-    }
-    this.#routes = new Map(routesOf(state.topics, this.#options.rule).map((route) => [route.topic.name, route]));
-    const routed = [...this.#progress.values()].filter(({ topic }) => this.#routes.has(topic));
-    const positions = routed.map(toPosition);
-    for (const progress of routed) this.#parts.lag.merged(progress, progress.nextOffset);
     const changed = new AbortController();
     const ended = new AbortController();
-    const newer = nextState(this.#options, this.#parts, state, AbortSignal.any([stop, ended.signal])).finally(() => changed.abort());
+    const newer = this.#source.next(state, AbortSignal.any([stop, ended.signal])).finally(() => changed.abort());
     newer.catch(() => undefined); // awaited below, after the reader is closed
     try {
-      if (positions.length > 0) await this.#read(positions, changed.signal, force);
-      else this.#sayNothingMatches(state);
+      this.#route(state);
+      if (this.#routes.size === 0) this.#sayNothingMatches(state);
+      else while (!changed.signal.aborted) await this.#readOrCross(changed.signal, force);
       return await newer;
     } finally {
       ended.abort(); // a run that failed must not go on asking for the state
     }
+  }
+
+  #route(state: SourceState): void {
+    const { name, prefix, rule } = this.#options;
+    this.#progress.clear();
+    const read = { epoch: state.epoch, topics: readTopics(state, prefix) };
+    for (const progress of startPositions(name, read, [...this.#stored.values()])) this.#progress.set(placeOf(progress), progress);
+    const paused = this.#parts.pausedTables();
+    const routes = routesOf(state.topics, rule).filter(({ topic }) => !paused.has(tableLabel(topic.table)));
+    this.#routes = new Map(routes.map((route) => [route.topic.name, route]));
+    for (const progress of this.#progress.values())
+      if (this.#routes.has(progress.topic)) this.#parts.lag.merged(progress, progress.nextOffset);
+  }
+
+  /** Reads until `until` aborts, or until what is next is no longer in the log and the gap has been crossed. */
+  async #readOrCross(until: AbortSignal, force: AbortSignal): Promise<void> {
+    const barriers = this.#progress.get(placeOf({ topic: this.#barrierTopic, partition: 0 }));
+    this.#barriers = barriers === undefined ? null : new Barriers(barriers);
+    const read = [...this.#progress.values()].filter(({ topic }) => this.#routes.has(topic) || topic === this.#barrierTopic);
+    try {
+      await this.#read(read.map(toPosition), until, force);
+    } catch (cause) {
+      if (!(cause instanceof TailraceError) || cause.code !== "LOG_GAP") throw cause;
+      await this.#flush(force, null);
+      const gaps: Gap[] = [];
+      for (const topic of new Set(read.map(({ topic }) => topic)))
+        gaps.push(...findGaps([...this.#progress.values()], await this.#parts.log.offsets(topic, until)));
+      if (gaps.length === 0) throw cause; // the log ends before what was merged
+      await this.#cross(gaps, cause, until, force);
+    }
+  }
+
+  /** R-routing: goes on where the log begins once a snapshot of the tables is sure to come. Throws `cause` when none does. */
+  async #cross(gaps: readonly Gap[], cause: TailraceError, until: AbortSignal, force: AbortSignal): Promise<void> {
+    const { log, logger, observer, requestSnapshot } = this.#parts;
+    const topics = new Set(gaps.map(({ progress }) => progress.topic));
+    const tables = [...topics].flatMap((topic) => this.#routes.get(topic)?.topic.table ?? []);
+    if (tables.length > 0) {
+      const [said] = this.#barriers === null ? [] : await log.offsets(this.#barrierTopic, until);
+      if (!(await orAborted(requestSnapshot(tables, cause.message), until))) {
+        if (until.aborted) return;
+        throw cause;
+      }
+      for (const topic of topics) this.#sweepsFrom.set(topic, said?.end ?? 0);
+    }
+    for (const { progress, start } of gaps) {
+      const { topic, partition, nextOffset } = progress;
+      this.#progress.set(placeOf(progress), { ...progress, nextOffset: start });
+      const place = { topic, partition, needed: nextOffset, start };
+      if (topic === this.#barrierTopic) {
+        logger.warn(place, "barriers are gone from the log; going on with the first that is left, ends of snapshots between are not known");
+      } else {
+        logger.warn(place, `events of ${topic} are gone from the log; going on with the first that is left, a snapshot mends the target`);
+        this.#pending.advance(progress, progress, start);
+      }
+    }
+    if (tables.length > 0) observer.gaps(gaps.length);
+    await this.#flush(force, null);
+  }
+
+  get #barrierTopic(): string {
+    return barrierTopic(this.#options.prefix);
   }
 
   async #read(positions: readonly Position[], until: AbortSignal, force: AbortSignal): Promise<void> {
@@ -183,12 +246,43 @@ class SinkRun {
       const polled = await unlessAborted(reader.poll({ maxBytes: POLL_BYTES, waitMs: this.#untilFlushMs() }, until), until);
       for (const fetched of polled ?? []) this.#parts.lag.seen(fetched, fetched.end);
       sayLag(this.#parts);
-      for (const fetched of polled ?? []) await this.#take(fetched, force);
+      for (const fetched of polled ?? [])
+        await (fetched.topic === this.#barrierTopic ? this.#takeBarriers(fetched, force) : this.#take(fetched, force));
+      if (this.#dueSweeps().length > 0) this.#pendingSince ??= performance.now();
       if (this.#flushIsDue()) await this.#flush(force, reader);
       // Not sooner: a sink that reads and can't merge is not running.
       if (this.#pendingSince === null) this.#parts.observer.state("reading");
     }
     await this.#flush(force, reader);
+  }
+
+  /** R-sweep: what the barriers' ends of snapshots ask for waits until their offsets are merged. */
+  async #takeBarriers(fetched: FetchedRecords, force: AbortSignal): Promise<void> {
+    const barriers = this.#barriers;
+    if (barriers === null) return;
+    const { ends, skipped } = barriers.read(fetched);
+    let passed = skipped;
+    if (ends.length > 0) {
+      // Of after the barriers: a topic that is not in it is gone, not new.
+      const topics = (await this.#source.refresh(performance.now(), force))?.topics ?? [];
+      for (const barrier of ends) {
+        const asked = sweepsOf(barrier, topics, this.#options.rule);
+        const kept = asked.sweeps.filter(({ topic, barrierOffset }) => barrierOffset >= (this.#sweepsFrom.get(topic) ?? 0));
+        barriers.await(kept);
+        passed += asked.skipped + asked.sweeps.length - kept.length;
+      }
+    }
+    if (passed > 0) this.#parts.observer.barriersSkipped(passed);
+  }
+
+  /** Those whose offsets are merged when what is pending is. */
+  #dueSweeps(): readonly AwaitedSweep[] {
+    return (
+      this.#barriers?.due((topic, partition) => {
+        const place = { topic, partition };
+        return this.#pending.nextOffset(topic, partition) ?? this.#progress.get(placeOf(place))?.nextOffset ?? null;
+      }) ?? []
+    );
   }
 
   #untilFlushMs(): number {
@@ -213,7 +307,7 @@ class SinkRun {
       let decoding: Decoding;
       try {
         const id = schemaIdOf(record.value);
-        decoding = this.#decoders.get(id) ?? (await this.#learn(id, force));
+        decoding = this.#decoders.known(id) ?? (await this.#decoders.learn(id, force));
         decoding.decoder.decode(record.value);
       } catch (cause) {
         if (isUnreadable(cause)) {
@@ -239,7 +333,7 @@ class SinkRun {
   /** No table of the source is one of ours yet: that is no error, but hardly what was meant. */
   #sayNothingMatches(state: SourceState): void {
     const tables = state.topics.map(({ table }) => tableLabel(table));
-    this.#parts.logger.warn({ tables }, "the sink's tables match none of the source's; waiting for one that they match");
+    this.#parts.logger.warn({ tables }, "the sink's tables match none of the source's, or are paused; waiting for one");
     this.#parts.observer.state("reading");
   }
 
@@ -259,31 +353,32 @@ class SinkRun {
     return progress;
   }
 
-  async #learn(id: number, signal: AbortSignal): Promise<Decoding> {
-    const schema = await this.#parts.registry.schema(id, signal);
-    const { columns } = readValueSchema(schema);
-    const decoding = { decoder: new EventDecoder(schema), columns, keyed: columns.some(({ keyPosition }) => keyPosition > 0) };
-    this.#decoders.set(id, decoding);
-    return decoding;
-  }
-
   async #flush(force: AbortSignal, reader: LogReader | null): Promise<void> {
     const pending = this.#pending;
-    if (pending.empty) return;
+    const sweeps = this.#dueSweeps();
+    if (pending.empty && sweeps.length === 0 && (this.#barriers?.unstored ?? 0) < FLUSH_BARRIERS) return;
+    const move = this.#barriers?.moveAfter(sweeps) ?? null;
+    // Who lacks a row is then told by a state of after the events; without it, it may be called a dead letter for a while.
+    if (pending.inherits && this.#source.makesSnapshots) await this.#source.refresh(performance.now(), force).catch(() => null);
     const startedMs = Date.now();
     const started = performance.now();
     await using session = await this.#parts.warehouse.open(force);
     const openMs = performance.now() - started;
-    const flushed = await flushPending(session, pending, { sink: this.#options.name, fence: this.#fence, startedMs }, force);
-    for (const letter of flushed.newLetters) {
-      if (letter.keyBytes !== null) this.#letters.open(letter.topic, letter.keyBytes.toString("latin1"));
+    const worker = { sink: this.#options.name, fence: this.#fence, startedMs };
+    const flushed = await flushPending(session, pending, { sweeps, move }, worker, force);
+    for (const letter of flushed.newLetters) this.#letters.open(letter);
+    for (const { topic, sequence } of flushed.letterFloors) this.#letters.closeBelow(topic, sequence);
+    const moves = [...pending.checkpoints(), ...(move === null ? [] : [move])];
+    for (const { expected: _, ...checkpoint } of moves) {
+      const { topicId, nextOffset } = checkpoint;
+      this.#stored.set(placeOf(checkpoint), checkpoint);
+      this.#progress.set(placeOf(checkpoint), { ...checkpoint, stored: { topicId, nextOffset } });
+      if (checkpoint.topic !== this.#barrierTopic) this.#parts.lag.merged(checkpoint, nextOffset);
     }
-    const moves = pending.checkpoints();
-    for (const { expectedOffset: _, ...checkpoint } of moves) {
-      this.#progress.set(placeOf(checkpoint), { ...checkpoint, stored: true });
-      this.#parts.lag.merged(checkpoint, checkpoint.nextOffset);
-    }
-    this.#pending = new Pending(this.#letters);
+    this.#barriers?.done(sweeps, move);
+    for (const { target, opening } of sweeps)
+      this.#parts.logger.info({ target: tableLabel(target), opening }, "snapshot complete; rows older than it are swept");
+    this.#pending = new Pending(this.#letters, this.#awaited);
     this.#pendingSince = null;
     this.#report(pending, flushed, performance.now() - started, openMs);
     await reader?.commit(moves.map(({ topic, partition, nextOffset }) => ({ topic, partition, offset: nextOffset })));
@@ -291,16 +386,19 @@ class SinkRun {
 
   #report(pending: Pending, flushed: Flushed, durationMs: number, openMs: number): void {
     const { observer, logger } = this.#parts;
-    for (const { code, message, topic, partition, offset, sequence } of flushed.deadLetters) {
+    const deadLetters = flushed.deadLetters.filter(({ code }) => code !== "AWAITS_SNAPSHOT");
+    for (const { code, message, topic, partition, offset, sequence } of deadLetters) {
       logger.warn({ code, topic, partition, offset, sequence }, `dead letter: ${message}`);
     }
     sayLag(this.#parts);
     observer.flushed({
-      ...flushed,
+      merged: flushed.merged,
+      deadLetters,
       events: pending.events,
       durationMs,
       openMs,
       openLetters: this.#letters.size,
+      awaitingSnapshot: this.#letters.awaiting,
       commits: pending.commits,
       lastSequence: pending.lastSequence,
     });
@@ -315,6 +413,8 @@ async function unlessAborted<T>(wait: Promise<T>, signal: AbortSignal): Promise<
   });
 }
 
-function placeOf(of: TopicPartition): string {
-  return `${of.topic}/${of.partition}`;
+/** null when the signal aborts first; what `wait` then becomes is nobody's. */
+async function orAborted<T>(wait: Promise<T>, signal: AbortSignal): Promise<T | null> {
+  const aborted = new Promise<null>((resolve) => signal.addEventListener("abort", () => resolve(null), { once: true }));
+  return signal.aborted ? null : Promise.race([wait, aborted]);
 }

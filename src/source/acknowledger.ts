@@ -16,6 +16,7 @@ export class Acknowledger {
   readonly #writer: LogWriter;
   readonly #prefix: string;
   readonly #signal: AbortSignal;
+  readonly #snapshots: () => SourceState["snapshots"];
   readonly #acknowledged: (lsn: Lsn) => void;
   readonly #failed: (error: TailraceError) => void;
   #state: SourceState;
@@ -34,6 +35,8 @@ export class Acknowledger {
     /** Where the stream began. */
     readonly from: Lsn;
     readonly signal: AbortSignal;
+    /** The unfinished snapshots: what was queued by a transaction stands in the state before it is acknowledged (R-window-toast). */
+    readonly snapshots: () => SourceState["snapshots"];
     readonly acknowledged: (lsn: Lsn) => void;
     readonly failed: (error: TailraceError) => void;
   }) {
@@ -44,6 +47,7 @@ export class Acknowledger {
     this.#state = options.state;
     this.#told = options.from;
     this.#signal = options.signal;
+    this.#snapshots = options.snapshots;
     this.#acknowledged = options.acknowledged;
     this.#failed = options.failed;
   }
@@ -58,7 +62,9 @@ export class Acknowledger {
     if (this.#timer !== null || this.#publisher.ackable() <= this.#told) return;
     const wait = Math.max(0, this.#toldAt + ACK_EVERY_MS - performance.now());
     this.#timer = setTimeout(() => {
-      this.#underWay = this.#acknowledge()
+      const before = this.#underWay;
+      this.#underWay = before
+        .then(async () => this.#acknowledge())
         .catch((cause: unknown) => this.#failed(TailraceError.from(cause)))
         .finally(() => {
           this.#timer = null;
@@ -67,10 +73,21 @@ export class Acknowledger {
     }, wait);
   }
 
-  /** Acknowledges what may be, now: the last time before the stream ends. */
-  async finish(): Promise<void> {
+  /** Makes the snapshots' progress durable, whether or not anything may be acknowledged. */
+  async save(): Promise<void> {
+    const before = this.#underWay;
+    this.#underWay = (async () => {
+      await before;
+      await this.#write({});
+    })();
+    await this.#underWay;
+  }
+
+  /** Acknowledges what may be, now: the last time before the stream ends. `over`: the source is not to stream again. */
+  async finish(phase: "streaming" | "over"): Promise<void> {
     await this.close();
     await this.#acknowledge();
+    if (phase === "over") await this.#write({ phase });
   }
 
   /** Waits for what is under way; nothing is acknowledged by itself any more. */
@@ -83,13 +100,18 @@ export class Acknowledger {
     const lsn = this.#publisher.ackable();
     this.#toldAt = performance.now();
     if (lsn > this.#state.acknowledged) {
-      const state = { ...this.#state, number: this.#state.number + 1, acknowledged: lsn, published: this.#publisher.published };
-      await writeState(this.#writer, this.#prefix, state, this.#signal);
-      this.#state = state;
+      await this.#write({ acknowledged: lsn });
       reach("source.after_state");
     }
     this.#told = lsn;
     this.#stream.acknowledge(lsn);
     this.#acknowledged(lsn);
+  }
+
+  async #write(change: Partial<SourceState>): Promise<void> {
+    const { number } = this.#state;
+    const state = { ...this.#state, ...change, number: number + 1, published: this.#publisher.published, snapshots: this.#snapshots() };
+    await writeState(this.#writer, this.#prefix, state, this.#signal);
+    this.#state = state;
   }
 }

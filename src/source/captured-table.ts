@@ -18,15 +18,20 @@ export type CapturedTable = {
   readonly watermarks: readonly (Sequence | null)[];
   /** Where a table without a key goes; −1 for one with a key. */
   readonly keylessPartition: number;
-  /** First of this table's counters (creates, updates, deletes, truncates). */
+  /** First of this table's counters (countedOps). */
   readonly counter: number;
   /** Commit LSN of the transaction that the encoder was last told of; −1n before the first. */
   transaction: bigint;
+  /** A snapshot of it goes on: its window is told of every row. */
+  watched: boolean;
+  /** R-keyless: transactions of a lower commit LSN are in the snapshot that is read, and are passed over; 0n: none are. */
+  passedBelow: bigint;
 };
 
-/** Counters that a table has in a published round. */
-export const TABLE_COUNTERS = 4;
-export const counterOf = { c: 0, u: 1, d: 2, t: 3 } as const;
+/** What a table's events are counted by, in the order of its counters in a published round. */
+export const countedOps = ["c", "u", "d", "t", "r"] as const;
+export type CountedOp = (typeof countedOps)[number];
+export const counterOf = { c: 0, u: 1, d: 2, t: 3, r: 4 } as const satisfies Record<CountedOp, number>;
 
 /** The partition, chosen by its name, of a table without a key; −1 for a table with one. */
 export function keylessPartition(table: Table, partitions: number): number {

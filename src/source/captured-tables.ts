@@ -9,7 +9,7 @@ import { version } from "../core/version.ts";
 import { describeTable, describeTypes, relationExists } from "../postgres/catalog.ts";
 import type { Relation } from "../postgres/pgoutput.ts";
 import { needsText } from "../postgres/types.ts";
-import { inShapeOf, keylessPartition, sameShape, TABLE_COUNTERS, type CapturedTable } from "./captured-table.ts";
+import { countedOps, inShapeOf, keylessPartition, sameShape, type CapturedTable } from "./captured-table.ts";
 import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import type { PartitionBuffer } from "./publisher.ts";
 import type { Tail } from "./tails.ts";
@@ -44,8 +44,31 @@ export class CapturedTables {
       buffers,
       watermarks: tails.map(({ watermark }) => watermark),
       keylessPartition: keylessPartition(table, topic.topic.partitions),
-      counter: this.#tables.length * TABLE_COUNTERS,
+      counter: this.#tables.length * countedOps.length,
+      watched: false,
+      passedBelow: 0n,
     });
+  }
+
+  /** By its label; null when it is not captured. */
+  find(label: string): CapturedTable | null {
+    return this.#tables.find((captured) => captured.label === label) ?? null;
+  }
+
+  /**
+   * A captured table in the shape that a chunk of it has, which the stream may not have come to yet. Throws SCHEMA_CHANGED
+   * when its key is another.
+   */
+  async inShape(table: Table): Promise<CapturedTable> {
+    const captured = this.find(tableLabel(table));
+    if (captured === null) throw new TailraceError("TABLE_MISSING", { table: tableLabel(table) });
+    if (JSON.stringify(captured.table.columns) === JSON.stringify(table.columns)) return captured;
+    if (keyNames(table) !== keyNames(captured.table))
+      throw new TailraceError("SCHEMA_CHANGED", {
+        table: captured.label,
+        difference: `its key was (${keyNames(captured.table)}) and is (${keyNames(table)})`,
+      });
+    return { ...captured, ...(await this.#compile(table, captured.buffers[0]?.topic ?? "")) };
   }
 
   /** The table of a RELATION message; null when it is not captured. */

@@ -7,16 +7,40 @@ import { formatLsn, toLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { partitionOf } from "../core/partition.ts";
 import { BATCH_HEADER_BYTES, RECORD_OVERHEAD_BYTES, TOMBSTONE_OVERHEAD_BYTES } from "../core/record-batch.ts";
 import { formatSequence, SEQUENCE_TEXT_BYTES, type Sequence } from "../core/sequence.ts";
-import { tupleState, type Tuple } from "../core/tuple.ts";
+import { Tuple, tupleState } from "../core/tuple.ts";
 import { messageTag, oldKind, PgoutputReader, type Relation } from "../postgres/pgoutput.ts";
+import { readMark, type Mark } from "../postgres/snapshot-mark.ts";
 import { counterOf, type CapturedTable } from "./captured-table.ts";
 import type { SourceDeadLetter } from "./dead-letters.ts";
 import type { PartitionBuffer, Publisher } from "./publisher.ts";
+import { copySent, foldUnsent } from "./unsent.ts";
+import type { Chunk, SnapshotWindow } from "./window.ts";
 
 /** Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL's timestamps begin. */
 const POSTGRES_EPOCH_MICROS = 946_684_800_000_000n;
 
-type RowOp = "c" | "u" | "d" | "t";
+type RowOp = "c" | "u" | "d" | "t" | "r";
+
+/** What the changes of a session tell its snapshots, and ask them. */
+export type SnapshotStream = {
+  /** Told of every row of the tables that it watches (captured.watched), in the order of the stream. Keys are the Avro body as latin1. */
+  readonly window: SnapshotWindow<Tuple>;
+  /** A mark comes by, in the transaction of this commit LSN. Gives the chunk that waits for it; null for an opening mark, or one of an attempt that is over. */
+  mark(mark: Mark, commitLsn: Lsn): MarkedChunk | null;
+  /** R-window-toast: a row got another key, and columns of it were not sent. `row` is valid during the call only; `old` has its key columns that `row` lacks. */
+  keyChanged(captured: CapturedTable, xid: number, row: Tuple, old: Tuple): void;
+};
+
+/** A chunk that has been read. */
+export type MarkedChunk = {
+  readonly captured: CapturedTable;
+  readonly chunk: Chunk;
+  readonly rows: number;
+  /** Points the tuple at a row; its bytes are the chunk's. */
+  fill(row: number, into: Tuple): void;
+  /** Its rows have been handed on: those that are true at the mark are among the transaction's events. */
+  emitted(): void;
+};
 
 export type ChangesOptions = {
   readonly publisher: Publisher;
@@ -34,6 +58,8 @@ export type ChangesOptions = {
    */
   readonly resolve: (relation: Relation) => CapturedTable | null | Promise<CapturedTable | null>;
   readonly stalled: (waiting: boolean) => void;
+  /** null: no snapshots are made (snapshot.mode no_data). */
+  readonly snapshots: SnapshotStream | null;
   readonly deadLetter: (letter: SourceDeadLetter) => void;
   readonly failed: (error: TailraceError) => void;
 };
@@ -41,9 +67,11 @@ export type ChangesOptions = {
 export class Changes {
   readonly #options: ChangesOptions;
   readonly #publisher: Publisher;
+  readonly #snapshots: SnapshotStream | null;
   readonly #reader = new PgoutputReader();
   readonly #out = new ByteWriter(256 * 1024);
   readonly #sequenceText = new ByteWriter(SEQUENCE_TEXT_BYTES);
+  readonly #chunkRow = new Tuple();
   readonly #tables = new Map<number, CapturedTable | null>();
   #lastOid = -1;
   #lastTable: CapturedTable | null = null;
@@ -63,6 +91,7 @@ export class Changes {
   constructor(options: ChangesOptions) {
     this.#options = options;
     this.#publisher = options.publisher;
+    this.#snapshots = options.snapshots;
     this.#redelivery = options.highestTail !== null && options.highestTail.commitLsn >= options.startedAt;
   }
 
@@ -121,9 +150,11 @@ export class Changes {
       case messageTag.relation:
         this.#relation(reader.relation);
         break;
+      case messageTag.message:
+        this.#message(bytes);
+        break;
       case messageTag.type:
       case messageTag.origin:
-      case messageTag.message:
         break; // no rows: they have no ordinal (R-sequence)
     }
   }
@@ -138,6 +169,7 @@ export class Changes {
     this.#open = true;
     const tail = this.#options.highestTail;
     if (this.#redelivery && tail !== null && this.#commitLsn > tail.commitLsn) this.#redelivery = false;
+    this.#snapshots?.window.begin(reader.xid);
     this.#publisher.begin(this.#commitMicros);
   }
 
@@ -217,7 +249,8 @@ export class Changes {
       const captured = this.#captured(reader.truncated[i] ?? 0);
       if (captured === null) continue;
       this.#hasRows = true;
-      this.#tellTransaction(captured);
+      if (captured.watched) this.#snapshots?.window.truncate(captured.table.oid);
+      this.#tellTransaction(captured, false);
       for (let partition = 0; partition < captured.buffers.length; partition++) {
         if (this.#isInLog(captured, partition, ordinal)) continue;
         this.#out.position = 0;
@@ -248,14 +281,75 @@ export class Changes {
       }
       const partition = keyEnd < 0 ? captured.keylessPartition : partitionOf(out.bytes, FRAME_BYTES, keyEnd, captured.buffers.length); // the key's Avro body alone
       const buffer = captured.buffers[partition]!;
-      this.#tellTransaction(captured);
+      this.#tellTransaction(captured, false);
       captured.encoder.writeEvent(op, before, after, ordinal, this.#walHigh, this.#walLow, movedFrom, out);
+      this.#touch(captured, op, keyEnd, after, movedFrom);
       const bytes = this.#sizeOf(buffer, op, keyEnd);
       // Only now: a row that becomes a dead letter is held against the letters, not against its partition's events.
       if (!this.#isInLog(captured, partition, ordinal)) this.#append(captured, buffer, keyEnd, bytes, ordinal, op);
     } catch (cause) {
       if (!(cause instanceof TailraceError) || cause.retry !== "never") throw cause;
+      this.#touch(captured, op === "d" ? "d" : "c", keyEnd, null, null); // the letter stands for the row as it is now
       this.#setAside(captured, bytes, op, keyEnd, ordinal, cause);
+    }
+  }
+
+  /** R-window: the window learns of the key. A table that is being read pays a string and an entry an event for it. */
+  #touch(captured: CapturedTable, op: RowOp, keyEnd: number, after: Tuple | null, movedFrom: Tuple | null): void {
+    if (this.#snapshots === null || keyEnd < 0) return;
+    const unsent = op === "d" || after === null ? 0 : captured.encoder.unsentCount;
+    const moves = unsent > 0 && movedFrom !== null;
+    if (!captured.watched && !moves) return;
+    const { window } = this.#snapshots;
+    const key = this.#out.bytes.toString("latin1", FRAME_BYTES, keyEnd);
+    if (captured.watched) {
+      if (op === "d") window.gone(captured.table.oid, key);
+      else if (unsent === 0 || after === null || moves) window.whole(captured.table.oid, key);
+      else {
+        const row = copySent(after);
+        window.partial(captured.table.oid, key, captured.encoder.unsentColumns(), row, row.bytes.length);
+      }
+    }
+    if (moves && after !== null) this.#snapshots.keyChanged(captured, this.#reader.xid, after, movedFrom);
+  }
+
+  /** R-window: at its mark stand the rows of a chunk that no event of a transaction unseen by it has made untrue. */
+  #message(bytes: Buffer): void {
+    if (this.#snapshots === null || !this.#reader.messageTransactional) return;
+    const mark = readMark(bytes, this.#reader);
+    const marked = mark === null ? null : this.#snapshots.mark(mark, this.#commitLsn);
+    if (mark === null || marked === null) return;
+    this.#hasRows = true; // a barrier behind it though no row is left: a snapshot's end may have to be said there
+    for (let row = 0; row < marked.rows; row++) this.#emitChunkRow(marked, row);
+    marked.emitted();
+  }
+
+  #emitChunkRow(marked: MarkedChunk, row: number): void {
+    const { captured, chunk } = marked;
+    const out = this.#out;
+    let tuple = this.#chunkRow;
+    marked.fill(row, tuple);
+    out.position = 0;
+    let keyEnd = -1;
+    try {
+      let partition = captured.keylessPartition;
+      if (partition < 0) {
+        captured.encoder.writeKey(tuple, null, out);
+        keyEnd = out.position;
+        if (chunk.touched) {
+          const verdict = this.#snapshots?.window.judge(chunk, out.bytes.toString("latin1", FRAME_BYTES, keyEnd)) ?? "emit";
+          if (verdict === "drop") return;
+          if (verdict !== "emit") tuple = foldUnsent(tuple, verdict.columns, verdict.rows, captured.keyIndexes);
+        }
+        partition = partitionOf(out.bytes, FRAME_BYTES, keyEnd, captured.buffers.length);
+      }
+      const buffer = captured.buffers[partition]!;
+      this.#tellTransaction(captured, true);
+      captured.encoder.writeEvent("r", null, tuple, row, this.#walHigh, this.#walLow, null, out);
+      this.#append(captured, buffer, keyEnd, this.#sizeOf(buffer, "r", keyEnd), row, "r");
+    } catch (cause) {
+      if (!(cause instanceof TailraceError) || cause.retry !== "never") throw cause;
+      this.#setAside(captured, tuple.bytes.subarray(...extent(tuple)), "r", keyEnd, row, cause);
     }
   }
 
@@ -298,8 +392,8 @@ export class Changes {
     });
   }
 
-  /** The constant parts of a transaction's events are written once a table. */
-  #tellTransaction(captured: CapturedTable): void {
+  /** The constant parts of a transaction's events are written once a table. A mark's transaction has no others than the chunk's rows. */
+  #tellTransaction(captured: CapturedTable, snapshot: boolean): void {
     if (captured.transaction === this.#commitLsn) return;
     captured.transaction = this.#commitLsn;
     captured.encoder.beginTransaction({
@@ -308,17 +402,20 @@ export class Changes {
       commitMicros: this.#commitMicros,
       xid: this.#reader.xid,
       processedMs: this.#processedMs,
+      snapshot,
     });
   }
 
   #captured(oid: number): CapturedTable | null {
-    if (oid === this.#lastOid) return this.#lastTable;
-    const captured = this.#tables.get(oid);
-    if (captured === undefined)
-      throw new TailraceError("STREAM_PROTOCOL", { reason: `a row of relation ${oid} before its RELATION message` });
-    this.#lastOid = oid;
-    this.#lastTable = captured;
-    return captured;
+    if (oid !== this.#lastOid) {
+      const found = this.#tables.get(oid);
+      if (found === undefined)
+        throw new TailraceError("STREAM_PROTOCOL", { reason: `a row of relation ${oid} before its RELATION message` });
+      this.#lastOid = oid;
+      this.#lastTable = found;
+    }
+    const captured = this.#lastTable;
+    return captured !== null && this.#commitLsn < captured.passedBelow ? null : captured;
   }
 
   #isInLog(captured: CapturedTable, partition: number, ordinal: number): boolean {
@@ -341,4 +438,16 @@ export class Changes {
     }
     return true;
   }
+}
+
+/** Where a row's values stand in its bytes. */
+function extent(tuple: Tuple): [start: number, end: number] {
+  let start = -1;
+  let end = 0;
+  for (let column = 0; column < tuple.columns; column++) {
+    if (tuple.state[column] !== tupleState.binary && tuple.state[column] !== tupleState.text) continue;
+    if (start < 0) start = tuple.start[column]!;
+    end = tuple.start[column]! + tuple.length[column]!;
+  }
+  return [Math.max(start, 0), end];
 }

@@ -10,12 +10,12 @@ const MESSAGE_BYTES = 256 * 1024;
 
 export type SourceDeadLetter = {
   readonly table: string;
-  readonly op: "c" | "u" | "d" | "t";
+  readonly op: "c" | "u" | "d" | "t" | "r";
   /** Text form. */
   readonly sequence: string;
   /** The framed key, null when the key itself is what no event can hold. */
   readonly key: Buffer | null;
-  /** The pgoutput message. */
+  /** The pgoutput message; of op `r` the row's values as COPY sent them. */
   readonly message: Buffer;
   readonly error: TailraceError;
 };

@@ -1,5 +1,6 @@
 // What a source is given and what it tells: its options, its parts, and what a session knows before it streams.
 import type { Barrier } from "../core/barrier.ts";
+import type { TailraceError } from "../core/errors.ts";
 import type { EventLog, LogWriter } from "../core/event-log.ts";
 import type { Log } from "../core/log.ts";
 import type { Lsn } from "../core/lsn.ts";
@@ -10,6 +11,9 @@ import type { ServerFacts } from "../postgres/server.ts";
 import type { ConnectionSettings, Session } from "../postgres/session.ts";
 import type { KnownCluster, SeenCluster } from "../postgres/timeline.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
+import type { CountedOp } from "./captured-table.ts";
+import type { SourceControl } from "./control.ts";
+import type { SnapshotStatus } from "./snapshot-status.ts";
 import type { DataTopic, TopicOptions } from "./topics.ts";
 
 export type SourceOptions = {
@@ -19,8 +23,24 @@ export type SourceOptions = {
   readonly slot: string;
   readonly publication: string;
   readonly create: boolean;
+  /** The slot is made by each session for itself and goes with its connection: every session begins anew, in a new epoch. */
+  readonly temporary?: boolean;
   readonly selection: TableSelection;
   readonly topics: TopicOptions;
+  readonly snapshot: SnapshotOptions;
+};
+
+/** snapshot of the configuration. */
+export type SnapshotOptions = {
+  readonly mode: "initial" | "initial_only" | "no_data" | "when_needed" | "always";
+  /** Sessions that read chunks. */
+  readonly parallel: number;
+  /** Rows of a table's first chunk. */
+  readonly chunkRows: number;
+  /** null: no limit. */
+  readonly maxRowsPerSecond: number | null;
+  /** Bytes of WAL that the stream may be behind before no chunk is begun. */
+  readonly maxLagBytes: number;
 };
 
 export type SourceParts = {
@@ -28,6 +48,10 @@ export type SourceParts = {
   readonly registry: SchemaRegistry;
   readonly logger: Log;
   readonly observer: SourceObserver;
+  /** Called by a session when it streams, and with null when it ends. */
+  readonly control: (control: SourceControl | null) => void;
+  /** Labels of the tables whose snapshot an operator holds; asked whenever a chunk is to be read. */
+  readonly pausedTables: () => ReadonlySet<string>;
 };
 
 /** What a source tells while it runs: for metrics and status. */
@@ -40,10 +64,16 @@ export type SourceObserver = {
   /** Bytes between the end of the server's WAL and what is acknowledged, kept for the slot, and safe to write; null: no limit. */
   wal(lagBytes: number, retainedBytes: number, safeBytes: number | null): void;
   bytesInFlight(bytes: number): void;
+  /** How every unfinished snapshot stands; called when that has changed, a few times a second at most. */
+  snapshots(list: readonly SnapshotStatus[]): void;
+  /** Rows of a chunk are durable in the log. */
+  snapshotRows(table: string, rows: number): void;
+  /** Bytes of chunks that are being read or await their mark, and keys that are kept as touched. */
+  snapshotMemory(chunkBytes: number, touchedKeys: number): void;
 };
 
 export type PublishedReport = {
-  readonly tables: readonly { readonly table: string; readonly op: "c" | "u" | "d" | "t"; readonly events: number }[];
+  readonly tables: readonly { readonly table: string; readonly op: CountedOp; readonly events: number }[];
   readonly durationMs: number;
   /** µs since 1970. */
   readonly newestCommitMicros: bigint;
@@ -55,7 +85,17 @@ export type SourceMemory = {
   text: boolean;
   /** What was said once: skipped tables. */
   readonly said: Set<string>;
+  /** The highest epoch that a record was seen to carry beyond what the state says. */
+  epochSeen: number;
+  /** A gap that showed in the stream itself, for the next session to begin behind; null: none. */
+  found: TailraceError | null;
+  /** snapshot.mode always: this process has begun its snapshots. */
+  begun: boolean;
 };
+
+export function newMemory(): SourceMemory {
+  return { text: false, said: new Set(), epochSeen: 0, found: null, begun: false };
+}
 
 /** What a session knows before it streams. */
 export type Prepared = {
@@ -69,7 +109,10 @@ export type Prepared = {
   /** The cluster that the log's events are of. */
   readonly known: KnownCluster;
   readonly state: SourceState;
-  readonly from: Lsn;
+  /** null: the stream makes its slot, and begins where that does. */
+  readonly from: Lsn | null;
   readonly binary: boolean;
   readonly writer: LogWriter;
+  /** Whether it goes on where it was: in any other case no record may carry its epoch. */
+  readonly resumed: boolean;
 };

@@ -12,8 +12,8 @@ import type { ConnectionSettings, Session } from "../postgres/session.ts";
 import { readSlot, type Slot } from "../postgres/slot.ts";
 import { streamFingerprint } from "../postgres/stream.ts";
 import type { SeenCluster } from "../postgres/timeline.ts";
-import type { SourceOptions } from "./parts.ts";
-import { judgeOptions, judgePublication, judgeStart, judgeTopics, type Start } from "./start.ts";
+import type { SourceMemory, SourceOptions } from "./parts.ts";
+import { changesOf, judgeOptions, judgeStart, judgeTopics, publicationChanged, renewal, type Start } from "./start.ts";
 import { dataTopicNames, namingProblems } from "./topics.ts";
 
 /** A source's database as it is now. */
@@ -58,18 +58,24 @@ export type Beginning = {
   readonly state: SourceState | null;
   readonly barrier: Barrier | null;
   readonly cluster: SeenCluster;
+  /** What was lost, in the order in which it was found. Empty where no snapshots are made: there a gap is thrown. */
+  readonly gaps: readonly TailraceError[];
+  /** Tables that have to be read again for it; null: all. */
+  readonly concerned: readonly TableName[] | null;
 };
 
 /**
  * R-slot, R-publication, R-options, R-routing, R-epoch: holds the source's past against what is there now. `seen` must
  * be older than this call: what an inactive slot has confirmed is then in the state, its last reader's words too. `log`
- * null: there is none yet. Throws the named error of a gap, and SLOT_ACTIVE, SLOT_FOREIGN, SLOT_NOT_MADE.
+ * null: there is none yet. `memory`: what an earlier session of this process found. Throws the named error of a gap
+ * where no snapshot may heal it, and SLOT_ACTIVE, SLOT_FOREIGN, SLOT_NOT_MADE.
  */
 export async function findBeginning(
   options: SourceOptions,
   log: EventLog | null,
   settings: ConnectionSettings,
   seen: SeenDatabase,
+  memory: Pick<SourceMemory, "epochSeen" | "found">,
   signal: AbortSignal,
 ): Promise<Beginning> {
   const { facts, slot } = seen;
@@ -79,33 +85,59 @@ export async function findBeginning(
   const barrier = log === null || barriers === null ? null : await lastBarrier(log, prefix, signal);
   const history = state !== null && state.timeline !== facts.timeline ? await readTimelineHistory(settings, facts.timeline, signal) : [];
   const cluster = { ...facts, history };
-  const { slot: slotName, create } = options;
-  const start = judgeStart({ prefix, slotName, create, database: facts.database, state, slot, cluster, barrier });
-  if (log !== null && state !== null && start.kind === "resume") {
-    judgePublication(options.publication, state, seen.publication, seen.tables);
-    judgeOptions(state, barrier, streamFingerprint(options.publication), start.from);
-    await judgeLog(options, log, { state, barriers, barrier }, seen.tables, signal);
+  const { slot: slotName, create, publication } = options;
+  const heals = options.snapshot.mode !== "no_data";
+  const gaps: TailraceError[] = [];
+  const concerned: TableName[] = [];
+  try {
+    if (memory.found !== null && heals) throw memory.found;
+    const start = judgeStart({ prefix, slotName, create, database: facts.database, state, slot, cluster, barrier });
+    if (state !== null && memory.epochSeen > state.epoch)
+      throw new TailraceError("STATE_BEHIND", { state: state.epoch, seen: memory.epochSeen });
+    if (log !== null && state !== null && start.kind === "resume") {
+      for (const change of changesOf(publication, state, seen.publication, seen.tables)) {
+        const gap = publicationChanged(publication, change);
+        if (!heals || change.table === null) throw gap;
+        gaps.push(gap);
+        concerned.push(change.table);
+      }
+      judgeOptions(state, barrier, streamFingerprint(publication), start.from);
+      await judgeLog(options, log, { state, barriers, barrier }, seen.tables, signal);
+    }
+    for (const { gap, table } of log === null ? [] : await tableGaps(options, log, state, seen.tables, signal)) {
+      if (!heals) throw gap;
+      gaps.push(gap);
+      concerned.push(table);
+    }
+    return { start, state, barrier, cluster, gaps, concerned };
+  } catch (cause) {
+    const gap = TailraceError.from(cause);
+    const epochSeen = Math.max(state?.epoch ?? 0, barrier?.epoch ?? 0, memory.epochSeen);
+    const start = heals && log !== null ? renewal(gap, slot, create, epochSeen) : null;
+    if (start === null) throw cause;
+    return { start, state, barrier, cluster, gaps: [gap, ...gaps], concerned: null };
   }
-  if (log !== null) await refuseGaps(options, log, state, seen.tables, signal);
-  return { start, state, barrier, cluster };
 }
 
-/** A table that is new to this source must not have events already: what happened since the last of them was not captured. */
-async function refuseGaps(
+/** Tables that are new to this source and have events already: what happened since the last of them was not captured. */
+async function tableGaps(
   options: SourceOptions,
   log: EventLog,
   state: SourceState | null,
   tables: readonly TableName[],
   signal: AbortSignal,
-): Promise<void> {
-  if (namingProblems(options.topics, tables).length > 0) return; // said as an obstacle
+): Promise<readonly { readonly gap: TailraceError; readonly table: TableName }[]> {
+  if (namingProblems(options.topics, tables).length > 0) return []; // said as an obstacle
+  const gaps: { gap: TailraceError; table: TableName }[] = [];
   const names = dataTopicNames(options.topics, tables);
   for (const { name, id } of await log.topics(names, signal)) {
     if (state?.topics.some((known) => known.id === id) === true) continue;
     const ranges = await log.offsets(name, signal);
     const table = tables[names.indexOf(name)]!;
-    if (ranges.some(({ end }) => end > 0)) throw new TailraceError("TABLE_GAP", { topic: name, table: tableLabel(table) });
+    if (ranges.some(({ end }) => end > 0))
+      gaps.push({ gap: new TailraceError("TABLE_GAP", { topic: name, table: tableLabel(table) }), table });
   }
+  return gaps;
 }
 
 /** R-routing, for the tables that are captured still. */

@@ -5,7 +5,7 @@ import type { EncodedBatch, LogWriter, Topic } from "../core/event-log.ts";
 import { reach } from "../core/failpoint.ts";
 import { ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { RecordBatchWriter } from "../core/record-batch.ts";
-import { barrierTopic, encodeBarrier, type Barrier } from "../core/barrier.ts";
+import { barrierTopic, encodeBarrier, type Barrier, type SnapshotEnd } from "../core/barrier.ts";
 import { ackable, type Round } from "./acks.ts";
 
 /** Bytes of events that make a round full. Smaller: more requests. Larger: more latency and memory a round. */
@@ -37,6 +37,8 @@ export type PublisherEvents = {
   published(round: PublishedRound): void;
   /** Something more may be acknowledged than before. */
   progress(): void;
+  /** The barrier that says these snapshots' ends is durable. */
+  announced(ends: readonly SnapshotEnd[]): void;
   /** The writer failed; nothing further is published. */
   failed(error: TailraceError): void;
 };
@@ -81,6 +83,9 @@ export class Publisher {
   #open = false;
   #pendingEnd: Lsn | null = null;
   #pendingCommit: { lsn: Lsn; micros: bigint } | null = null;
+  /** The last transaction with a barrier, sent or not. */
+  #lastCommit: { readonly lsn: Lsn; readonly micros: bigint } | null = null;
+  #pendingEnds: SnapshotEnd[] = [];
   #commitMicros = 0n;
   #counts: Float64Array;
   #barrierInFlight = false;
@@ -168,7 +173,13 @@ export class Publisher {
     this.#filled.length = 0;
     if (kind === "redelivered") return;
     this.#pendingEnd = endLsn;
-    if (kind === "barrier") this.#pendingCommit = { lsn: commitLsn, micros: this.#commitMicros };
+    if (kind === "barrier") this.#lastCommit = this.#pendingCommit = { lsn: commitLsn, micros: this.#commitMicros };
+    this.#cutWhenQuiet();
+  }
+
+  /** Says in the next barrier that these snapshots are complete (R-sweep): their rows are durable, and a transaction with a barrier has been published. */
+  announce(ends: readonly SnapshotEnd[]): void {
+    this.#pendingEnds.push(...ends);
     this.#cutWhenQuiet();
   }
 
@@ -213,7 +224,7 @@ export class Publisher {
   }
 
   #cut(): void {
-    if (this.#failed || (this.#bytes === 0 && this.#pendingEnd === null)) return;
+    if (this.#failed || (this.#bytes === 0 && this.#pendingEnd === null && !this.#announces)) return;
     const batches: EncodedBatch[] = [];
     const writers: RecordBatchWriter[] = [];
     const expected: number[] = [];
@@ -263,15 +274,22 @@ export class Publisher {
       .catch((cause: unknown) => this.#fail(cause));
   }
 
+  /** Ends wait, and no transaction is open whose events a barrier could cut in half. */
+  get #announces(): boolean {
+    return this.#pendingEnds.length > 0 && this.#lastCommit !== null;
+  }
+
   #barrier(): Barrier | null {
-    if (this.#pendingCommit === null) return null;
+    const commit = this.#pendingCommit ?? (this.#announces ? this.#lastCommit : null);
+    if (commit === null) return null;
+    const snapshots = this.#pendingEnds.splice(0);
     const data = this.#topics.filter(({ kind }) => kind === "data");
     const topics = data.map(({ topic, buffers }) => ({
       name: topic.name,
       id: topic.id,
       next: buffers.map((buffer) => buffer.committed),
     }));
-    return { epoch: this.#epoch, commitLsn: this.#pendingCommit.lsn, commitMicros: this.#pendingCommit.micros, topics };
+    return { epoch: this.#epoch, commitLsn: commit.lsn, commitMicros: commit.micros, topics, snapshots };
   }
 
   /** Marks rounds durable from the front; a run of appended rounds shares the last one's barrier. */
@@ -279,10 +297,14 @@ export class Publisher {
     if (this.#failed || this.#barrierInFlight) return;
     let last = -1;
     let barrier: Barrier | null = null;
+    const ends: SnapshotEnd[] = [];
     for (const [index, round] of this.#rounds.entries()) {
       if (!round.appended) break;
       last = index;
-      barrier = round.barrier ?? barrier;
+      if (round.barrier !== null) {
+        ends.push(...round.barrier.snapshots);
+        barrier = round.barrier;
+      }
     }
     if (last === -1) return;
     if (barrier === null) {
@@ -290,7 +312,7 @@ export class Publisher {
       return;
     }
     this.#barrierInFlight = true;
-    const value = encodeBarrier(barrier);
+    const value = encodeBarrier({ ...barrier, snapshots: ends });
     const batch = this.#takeBatch();
     batch.append(null, 0, 0, value, 0, value.length);
     const encoded: EncodedBatch = { topic: barrierTopic(this.#prefix), partition: 0, bytes: batch.finish(Date.now()), count: 1 };
@@ -304,6 +326,7 @@ export class Publisher {
         batch.reset();
         this.#spare.push(batch);
         this.#published = barrier.commitLsn;
+        if (ends.length > 0) this.#events.announced(ends);
         this.#finish(last);
         this.#advance();
       })
@@ -317,7 +340,7 @@ export class Publisher {
     this.#applyBackpressure();
     this.#events.progress();
     if (this.#rounds.length === 0) {
-      if (this.#bytes > 0 || this.#pendingEnd !== null) this.#cut();
+      if (this.#bytes > 0 || this.#pendingEnd !== null || this.#announces) this.#cut();
       else for (const resolve of this.#idle.splice(0)) resolve();
     }
   }

@@ -2,28 +2,50 @@
 // to streaming in the order that keeps the promises (publication, slot, tails, then the stream); whatever fails ends the
 // whole session, and the next one begins again from what is durable.
 import { barrierTopic } from "../core/barrier.ts";
+import { TailraceError } from "../core/errors.ts";
 import { reach } from "../core/failpoint.ts";
-import { formatLsn, ZERO_LSN } from "../core/lsn.ts";
+import { formatLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { writeState, type SourceState } from "../core/source-state.ts";
 import { tableLabel, type Table } from "../core/table.ts";
 import type { ResolvedTables } from "../postgres/catalog.ts";
-import { ensurePublication } from "../postgres/publication.ts";
+import { compareFingerprints, dropPublication, ensurePublication, type PublicationFingerprint } from "../postgres/publication.ts";
 import type { ServerFacts } from "../postgres/server.ts";
 import { Session, type ConnectionSettings } from "../postgres/session.ts";
-import { createSlot } from "../postgres/slot.ts";
+import { createSlot, dropSlot } from "../postgres/slot.ts";
 import { streamFingerprint } from "../postgres/stream.ts";
+import type { CatalogTable } from "../postgres/table-judgement.ts";
 import { needsText } from "../postgres/types.ts";
 import type { SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
-import { findBeginning, findObstacles, seeDatabase } from "./past.ts";
-import { judgePublication, knownCluster, type Start } from "./start.ts";
+import { initialSnapshots } from "./initial-snapshots.ts";
+import { findBeginning, findObstacles, seeDatabase, type Beginning } from "./past.ts";
+import { isGap, knownCluster } from "./start.ts";
 import { streamChanges } from "./streaming.ts";
 import { ensureDataTopics, ensureOwnTopics } from "./topics.ts";
 
 /**
- * One session: until `stop` is aborted (what was received is made durable and acknowledged, the slot released) or an
- * error. `force` ends it at once.
+ * One session: until `stop` is aborted (what was received is made durable and acknowledged, the slot released), an
+ * error, or, with snapshot.mode initial_only, the end of the snapshots. `force` ends it at once. Throws GAP_FOUND for a
+ * gap that showed while it streamed, where the next session heals it.
  */
 export async function runSource(
+  options: SourceOptions,
+  parts: SourceParts,
+  memory: SourceMemory,
+  stop: AbortSignal,
+  force: AbortSignal,
+): Promise<void> {
+  try {
+    await runSession(options, parts, memory, stop, force);
+  } catch (cause) {
+    const error = TailraceError.from(cause);
+    if (force.aborted || stop.aborted || options.snapshot.mode === "no_data" || !isGap(error) || memory.found !== null) throw cause;
+    // PostgreSQL before 18 can't decode what stands before a publication was made: seeing it there now would not help.
+    if (error.code === "PUBLICATION_MISSING") memory.found = error;
+    throw new TailraceError("GAP_FOUND", { reason: error.message }, { cause: error });
+  }
+}
+
+async function runSession(
   options: SourceOptions,
   parts: SourceParts,
   memory: SourceMemory,
@@ -36,7 +58,9 @@ export async function runSource(
   const seen = await seeDatabase(options, session);
   const { facts, tables } = seen;
   saySkipped(parts, memory, seen);
-  const { start, state: before, barrier, cluster } = await findBeginning(options, parts.log, settings, seen, stop);
+  const beginning = await findBeginning(options, parts.log, settings, seen, memory, stop);
+  const { start, state: before, barrier, cluster } = beginning;
+  if (isOver(options, before)) return;
   const [obstacle] = await findObstacles(options, session, seen);
   if (obstacle !== undefined) throw obstacle;
 
@@ -44,31 +68,30 @@ export async function runSource(
   const own = await ensureOwnTopics(parts.log, options.topics, stop);
   const barriers = own.find(({ name }) => name === barrierTopic(prefix))?.id ?? null;
   await using writer = await parts.log.openWriter({ name: `tailrace-${options.name}` }, stop);
-  const making = beginState(options, facts, before, start, barriers);
+  const making = beginState(options, facts, beginning, snapshotsOf(options, memory, beginning, tables), barriers);
   const topics = await ensureDataTopics(parts.log, options.topics, tables, stop);
   // Before the slot exists: a slot that stands without this record is not known to be ours.
-  if (start.kind === "fresh") await writeState(writer, prefix, making, stop);
+  if (start.kind === "fresh" || start.kind === "renew") await writeState(writer, prefix, making, stop);
   const publication = await ensurePublication(session, { name: options.publication, tables, create: options.create });
-  // What was judged before may have been dropped and made again since; the one that is streamed from is this one.
-  if (start.kind === "resume" && before !== null) judgePublication(options.publication, before, publication, tables);
-  const from = start.kind === "fresh" ? await createSlot(session, { name: options.slot }) : start.from;
+  refuseChange(options.publication, seen.publication, publication, tables);
+  const made = start.kind === "fresh" || start.from === null;
+  if (start.kind === "renew" && made) await dropSlot(session, options.slot);
+  const from = !made ? start.from : options.temporary === true ? null : await createSlot(session, { name: options.slot });
+  memory.found = null;
+  memory.begun = true;
   reach("source.after_slot");
-  if (start.kind !== "resume")
-    parts.logger.info(
-      { slot: options.slot, lsn: formatLsn(from) },
-      `${start.kind === "fresh" ? "made" : "took over"} the slot; earlier changes are not in the log`,
-    );
+  sayBeginning(parts, options, beginning, from);
   const state: SourceState = {
     ...making,
     number: making.number + 1,
     phase: "streaming",
     publication: JSON.stringify(publication),
-    acknowledged: start.kind === "resume" ? making.acknowledged : from,
+    acknowledged: start.kind === "resume" || from === null ? making.acknowledged : from,
     topics: topics.map((topic) => topic.state),
   };
-  await writeState(writer, prefix, state, stop);
+  if (from !== null) await writeState(writer, prefix, state, stop); // else it is written when the slot is there
   const binary = !memory.text && !needsText(tables.flatMap((table: Table) => table.columns));
-  await streamChanges(
+  const isRead = await streamChanges(
     options,
     parts,
     memory,
@@ -80,15 +103,21 @@ export async function runSource(
       topics,
       barrier,
       cluster,
-      known: knownCluster(before ?? state, barrier),
+      known: knownCluster(start.kind === "resume" ? (before ?? state) : state, barrier),
       state,
       from,
       binary,
       writer,
+      resumed: start.kind === "resume",
     },
     stop,
     force,
   );
+  if (isRead && options.create) {
+    await dropSlot(session, options.slot);
+    await dropPublication(session, options.publication);
+    parts.logger.info({ slot: options.slot }, "everything is read (snapshot.mode initial_only): slot and publication are dropped");
+  }
 }
 
 /** What a glob leaves out, once a process. */
@@ -101,12 +130,50 @@ function saySkipped({ logger }: SourceParts, memory: SourceMemory, { skipped }: 
   }
 }
 
+/** What was judged may have been dropped and made again since; the one that is streamed from is the one seen last. */
+function refuseChange(
+  name: string,
+  seen: PublicationFingerprint | null,
+  now: PublicationFingerprint,
+  tables: readonly CatalogTable[],
+): void {
+  const change = seen === null ? null : compareFingerprints(seen, now, tables);
+  if (change !== null) throw new TailraceError("STREAM_LOST", { reason: `publication ${name} is being changed: ${change}` });
+}
+
+function sayBeginning({ logger }: SourceParts, options: SourceOptions, { start, gaps }: Beginning, from: Lsn | null): void {
+  const { slot, snapshot, temporary = false } = options;
+  for (const gap of gaps) {
+    if (temporary && gap.code === "SLOT_MISSING")
+      logger.info({ slot }, "the temporary slot went with its connection: every table is read again");
+    else logger.warn(gap.toJSON(), "a gap: the tables concerned are read again");
+  }
+  if (start.kind === "resume" || from === null) return;
+  const made = start.kind === "adopt" ? "took over the slot" : start.kind === "renew" ? `begins epoch ${start.epoch}` : "made the slot";
+  logger.info({ slot, lsn: formatLsn(from) }, snapshot.mode === "no_data" ? `${made}; earlier changes are not in the log` : made);
+}
+
+/** snapshot.mode initial_only, and all is read. */
+function isOver({ snapshot }: SourceOptions, before: SourceState | null): boolean {
+  return snapshot.mode === "initial_only" && before?.phase === "over";
+}
+
+function snapshotsOf(
+  { snapshot }: SourceOptions,
+  memory: SourceMemory,
+  { state, start, gaps, concerned }: Beginning,
+  tables: readonly CatalogTable[],
+): SourceState["snapshots"] {
+  const gap = gaps.map(({ message }) => message).join("; ");
+  return initialSnapshots({ mode: snapshot.mode, tables, state, start, concerned, gap, first: !memory.begun });
+}
+
 /** The first record of this session: it has merged everything before it. `barriers`: the topic's id. */
 function beginState(
   options: SourceOptions,
   facts: ServerFacts,
-  before: SourceState | null,
-  start: Start,
+  { state: before, start }: Beginning,
+  snapshots: SourceState["snapshots"],
   barriers: string | null,
 ): SourceState {
   return {
@@ -120,8 +187,9 @@ function beginState(
     options: streamFingerprint(options.publication),
     publication: "",
     acknowledged: start.kind === "resume" && before !== null ? before.acknowledged : ZERO_LSN,
-    published: before?.published ?? ZERO_LSN,
+    published: start.kind === "resume" && before !== null ? before.published : ZERO_LSN,
     barriers,
     topics: before?.topics ?? [],
+    snapshots,
   };
 }

@@ -1,13 +1,13 @@
-// Whether a source may go on where it was: its state held against slot, server, publication and log. Pure; what it
-// refuses by name is a gap that only a snapshot could heal.
+// Whether a source may go on where it was: its state held against slot, server, publication and log. Pure. What it
+// refuses by name is a gap, which only a snapshot heals: renewal() says how the source then begins.
 import { barrierTopic, type Barrier } from "../core/barrier.ts";
-import { TailraceError } from "../core/errors.ts";
+import { TailraceError, type ErrorCode } from "../core/errors.ts";
 import { formatLsn, maxLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { stateTopic, type SourceState } from "../core/source-state.ts";
 import type { OffsetRange, Topic } from "../core/event-log.ts";
 import { partitionsDiffer } from "./topics.ts";
 import type { TableName } from "../core/table.ts";
-import { compareFingerprints, type PublicationFingerprint } from "../postgres/publication.ts";
+import { publicationChanges, type PublicationChange, type PublicationFingerprint } from "../postgres/publication.ts";
 import { judgeSlot, slotError, type Slot } from "../postgres/slot.ts";
 import { clusterProblem, type KnownCluster, type SeenCluster } from "../postgres/timeline.ts";
 
@@ -23,11 +23,45 @@ export type StartFacts = {
   readonly barrier: Barrier | null;
 };
 
-/** How to begin. `fresh`: the slot is to be made. `adopt`: it exists and nothing was published from it. */
+/**
+ * How to begin. `fresh`: the slot is to be made. `adopt`: it exists and nothing was published from it. `renew`: behind a
+ * gap, in a new epoch; `from` null: the slot is to be made, after one that is there was dropped.
+ */
 export type Start =
   | { readonly kind: "fresh"; readonly epoch: number }
   | { readonly kind: "adopt"; readonly epoch: number; readonly from: Lsn }
-  | { readonly kind: "resume"; readonly epoch: number; readonly from: Lsn };
+  | { readonly kind: "resume"; readonly epoch: number; readonly from: Lsn }
+  | { readonly kind: "renew"; readonly epoch: number; readonly from: Lsn | null };
+
+/** What a gap asks for, by its error: whether the slot can go on, or has to be made anew. */
+const RENEWALS: ReadonlyMap<ErrorCode, "keep" | "anew"> = new Map([
+  ["SLOT_MISSING", "anew"],
+  ["SLOT_LOST", "anew"],
+  ["SLOT_AHEAD", "keep"],
+  ["ANOTHER_DATABASE", "anew"],
+  ["WAL_REWOUND", "anew"],
+  // Before PostgreSQL 18 a slot can't pass the time in which its publication was not there.
+  ["PUBLICATION_MISSING", "anew"],
+  ["PUBLICATION_CHANGED", "anew"],
+  ["OPTIONS_CHANGED", "keep"],
+  ["TOPIC_LOST", "keep"],
+  ["STATE_MISSING", "keep"],
+  ["STATE_BEHIND", "keep"],
+]);
+
+/** Whether a snapshot heals this error. */
+export function isGap(error: TailraceError): boolean {
+  return RENEWALS.has(error.code) || error.code === "TABLE_GAP";
+}
+
+/** R-epoch: the beginning behind a gap; null when it can't be healed here. `epochSeen`: the highest of any record known. */
+export function renewal(gap: TailraceError, slot: Slot | null, create: boolean, epochSeen: number): Start | null {
+  const wanted = RENEWALS.get(gap.code);
+  if (wanted === undefined) return null;
+  const from = wanted === "keep" ? (slot?.confirmedFlushLsn ?? null) : null;
+  if (from === null && !create) return null;
+  return { kind: "renew", epoch: epochSeen + 1, from };
+}
 
 /** R-slot, R-epoch. Throws the named error of a gap, SLOT_ACTIVE while another reads the slot, SLOT_FOREIGN, SLOT_NOT_MADE. */
 export function judgeStart(facts: StartFacts): Start {
@@ -61,7 +95,7 @@ export function judgeStart(facts: StartFacts): Start {
 
 /** The cluster as it was left. The state is written with acknowledgements, the barrier with every round: it is ahead. */
 export function knownCluster(state: SourceState, barrier: Barrier | null): KnownCluster {
-  const published = maxLsn(state.published, barrier?.commitLsn ?? ZERO_LSN);
+  const published = maxLsn(state.published, barrier?.epoch === state.epoch ? barrier.commitLsn : ZERO_LSN);
   return { systemIdentifier: state.systemId, timeline: state.timeline, published };
 }
 
@@ -72,10 +106,23 @@ function fresh(facts: StartFacts, epoch = 1): Start {
 
 /** R-publication: throws when changes of tables that were captured before, and are still, may have passed unpublished. */
 export function judgePublication(name: string, state: SourceState, now: PublicationFingerprint | null, tables: readonly TableName[]): void {
+  const [change] = changesOf(name, state, now, tables);
+  if (change !== undefined) throw publicationChanged(name, change);
+}
+
+/** R-publication: what a difference asks to be read again. Throws PUBLICATION_MISSING. */
+export function changesOf(
+  name: string,
+  state: SourceState,
+  now: PublicationFingerprint | null,
+  tables: readonly TableName[],
+): readonly PublicationChange[] {
   if (now === null) throw new TailraceError("PUBLICATION_MISSING", { publication: name });
-  const before = JSON.parse(state.publication) as PublicationFingerprint;
-  const difference = compareFingerprints(before, now, tables);
-  if (difference !== null) throw new TailraceError("PUBLICATION_CHANGED", { publication: name, difference });
+  return publicationChanges(JSON.parse(state.publication) as PublicationFingerprint, now, tables);
+}
+
+export function publicationChanged(publication: string, { words }: PublicationChange): TailraceError {
+  return new TailraceError("PUBLICATION_CHANGED", { publication, difference: words });
 }
 
 /** R-options: another set of options numbers rows anew, so nothing published may be unacknowledged then. */

@@ -4,25 +4,30 @@ import { barrierTopic } from "../core/barrier.ts";
 import { TailraceError } from "../core/errors.ts";
 import { formatLsn, parseLsn } from "../core/lsn.ts";
 import { pause } from "../core/pause.ts";
+import type { Sequence } from "../core/sequence.ts";
 import { tableLabel } from "../core/table.ts";
 import { openStream } from "../postgres/stream.ts";
 import { clusterProblem } from "../postgres/timeline.ts";
 import { Acknowledger } from "./acknowledger.ts";
-import { highestWatermark } from "./captured-table.ts";
+import { countedOps, highestWatermark, type CapturedTable, type CountedOp } from "./captured-table.ts";
 import { CapturedTables } from "./captured-tables.ts";
 import { Changes } from "./changes.ts";
 import { deadLetterTopic, encodeDeadLetter, lettersTail, type SourceDeadLetter } from "./dead-letters.ts";
 import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import { Publisher, type PartitionBuffer, type PublishedRound } from "./publisher.ts";
+import { newSnapshots, runSnapshots } from "./session-snapshots.ts";
 import { knownCluster } from "./start.ts";
 import { readTails } from "./tails.ts";
 import { DEFAULT_MESSAGE_BYTES } from "./topics.ts";
 import { watchSource } from "./watch.ts";
 
+/** Why the stream is not read. */
+type HeldFor = "start" | "log" | "relation" | "snapshot" | "end";
+
 /** What the session waits for after its end for a look that is under way, ms; closing its connection ends the look. */
 const WATCH_END_MS = 200;
 
-/** Resolves after a graceful stop; throws the error that ended the stream. */
+/** Resolves after a graceful stop, or (true) when snapshot.mode initial_only has read all; throws the error that ended the stream. */
 export async function streamChanges(
   options: SourceOptions,
   parts: SourceParts,
@@ -30,8 +35,8 @@ export async function streamChanges(
   prepared: Prepared,
   stop: AbortSignal,
   force: AbortSignal,
-): Promise<void> {
-  const { settings, facts, from, binary } = prepared;
+): Promise<boolean> {
+  const { settings, facts, binary } = prepared;
   const { slot, publication } = options;
   const inbox = new Inbox();
   const { promise: failed, reject: fail } = failure();
@@ -40,7 +45,7 @@ export async function streamChanges(
       connection: settings,
       slot,
       publication,
-      from,
+      from: prepared.from,
       binary,
       walSenderTimeoutMs: facts.walSenderTimeoutMs,
       onMessage: (bytes, walHigh, walLow) => inbox.take(bytes, walHigh, walLow),
@@ -50,16 +55,17 @@ export async function streamChanges(
     },
     force,
   );
-  const pausedBy = new Set<"start" | "log" | "relation" | "end">();
-  const hold = (reason: "start" | "log" | "relation" | "end", on: boolean): void => {
+  const pausedBy = new Set<HeldFor>();
+  const hold = (reason: HeldFor, on: boolean): void => {
     if (on) pausedBy.add(reason);
     else pausedBy.delete(reason);
     if (on) stream.pause();
     else if (pausedBy.size === 0) stream.resume();
   };
   hold("start", true);
+  const { from } = stream;
 
-  const counters = prepared.tables.flatMap((table) => (["c", "u", "d", "t"] as const).map((op) => ({ table: tableLabel(table), op })));
+  const counters = prepared.tables.flatMap((table) => countedOps.map((op) => ({ table: tableLabel(table), op })));
   const publisher: Publisher = new Publisher({
     writer: prepared.writer,
     prefix: options.topics.prefix,
@@ -72,21 +78,28 @@ export async function streamChanges(
     events: {
       backpressure: (on) => hold("log", on),
       published: (round) => reportRound(parts, counters, round, publisher.bytesInFlight),
-      progress: () => acks.request(),
+      progress: () => {
+        snapshots?.published(publisher.published);
+        acks.request();
+      },
+      announced: (ends) => snapshots?.announced(ends),
       failed: fail,
     },
   });
+  const snapshots = newSnapshots(options, parts, prepared, publisher);
   const acks = new Acknowledger({
     publisher,
     stream,
     writer: prepared.writer,
     prefix: options.topics.prefix,
-    state: prepared.state,
+    state: prepared.from === null ? { ...prepared.state, acknowledged: from } : prepared.state,
     from,
     signal: force,
+    snapshots: () => snapshots?.records() ?? null,
     acknowledged: (lsn) => parts.observer.acknowledged(lsn),
     failed: fail,
   });
+  if (prepared.from === null) await acks.save();
   const tables = await captureTables(options, parts, memory, prepared, publisher, force);
   const letters = await letterBuffer(options, parts, publisher, force);
   inbox.open(
@@ -94,12 +107,13 @@ export async function streamChanges(
       publisher,
       epoch: prepared.state.epoch,
       tombstones: options.topics.tombstones,
-      highestTail: highestWatermark(tables.all),
+      highestTail: tailOf(tables.all, prepared.state.epoch),
       lettersTail: await lettersTail(parts.log, options.topics.prefix, force),
       startedAt: from,
       resolve: (relation) => tables.resolve(relation),
       stalled: (on) => hold("relation", on),
       failed: fail,
+      snapshots,
       deadLetter: (letter) => {
         appendLetter(letter, letters, publisher, counters.length);
         parts.observer.deadLetter(letter.error.code);
@@ -112,13 +126,34 @@ export async function streamChanges(
   parts.logger.info({ slot, lsn: formatLsn(from), protocol: binary ? "binary" : "text" }, "streaming");
 
   const over = new AbortController();
-  const watch = watchSource(options, parts, prepared, () => acks.state.acknowledged, over.signal);
+  const lag = { bytes: 0 };
+  const watch = watchSource(options, parts, prepared, () => acks.state.acknowledged, lag, over.signal);
   watch.catch((cause: unknown) => fail(TailraceError.from(cause)));
+  const reading =
+    snapshots === null
+      ? new Promise<boolean>(() => undefined)
+      : runSnapshots(
+          {
+            options,
+            parts,
+            settings,
+            snapshots,
+            tables,
+            captured: prepared.tables,
+            acks,
+            epoch: prepared.state.epoch,
+            lag,
+            hold: (on) => hold("snapshot", on),
+          },
+          AbortSignal.any([stop, over.signal]),
+        );
+  reading.catch((cause: unknown) => fail(TailraceError.from(cause)));
   try {
-    await Promise.race([aborted(stop, over.signal), failed, stream.ended]);
+    const isRead = await Promise.race([aborted(stop, over.signal).then(() => false), failed, stream.ended, reading]);
     hold("end", true);
     await Promise.race([publisher.drained(), failed, stream.ended, aborted(force, over.signal)]);
-    if (!force.aborted) await acks.finish();
+    if (!force.aborted) await acks.finish(isRead ? "over" : "streaming");
+    return isRead;
   } finally {
     hold("end", true);
     over.abort();
@@ -159,12 +194,14 @@ async function captureTables(
     if (data === undefined) throw new TailraceError("UNEXPECTED", { reason: `table ${tableLabel(table)} has no topic` });
     const tails = await readTails(parts.log, parts.registry, data.topic, prepared.barrier, signal);
     for (const { watermark } of tails) {
-      if (watermark !== null && watermark.epoch > epoch) throw new TailraceError("STATE_BEHIND", { state: epoch, seen: watermark.epoch });
+      if (watermark === null || watermark.epoch < epoch || (watermark.epoch === epoch && prepared.resumed)) continue;
+      memory.epochSeen = watermark.epoch;
+      throw new TailraceError("STATE_BEHIND", { state: epoch, seen: watermark.epoch });
     }
     const ends = tails.map(({ end }) => end);
     await tables.add(table, data, publisher.addTopic(data.topic, ends, data.maxBytes), tails);
   }
-  const highest = highestWatermark(tables.all);
+  const highest = tailOf(tables.all, epoch);
   if (highest === null) return tables;
   const [row] = await prepared.session.query("SELECT pg_current_wal_lsn()::text AS lsn");
   const cluster = { ...prepared.cluster, walEnd: parseLsn(row?.lsn ?? "0/0") };
@@ -200,7 +237,7 @@ function appendLetter(letter: SourceDeadLetter, buffer: PartitionBuffer, publish
 
 function reportRound(
   { observer }: SourceParts,
-  counters: readonly { readonly table: string; readonly op: "c" | "u" | "d" | "t" }[],
+  counters: readonly { readonly table: string; readonly op: CountedOp }[],
   { counts, durationMs, newestCommitMicros }: PublishedRound,
   bytesInFlight: number,
 ): void {
@@ -210,6 +247,12 @@ function reportRound(
   });
   observer.published({ tables, durationMs, newestCommitMicros });
   observer.bytesInFlight(bytesInFlight);
+}
+
+/** The highest sequence of this epoch in the log: what redelivery has to pass. Events of an earlier one don't come again. */
+function tailOf(tables: readonly CapturedTable[], epoch: number): Sequence | null {
+  const highest = highestWatermark(tables);
+  return highest?.epoch === epoch ? highest : null;
 }
 
 /** A promise that only rejects; an error that comes while nobody waits is kept. */

@@ -17,12 +17,13 @@ const WATCH_EVERY_MS = 5_000;
 /** SQLSTATE lock_not_available: somebody rewrites a table. The stream goes on, and so does the next look. */
 const LOCK_NOT_AVAILABLE = "55P03";
 
-/** Looks until the signal aborts. Throws PUBLICATION_CHANGED, PUBLICATION_MISSING, DATABASE_UNREACHABLE. */
+/** Looks until the signal aborts; `seen.bytes` becomes what the acknowledged LSN is behind the end of the WAL. Throws PUBLICATION_CHANGED, PUBLICATION_MISSING, DATABASE_UNREACHABLE. */
 export async function watchSource(
   options: SourceOptions,
   parts: SourceParts,
   prepared: Prepared,
   acknowledged: () => Lsn,
+  seen: { bytes: number },
   signal: AbortSignal,
 ): Promise<void> {
   const { session } = prepared;
@@ -37,7 +38,8 @@ export async function watchSource(
     const slot = await readSlot(session, options.slot);
     const [row] = await session.query("SELECT pg_current_wal_lsn()::text AS lsn");
     const lag = parseLsn(row?.lsn ?? "0/0") - acknowledged();
-    if (slot !== null) parts.observer.wal(Number(lag > 0n ? lag : 0n), slot.retainedWalBytes ?? 0, slot.safeWalBytes);
+    seen.bytes = Number(lag > 0n ? lag : 0n);
+    if (slot !== null) parts.observer.wal(seen.bytes, slot.retainedWalBytes ?? 0, slot.safeWalBytes);
     try {
       const tables = await existing(session, prepared.tables);
       for (const table of prepared.tables)

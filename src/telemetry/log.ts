@@ -50,8 +50,11 @@ export function logLevelOf(environment: Readonly<Record<string, string | undefin
   return logLevels.find((level) => level === wanted) ?? "info";
 }
 
-/** What a connector is doing. `waiting`: an error that Tailrace retries by itself; `stopped`: the operator's turn. */
-export const connectorStates = ["starting", "running", "waiting", "stopped"] as const;
+/**
+ * What a connector is doing. `waiting`: an error that Tailrace retries by itself; `stopped`: the operator's turn; `paused`
+ * and `dropped`: an operator said so.
+ */
+export const connectorStates = ["starting", "running", "waiting", "stopped", "paused", "dropped"] as const;
 export type ConnectorState = (typeof connectorStates)[number];
 
 /**

@@ -58,6 +58,36 @@ export const metricDefinitions = {
     labels: ["source"],
     help: "WAL that can still be written before the slot is lost; absent without max_slot_wal_keep_size",
   },
+  snapshotRows: {
+    kind: "counter",
+    name: "snapshot_rows_total",
+    labels: ["source", "table"],
+    help: "Rows read by snapshots that are durable in the log",
+  },
+  snapshotProgress: {
+    kind: "gauge",
+    name: "snapshot_progress_ratio",
+    labels: ["source", "table"],
+    help: "Rows of an unfinished snapshot that are durable, of those that the table is thought to have; absent when that is not known",
+  },
+  snapshotState: {
+    kind: "gauge",
+    name: "snapshot_state",
+    labels: ["source", "state"],
+    help: "Unfinished snapshots in each state",
+  },
+  snapshotChunkBytes: {
+    kind: "gauge",
+    name: "snapshot_chunk_bytes",
+    labels: ["source"],
+    help: "Bytes of chunks that are being read or await their mark",
+  },
+  snapshotTouchedKeys: {
+    kind: "gauge",
+    name: "snapshot_touched_keys",
+    labels: ["source"],
+    help: "Keys that are kept because a chunk may have been read before they changed",
+  },
   logPublishDuration: {
     kind: "histogram",
     name: "log_publish_duration_seconds",
@@ -94,6 +124,12 @@ export const metricDefinitions = {
     name: "sink_rows_merged_total",
     labels: ["sink", "table"],
     help: "Rows merged into targets, after folding by key",
+  },
+  sinkRowsAwaitingSnapshot: {
+    kind: "gauge",
+    name: "sink_rows_awaiting_snapshot",
+    labels: ["sink"],
+    help: "Keys whose events lack columns that a snapshot brings; they are kept until it does",
   },
   sinkLagRecords: {
     kind: "gauge",
@@ -153,6 +189,8 @@ type Instrument<D extends Definition> = Kinds<D["labels"][number]>[D["kind"]];
 export type Metrics = { readonly [Name in keyof Definitions]: Instrument<Definitions[Name]> } & {
   /** Prometheus's text format, for GET /metrics. */
   render(): Promise<{ readonly contentType: string; readonly text: string }>;
+  /** Takes the gauges of a connector that is no more out; its counters stay, as counters do. */
+  forget(connector: { readonly source: string } | { readonly sink: string }): Promise<void>;
 };
 
 /** Makes the instruments, in a registry of their own, beside prom-client's `process_…` and `nodejs_…`. */
@@ -163,9 +201,19 @@ export function createMetrics(build: { readonly version: string }): Metrics {
     Object.entries(metricDefinitions).map(([name, definition]) => [name, instrument(definition, registry)]),
   );
   // The keys and kinds are those of the definitions just mapped; TypeScript can't follow that through fromEntries.
-  const metrics = instruments as unknown as Omit<Metrics, "render">;
+  const metrics = instruments as unknown as Omit<Metrics, "render" | "forget">;
   metrics.buildInfo.set({ version: build.version, node: process.versions.node }, 1);
-  return { ...metrics, render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }) };
+  return {
+    ...metrics,
+    render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+    forget: async (connector) => {
+      const [[label, name] = ["", ""]] = Object.entries<string>({ ...connector });
+      for (const gauge of Object.values(instruments)) {
+        if (!(gauge instanceof Gauge)) continue;
+        for (const { labels } of (await gauge.get()).values) if (labels[label] === name) gauge.remove(labels);
+      }
+    },
+  };
 }
 
 /** Sets `source_state` or `sink_state`: 1 for the state, 0 for each other one. */
@@ -175,6 +223,19 @@ export function showState(
   state: ConnectorState,
 ): void {
   for (const candidate of connectorStates) (gauge as Gauge).set({ ...connector, state: candidate }, candidate === state ? 1 : 0);
+}
+
+/** Counts a failed try of a connector, and the pause of `waitedMs` after it; 0: it does not begin anew by itself. */
+export function countFailure(
+  metrics: Pick<Metrics, "errors" | "connectorRestarts" | "waitingSeconds">,
+  connector: string,
+  code: string,
+  waitedMs: number,
+): void {
+  metrics.errors.inc({ code });
+  if (waitedMs === 0) return;
+  metrics.connectorRestarts.inc({ connector });
+  metrics.waitingSeconds.inc({ connector, reason: code }, waitedMs / 1_000);
 }
 
 function instrument(definition: Definition, registry: Registry): Counter | Gauge | Histogram {

@@ -1,6 +1,6 @@
 // Rows of the tables in schema _tailrace, as they come from a warehouse's client, and what the sink makes of them.
 import { TailraceError } from "../core/errors.ts";
-import type { Checkpoint, CheckpointMove, DeadLetter, Flush } from "../core/warehouse.ts";
+import { metadataColumns, type Checkpoint, type CheckpointMove, type DeadLetter, type Flush, type Sweep } from "../core/warehouse.ts";
 
 /** Columns by name. Numbers may be of any type that Number() takes. */
 export type StateRow = Readonly<Record<string, unknown>>;
@@ -41,6 +41,12 @@ export function requireMoved(moves: readonly CheckpointMove[], moved: readonly S
   const places = new Set(moved.map(({ topic, partition }) => `${Number(partition)} ${String(topic)}`));
   const left = moves.find(({ topic, partition }) => !places.has(`${partition} ${topic}`));
   if (left !== undefined) throw checkpointMoved(left);
+}
+
+/** Whether a target of these columns (none: it does not exist) is one that a merge has made or fitted. */
+export function isMergedInto({ deletes }: Pick<Sweep, "deletes">, columns: readonly { readonly name: string }[]): boolean {
+  const { sequence, deleted } = metadataColumns;
+  return (deletes === "hard" ? [sequence] : [sequence, deleted]).every((needed) => columns.some(({ name }) => name === needed));
 }
 
 function checkpointMoved({ topic, partition }: Pick<CheckpointMove, "topic" | "partition">): TailraceError {

@@ -5,7 +5,7 @@ import path from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { vi } from "vitest";
 import { freePort } from "../../src/quickstart/free-port.ts";
-import type { SinkStatus, SourceStatus } from "../../src/service.ts";
+import type { SinkStatus, SourceStatus } from "../../src/service/status.ts";
 import { build, tailrace, type Ended } from "../support/command.ts";
 import { ServiceProcess, type LogLine } from "../support/service-process.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";

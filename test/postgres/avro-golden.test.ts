@@ -324,7 +324,7 @@ function encoding(name: string, type: ColumnType, keyType: ColumnType = { kind: 
   const table: Table = { schema: "public", name, oid: 1, identity: "default", columns };
   const constants = { version: "0", connector: "shop", database: "d" };
   const encoder = new TableEncoder({ table, keySchemaId: 1, valueSchemaId: 2, constants });
-  encoder.beginTransaction({ epoch: 1, commitLsn: 1n, commitMicros: 0n, xid: 1, processedMs: 0 });
+  encoder.beginTransaction({ epoch: 1, commitLsn: 1n, commitMicros: 0n, xid: 1, processedMs: 0, snapshot: false });
   const event = (before: Tuple | null, after: Tuple): Buffer => {
     const out = new ByteWriter(64);
     encoder.writeEvent(before === null ? "c" : "u", before, after, 0, 0, 1, null, out);

@@ -4,6 +4,7 @@ import { toLsn, type Lsn } from "../../src/core/lsn.ts";
 import { tupleState, type Tuple } from "../../src/core/tuple.ts";
 import { messageTag, oldKind, PgoutputReader } from "../../src/postgres/pgoutput.ts";
 import type { ConnectionSettings } from "../../src/postgres/session.ts";
+import { readMark, type Mark } from "../../src/postgres/snapshot-mark.ts";
 import type { TestDatabase } from "../support/servers.ts";
 import { openStream, type Stream, type StreamOptions } from "../../src/postgres/stream.ts";
 
@@ -18,6 +19,7 @@ export type Seen =
       readonly old: { readonly kind: "K" | "O"; readonly row: SeenRow } | null;
       readonly new: SeenRow | null;
     }
+  | { readonly tag: "message"; readonly transactional: boolean; readonly lsn: Lsn; readonly mark: Mark | null }
   | { readonly tag: "other"; readonly name: string };
 
 export type Collector = AsyncDisposable & {
@@ -121,6 +123,13 @@ function seenOf(reader: PgoutputReader, bytes: Buffer): Seen {
       return { tag: "row", operation: "U", old: oldOf(reader), new: rowOf(reader.newTuple) };
     case messageTag.delete:
       return { tag: "row", operation: "D", old: oldOf(reader), new: null };
+    case messageTag.message:
+      return {
+        tag: "message",
+        transactional: reader.messageTransactional,
+        lsn: lsn(reader.messageLsnHigh, reader.messageLsnLow),
+        mark: readMark(bytes, reader),
+      };
     default:
       return { tag: "other", name: String.fromCharCode(bytes[0] ?? 0) };
   }

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
 import { createInterface } from "node:readline";
-import type { ServiceStatus } from "../../src/service.ts";
+import type { ServiceStatus } from "../../src/service/status.ts";
 import { MAIN } from "./command.ts";
 import { eventually } from "./eventually.ts";
 

@@ -2,7 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { Failpoint } from "../../src/core/failpoint.ts";
-import type { SinkStatus, SourceStatus } from "../../src/service.ts";
+import type { SinkStatus, SourceStatus } from "../../src/service/status.ts";
 import { build } from "./command.ts";
 import { eventually } from "./eventually.ts";
 import { uniqueName } from "./servers.ts";
@@ -23,6 +23,8 @@ export type ServiceSpec = {
   readonly partitions?: number;
   /** Default 300ms: many small flushes. */
   readonly flushEvery?: string;
+  /** Of the source; default: none are made. */
+  readonly snapshot?: Readonly<Record<string, unknown>>;
 };
 
 export const SOURCE = "shop";
@@ -79,7 +81,15 @@ export class TestService extends ServiceProcess {
   }
 
   /** Every JSON text is YAML. */
-  #configuration({ url, tables, kafka, warehouse, partitions = 4, flushEvery = "300ms" }: ServiceSpec): string {
+  #configuration({
+    url,
+    tables,
+    kafka,
+    warehouse,
+    partitions = 4,
+    flushEvery = "300ms",
+    snapshot = { mode: "no_data" },
+  }: ServiceSpec): string {
     const log =
       kafka === undefined
         ? { log: { embedded: {} } }
@@ -92,7 +102,7 @@ export class TestService extends ServiceProcess {
         postgres: { url, slot: this.slot, publication: this.slot },
         tables,
         topics: { prefix: this.prefix, partitions },
-        snapshot: { mode: "no_data" },
+        snapshot,
       },
       {
         kind: "sink",

@@ -1,9 +1,9 @@
-// Random histories of a table, the flushes that a sink makes of them by its own fold, and what the target must then hold: a
-// model in plain maps, to be compared with what a warehouse did.
+// Random histories of a table, with changes that the log lost and snapshots that mend it, the flushes that a sink makes of
+// them by its own fold, and what the target must then hold: a model in plain maps, to be compared with what a warehouse did.
 import fc from "fast-check";
 import type { LogRecord } from "../../src/core/event-log.ts";
 import { parseSequence } from "../../src/core/sequence.ts";
-import type { TableFlush, TargetSpec } from "../../src/core/warehouse.ts";
+import type { Sweep, TableFlush, TargetSpec } from "../../src/core/warehouse.ts";
 import { foldChange, truncateRow, type Change, type FoldedRow } from "../../src/sink/fold.ts";
 import { stage, type EventColumn } from "../../src/sink/staging.ts";
 import { at, keyBytes, targetSpec } from "./staged.ts";
@@ -24,10 +24,19 @@ export type Event =
   /** `note` null: it was not sent. */
   | { readonly op: "update"; readonly key: number; readonly name: string; readonly note: string | null }
   | { readonly op: "delete"; readonly key: number }
-  | { readonly op: "truncate" };
+  | { readonly op: "truncate" }
+  /** The opening mark of a snapshot; rows that it reads; its end. */
+  | { readonly op: "opening" }
+  | { readonly op: "read"; readonly key: number; readonly name: string; readonly note: string }
+  | { readonly op: "end"; readonly opening: number };
 
 /** Flushes cover [from, to) of the history; they overlap, come twice, and begin again at earlier places. */
-export type History = { readonly events: readonly Event[]; readonly flushes: readonly (readonly [from: number, to: number])[] };
+export type History = {
+  readonly events: readonly Event[];
+  readonly flushes: readonly (readonly [from: number, to: number])[];
+  /** The source's table afterwards, [id, name, note] by id. */
+  readonly table: readonly (readonly string[])[];
+};
 
 /** What the source's table does: an update or delete is of a row that is there, an insert of one that is not. */
 export function histories(events: { readonly min: number; readonly max: number }): fc.Arbitrary<History> {
@@ -35,30 +44,88 @@ export function histories(events: { readonly min: number; readonly max: number }
   return fc
     .array(step, { minLength: events.min, maxLength: events.max, size: "max" })
     .map(toEvents)
-    .chain((made) =>
+    .chain(({ events: made, table }) =>
       fc
         .array(fc.tuple(fc.nat(made.length), fc.nat(made.length)), { maxLength: 8 })
-        .map((cuts) => ({ events: made, flushes: coverAll(made.length, cuts) })),
+        .map((cuts) => ({ events: made, table, flushes: coverAll(made.length, cuts) })),
     );
 }
 
-function toEvents(steps: readonly (readonly [key: number, what: number, sent: boolean])[]): Event[] {
-  const live = new Set<number>();
-  return steps.map(([key, what, sent], index): Event => {
+type Steps = readonly (readonly [key: number, what: number, sent: boolean])[];
+
+function toEvents(steps: Steps): Pick<History, "events" | "table"> {
+  const source = new Source();
+  for (const [key, what, sent] of steps) source.step(key, what, sent);
+  source.endSnapshot();
+  const table = [...source.rows].sort(([a], [b]) => a - b).map(([id, { name, note }]) => [String(id), name, note]);
+  return { events: source.events, table };
+}
+
+/** A table whose changes become events, but for those of a gap: then a snapshot reads its rows while changes go on. */
+class Source {
+  readonly events: Event[] = [];
+  readonly rows = new Map<number, { name: string; note: string }>();
+  /** Keys whose row in the target may be another: their updates bring every column, as the source's window sees to. */
+  readonly #unsure = new Set<number>();
+  #snapshot: { readonly opening: number; readonly unread: Set<number> } | null = null;
+
+  step(key: number, what: number, sent: boolean): void {
+    const name = `n${this.events.length}`;
+    const note = `long ${this.events.length}`;
+    const before = this.rows.get(key);
     if (what === 0) {
-      live.clear();
-      return { op: "truncate" };
+      this.rows.clear();
+      this.#unsure.clear();
+      this.events.push({ op: "truncate" });
+    } else if (what === 1) this.#loseChanges(key);
+    else if (what < 5 && this.#snapshot !== null) this.#readOne();
+    else if (before === undefined) {
+      this.#unsure.delete(key);
+      this.rows.set(key, { name, note });
+      this.events.push({ op: "insert", key, name, note });
+    } else if (what < 9) {
+      this.rows.delete(key);
+      this.#unsure.delete(key);
+      this.events.push({ op: "delete", key });
+    } else {
+      const brings = sent || this.#unsure.delete(key);
+      this.rows.set(key, { name, note: brings ? note : before.note });
+      this.events.push({ op: "update", key, name, note: brings ? note : null });
     }
-    if (!live.has(key)) {
-      live.add(key);
-      return { op: "insert", key, name: `n${index}`, note: `long ${index}` };
+  }
+
+  endSnapshot(): void {
+    while (this.#snapshot !== null) this.#readOne();
+  }
+
+  /** Rows come, change and go without events; a snapshot begins, in place of one that goes on. */
+  #loseChanges(seed: number): void {
+    const lost = `lost ${this.events.length}`;
+    for (let key = 0; key < KEYS; key++) {
+      const kind = (key + seed) % 3;
+      if (kind === 0 && this.rows.delete(key)) this.#unsure.add(key);
+      else if (kind === 0 || (kind === 1 && this.rows.has(key))) {
+        this.rows.set(key, { name: lost, note: lost });
+        this.#unsure.add(key);
+      }
     }
-    if (what < 7) {
-      live.delete(key);
-      return { op: "delete", key };
+    this.#snapshot = { opening: this.events.length, unread: new Set(this.rows.keys()) };
+    this.events.push({ op: "opening" });
+  }
+
+  #readOne(): void {
+    const { opening, unread } = this.#snapshot!;
+    for (const key of unread) {
+      unread.delete(key);
+      const row = this.rows.get(key);
+      if (row === undefined) continue;
+      this.#unsure.delete(key);
+      this.events.push({ op: "read", key, ...row });
+      return;
     }
-    return { op: "update", key, name: `n${index}`, note: sent ? `long ${index}` : null };
-  });
+    this.#snapshot = null;
+    this.events.push({ op: "end", opening });
+  }
 }
 
 /** Random ranges with the gaps between them filled in, so that no event is left out before a later one is flushed. */
@@ -80,12 +147,20 @@ export function historySpec(name: string, deletes: "hard" | "soft"): TargetSpec 
 }
 
 /** What a sink makes of a range of the history. */
-export function flushOf(spec: TargetSpec, events: readonly Event[], from: number, to: number): TableFlush {
+export function flushOf(
+  spec: TargetSpec,
+  events: readonly Event[],
+  from: number,
+  to: number,
+): { readonly table: TableFlush; readonly sweeps: readonly Sweep[] } {
   const rows = new Map<number, FoldedRow>();
+  const sweeps: Sweep[] = [];
   let truncate: string | null = null;
   for (let index = from; index < to; index++) {
     const event = events[index]!;
-    if (event.op === "truncate") {
+    if (event.op === "opening") continue;
+    if (event.op === "end") sweeps.push({ target: spec.target, deletes: spec.deletes, opening: at(event.opening) });
+    else if (event.op === "truncate") {
       truncate = at(index);
       if (spec.deletes === "hard") rows.clear();
       else for (const row of rows.values()) truncateRow(row, parseSequence(truncate));
@@ -95,31 +170,38 @@ export function flushOf(spec: TargetSpec, events: readonly Event[], from: number
       rows.set(event.key, foldChange(rows.get(event.key), toChange(event, index), key, 0, kept));
     }
   }
-  return { ...stage(spec.target, spec.deletes, COLUMNS, [...rows.values()]), truncate };
+  return { table: { ...stage(spec.target, spec.deletes, COLUMNS, [...rows.values()]), truncate }, sweeps };
 }
 
-function toChange(event: Exclude<Event, { op: "truncate" }>, index: number): Change {
+type RowEvent = Extract<Event, { readonly key: number }>;
+
+function toChange(event: RowEvent, index: number): Change {
   const common = { sequence: parseSequence(at(index)), commitMicros: 0n, record: NO_RECORD };
   const id = BigInt(event.key);
   if (event.op === "delete") return { ...common, op: "d", values: [id, null, null], unchanged: [] };
-  const op = event.op === "insert" ? "c" : "u";
+  const op = ({ insert: "c", update: "u", read: "r" } as const)[event.op];
   return { ...common, op, values: [id, event.name, event.note], unchanged: event.note === null ? [NOTE] : [] };
 }
 
 /**
- * What a target must hold after all events, [id, name, note] by id: the source's table, and with soft deletes every row
- * that it ever had, with its last values and whether it is deleted.
+ * What a target must hold after all events, [id, name, note] by id: with soft deletes every row that it ever had, with its
+ * last values and whether it is deleted.
  */
 export function targetAfter(events: readonly Event[], deletes: "hard" | "soft"): string[][] {
-  const rows = new Map<number, { name: string; note: string; deleted: boolean }>();
+  const rows = new Map<number, { name: string; note: string; deleted: boolean; index: number }>();
   const remove = (key: number): void => {
+    const row = rows.get(key);
     if (deletes === "hard") rows.delete(key);
-    else rows.get(key)!.deleted = true;
+    else if (row === undefined) rows.set(key, { name: "null", note: "null", deleted: true, index: 0 });
+    else row.deleted = true;
   };
-  for (const event of events) {
+  for (const [index, event] of events.entries()) {
     if (event.op === "truncate") for (const key of [...rows.keys()]) remove(key);
-    else if (event.op === "delete") remove(event.key);
-    else rows.set(event.key, { name: event.name, note: event.note ?? rows.get(event.key)!.note, deleted: false });
+    else if (event.op === "end") {
+      for (const [key, row] of rows) if (row.index < event.opening) remove(key);
+    } else if (event.op === "delete") remove(event.key);
+    else if (event.op !== "opening")
+      rows.set(event.key, { name: event.name, note: event.note ?? rows.get(event.key)!.note, deleted: false, index });
   }
   const byId = [...rows].sort(([a], [b]) => a - b);
   return byId.map(([id, { name, note, deleted }]) => [String(id), name, note, ...(deletes === "soft" ? [String(deleted)] : [])]);
@@ -128,5 +210,5 @@ export function targetAfter(events: readonly Event[], deletes: "hard" | "soft"):
 /** All rows of a target, as `targetAfter` has them. */
 export function targetQuery({ target, deletes }: TargetSpec): string {
   const deleted = deletes === "soft" ? ", _tailrace_deleted::text" : "";
-  return `SELECT id::text, name, note${deleted} FROM ${target.schema}.${target.name} o ORDER BY o.id`;
+  return `SELECT id::text, coalesce(name, 'null'), coalesce(note, 'null')${deleted} FROM ${target.schema}.${target.name} o ORDER BY o.id`;
 }

@@ -24,8 +24,9 @@ const spec = {
 const plan = { ...spec, columns: spec.columns.map((column) => ({ ...column, unchanged: "impossible" })) };
 const ids = Array.from({ length: ROWS }, (_, id) => id);
 
-function flushOf(fence, expectedOffset) {
-  const next = (expectedOffset ?? 0) + 1;
+function flushOf(fence, offset) {
+  const next = (offset ?? 0) + 1;
+  const expected = offset === null ? null : { topicId: "id", nextOffset: offset };
   const sequence = `0001-${next.toString(16).padStart(16, "0")}-000000000000`;
   const staged = {
     rows: ROWS,
@@ -41,9 +42,11 @@ function flushOf(fence, expectedOffset) {
     sink: "crash",
     fence,
     tables: [{ plan, truncate: null, staged }],
-    checkpoints: [{ topic: "t", partition: 0, topicId: "id", nextOffset: next, sequence, expectedOffset }],
+    checkpoints: [{ topic: "t", partition: 0, topicId: "id", nextOffset: next, sequence, expected }],
     deadLetters: [],
     closedDeadLetters: [],
+    letterFloors: [],
+    sweeps: [],
     orphaned: () => [],
     run: { startedMs: Date.now(), events: ROWS, firstSequence: sequence, lastSequence: sequence },
   };

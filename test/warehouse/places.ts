@@ -24,11 +24,15 @@ export const postgres15Kind: WarehouseKind = { name: "postgres", title: "Postgre
 export async function duckdbPlace(fileName = "lake.duckdb"): Promise<Place & { readonly file: string }> {
   const folder = await mkdtemp(path.join(tmpdir(), "tailrace-duckdb-"));
   const file = path.join(folder, fileName);
+  const warehouse = openDuckdb({ path: file, lockWaitMs: 5_000 });
   return {
     file,
-    warehouse: openDuckdb({ path: file, lockWaitMs: 5_000 }),
+    warehouse,
     sql: (text) => queryDuckdb(file, text),
-    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
+    [Symbol.asyncDispose]: async () => {
+      await warehouse[Symbol.asyncDispose]();
+      await rm(folder, { recursive: true, force: true });
+    },
   };
 }
 

@@ -6,6 +6,7 @@ import { deletesSuite } from "./suite/deletes.ts";
 import { lettersSuite } from "./suite/letters.ts";
 import { mergingSuite } from "./suite/merging.ts";
 import { openWarehouse } from "./suite/open-warehouse.ts";
+import { sweepsSuite } from "./suite/sweeps.ts";
 import { targetsSuite } from "./suite/targets.ts";
 import { unchangedSuite } from "./suite/unchanged.ts";
 import { valuesSuite } from "./suite/values.ts";
@@ -15,6 +16,7 @@ export function warehouseSuite(kind: WarehouseKind): void {
     const warehouse = openWarehouse(kind);
     mergingSuite(warehouse);
     deletesSuite(warehouse);
+    sweepsSuite(warehouse);
     unchangedSuite(warehouse);
     checkpointSuite(warehouse);
     lettersSuite(warehouse);

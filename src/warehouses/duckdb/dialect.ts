@@ -1,6 +1,6 @@
 // DuckDB's SQL for a target: its types, its DDL and one merge. Pure text.
 import type { ColumnType, TableName } from "../../core/table.ts";
-import { metadataColumns, type Dialect, type MergePlan, type PlanColumn, type TargetSpec } from "../../core/warehouse.ts";
+import { metadataColumns, type Dialect, type MergePlan, type PlanColumn, type Sweep, type TargetSpec } from "../../core/warehouse.ts";
 import { keepsTarget, lines, ofTarget, quoteName, quoteTable, quoteText } from "../sql-text.ts";
 
 /** Widest DECIMAL that DuckDB has, in digits. */
@@ -14,7 +14,6 @@ export const STAGED_TABLE = "tailrace_staged";
 export const WAREHOUSE = "warehouse";
 export const STATE = `${WAREHOUSE}._tailrace`;
 const STAGED = `temp.${STAGED_TABLE}`;
-const MATCHED = "temp.tailrace_matched";
 const APPLIED = "temp.tailrace_applied";
 
 const { sequence: SEQUENCE, commitTimestamp: COMMITTED, mergedTimestamp: MERGED, deleted: DELETED } = metadataColumns;
@@ -103,19 +102,22 @@ export function stagedColumns(plan: MergePlan): readonly StagedColumn[] {
   ];
 }
 
-/** The statements of one merge, by when they run. */
+/** The statements of one merge, by when they run. They leave temporary tables, which the next merge replaces. */
 export type Merge = {
   /** Makes the empty staging table. */
   readonly stage: string;
   /** Joins the staged rows with the target and leaves those that the guard lets pass. */
-  readonly resolve: readonly string[];
+  readonly resolve: string;
   /** Index (`row`) of each staged row whose unchanged columns have no live row to come from; null when no column can be so. */
   readonly orphans: string | null;
-  /** How many rows of the target will change (`rows`). */
-  readonly count: string;
-  readonly apply: readonly string[];
-  /** Drops the temporary tables. */
-  readonly clear: readonly string[];
+  /** Takes away the target's rows that change. */
+  readonly remove: string;
+  /** Puts those that stay back as they are now; nothing to do when none was removed. */
+  readonly replace: string;
+  /** Adds the rows that were not there. */
+  readonly add: string;
+  /** What the merge leaves behind for later ones. */
+  readonly tombstones: readonly string[];
 };
 
 /**
@@ -123,13 +125,31 @@ export type Merge = {
  * The join with the target is an inner one, because DuckDB pushes the staged keys into the scan of those only.
  */
 export function merge(plan: MergePlan): Merge {
+  const table = inWarehouse(plan.target);
+  const hard = plan.deletes === "hard";
+  const names = [...plan.columns.map(({ name }) => name), SEQUENCE, COMMITTED, MERGED, ...(hard ? [] : [DELETED])]
+    .map(quoteName)
+    .join(", ");
+  const kept = `NOT "_tailrace_orphan"`;
+  const written = hard ? `${kept} AND NOT ${quoteName(DELETED)}` : kept;
+  const ours = [...(hard ? [DELETED] : []), "_tailrace_key", "_tailrace_row", "_tailrace_target", "_tailrace_alone", "_tailrace_orphan"];
   return {
-    stage: `CREATE TEMP TABLE ${STAGED_TABLE} (\n${lines(stagedColumns(plan).map(({ name, type }) => `${quoteName(name)} ${columnType(type)}`))}\n)`,
-    resolve: [match(plan), guard(plan)],
+    stage: `CREATE OR REPLACE TEMP TABLE ${STAGED_TABLE} (\n${lines(stagedColumns(plan).map(({ name, type }) => `${quoteName(name)} ${columnType(type)}`))}\n)`,
+    resolve: resolve(plan),
     orphans: keepsTarget(plan) ? `SELECT "_tailrace_row" AS "row" FROM ${APPLIED} WHERE "_tailrace_orphan" ORDER BY 1` : null,
-    count: `SELECT count(*) AS "rows" FROM ${APPLIED} WHERE NOT "_tailrace_orphan"${plan.deletes === "hard" ? ` AND ("_tailrace_target" IS NOT NULL OR NOT ${quoteName(DELETED)})` : ""}`,
-    apply: apply(plan),
-    clear: [`DROP TABLE ${APPLIED}`, `DROP TABLE ${MATCHED}`, `DROP TABLE ${STAGED}`],
+    remove: `DELETE FROM ${table} WHERE rowid IN (SELECT "_tailrace_target" FROM ${APPLIED} WHERE ${kept})`,
+    // Rows that were there keep what others wrote beside our columns; new ones take the defaults of those columns.
+    replace: `INSERT INTO ${table} BY NAME SELECT * EXCLUDE (${ours.map(quoteName).join(", ")}) FROM ${APPLIED} WHERE ${written} AND "_tailrace_target" IS NOT NULL`,
+    add: `INSERT INTO ${table} (${names}) SELECT ${names} FROM ${APPLIED} WHERE ${written} AND "_tailrace_target" IS NULL`,
+    tombstones: [
+      `DELETE FROM ${STATE}.tombstones WHERE ${ofTarget(plan)} AND key IN (SELECT "_tailrace_key" FROM ${APPLIED} WHERE ${kept})`,
+      ...(hard
+        ? [
+            `INSERT INTO ${STATE}.tombstones (target_schema, target_name, key, sequence)
+SELECT ${quoteText(plan.target.schema)}, ${quoteText(plan.target.name)}, "_tailrace_key", ${quoteName(SEQUENCE)} FROM ${APPLIED} WHERE ${quoteName(DELETED)}`,
+          ]
+        : []),
+    ],
   };
 }
 
@@ -138,18 +158,33 @@ export function merge(plan: MergePlan): Merge {
  * the rows are staged: rows whose staged soft delete was truncated too are left to the merge, which brings their values.
  */
 export function truncate(plan: MergePlan, sequence: string): readonly string[] {
-  const table = inWarehouse(plan.target);
-  const at = quoteText(sequence);
+  const [seq, deleted] = [quoteName(SEQUENCE), quoteName(DELETED)];
+  const staged = `SELECT 1 FROM ${STAGED} s WHERE s.${deleted} AND s.${seq} <= ${quoteText(sequence)} AND ${sameKey(plan)}`;
+  const untouched = plan.deletes === "hard" ? "" : `\n  AND NOT EXISTS (${staged})`;
+  return [removeBelow(plan, sequence) + untouched, ...raiseFloor(plan, sequence)];
+}
+
+/** R-sweep: runs when everything is merged, so that soft deletes find the last values in the target. */
+export function sweep({ opening, ...of }: Sweep): readonly string[] {
+  return [removeBelow(of, opening), ...raiseFloor(of, opening)];
+}
+
+function removeBelow({ target, deletes }: Pick<MergePlan, "target" | "deletes">, sequence: string): string {
+  const [table, at] = [inWarehouse(target), quoteText(sequence)];
   const [seq, deleted] = [quoteName(SEQUENCE), quoteName(DELETED)];
   const older = `(t.${seq} IS NULL OR t.${seq} < ${at})`;
+  return deletes === "hard"
+    ? `DELETE FROM ${table} t WHERE ${older}`
+    : `UPDATE ${table} t SET ${deleted} = true, ${seq} = ${at}, ${quoteName(MERGED)} = now()
+WHERE ${older} AND t.${deleted} IS NOT TRUE`;
+}
+
+/** Keeps replayed rows below `sequence` (text form) out of the target. */
+export function raiseFloor(of: Pick<MergePlan, "target">, sequence: string): readonly string[] {
+  const at = quoteText(sequence);
   return [
-    plan.deletes === "hard"
-      ? `DELETE FROM ${table} t WHERE ${older}`
-      : `UPDATE ${table} t SET ${deleted} = true, ${seq} = ${at}, ${quoteName(MERGED)} = now()
-WHERE ${older} AND t.${deleted} IS NOT TRUE
-  AND NOT EXISTS (SELECT 1 FROM ${STAGED} s WHERE s.${deleted} AND s.${seq} <= ${at} AND ${sameKey(plan)})`,
-    `DELETE FROM ${STATE}.tombstones WHERE ${ofTarget(plan)} AND sequence < ${at}`,
-    `INSERT INTO ${STATE}.floors SELECT ${quoteText(plan.target.schema)}, ${quoteText(plan.target.name)}, ${at}
+    `DELETE FROM ${STATE}.tombstones WHERE ${ofTarget(of)} AND sequence < ${at}`,
+    `INSERT INTO ${STATE}.floors SELECT ${quoteText(of.target.schema)}, ${quoteText(of.target.name)}, ${at}
 ON CONFLICT (target_schema, target_name) DO UPDATE SET sequence = greatest(sequence, excluded.sequence)`,
   ];
 }
@@ -159,32 +194,30 @@ export const duckdbDialect: Dialect = {
   name: "duckdb",
   columnType,
   createTarget,
+  sweep,
   merge: (plan) => {
     const steps = merge(plan);
-    return [steps.stage, ...steps.resolve, ...(steps.orphans === null ? [] : [steps.orphans]), steps.count, ...steps.apply, ...steps.clear];
+    const orphans = steps.orphans === null ? [] : [steps.orphans];
+    return [steps.stage, steps.resolve, ...orphans, steps.remove, steps.replace, steps.add, ...steps.tombstones];
   },
 };
-
-function match(plan: MergePlan): string {
-  const needed = new Set(plan.columns.filter((column) => takesFromTarget(plan, column)).map(({ name }) => name));
-  // What is left of `t.*` is what the merge needs, and columns that somebody else added to the target: they stay as they are.
-  const unneeded = [...plan.columns.map(({ name }) => name).filter((name) => !needed.has(name)), COMMITTED, MERGED];
-  return `CREATE TEMP TABLE tailrace_matched AS
-SELECT s."_tailrace_row", t.rowid AS "_tailrace_target", t.* EXCLUDE (${unneeded.map(quoteName).join(", ")})
-FROM ${STAGED} s JOIN ${inWarehouse(plan.target)} t ON ${sameKey(plan)}`;
-}
 
 /** Of target `t` and staging table `s`. */
 function sameKey({ key }: MergePlan): string {
   return key.map((name) => `t.${quoteName(name)} = s.${quoteName(name)}`).join(" AND ");
 }
 
-function guard(plan: MergePlan): string {
-  const ours = new Set([...plan.columns.filter((column) => takesFromTarget(plan, column)).map(({ name }) => name), SEQUENCE]);
-  if (plan.deletes === "soft") ours.add(DELETED);
-  const exclude = ["_tailrace_row", "_tailrace_target", ...ours].map(quoteName).join(", ");
+function resolve(plan: MergePlan): string {
+  const taken = plan.columns.filter((column) => takesFromTarget(plan, column)).map(({ name }) => name);
+  // What is left of `t.*` is what the merge needs, and columns that somebody else added to the target: they stay as they are.
+  const unneeded = [...plan.columns.map(({ name }) => name).filter((name) => !taken.includes(name)), COMMITTED, MERGED];
+  const used = ["_tailrace_row", "_tailrace_target", ...taken, SEQUENCE, ...(plan.deletes === "soft" ? [DELETED] : [])];
   const seq = quoteName(SEQUENCE);
-  return `CREATE TEMP TABLE tailrace_applied AS
+  return `CREATE OR REPLACE TEMP TABLE tailrace_applied AS
+WITH m AS (
+  SELECT s."_tailrace_row", t.rowid AS "_tailrace_target", t.* EXCLUDE (${unneeded.map(quoteName).join(", ")})
+  FROM ${STAGED} s JOIN ${inWarehouse(plan.target)} t ON ${sameKey(plan)}
+)
 SELECT
 ${lines([
   `${alone(plan)} AS "_tailrace_alone"`,
@@ -197,10 +230,10 @@ ${lines([
   `s."_tailrace_row"`,
   `m."_tailrace_target"`,
   `("_tailrace_alone" AND NOT s.${quoteName(DELETED)}) AS "_tailrace_orphan"`,
-  `m.* EXCLUDE (${exclude})`,
+  `m.* EXCLUDE (${used.map(quoteName).join(", ")})`,
 ])}
 FROM ${STAGED} s
-LEFT JOIN ${MATCHED} m ON m."_tailrace_row" = s."_tailrace_row"
+LEFT JOIN m ON m."_tailrace_row" = s."_tailrace_row"
 LEFT JOIN ${STATE}.tombstones d ON ${ofTarget(plan, "d.")} AND d.key = s."_tailrace_key"
 WHERE ${aboveFloor(plan)}
   AND (m.${seq} IS NULL OR m.${seq} < s.${seq})
@@ -211,32 +244,6 @@ WHERE ${aboveFloor(plan)}
 function aboveFloor(plan: MergePlan): string {
   const above = `s.${quoteName(SEQUENCE)} > coalesce((SELECT sequence FROM ${STATE}.floors WHERE ${ofTarget(plan)}), '')`;
   return plan.deletes === "hard" ? above : `(s.${quoteName(DELETED)} OR ${above})`;
-}
-
-function apply(plan: MergePlan): readonly string[] {
-  const table = inWarehouse(plan.target);
-  const hard = plan.deletes === "hard";
-  const names = [...plan.columns.map(({ name }) => name), SEQUENCE, COMMITTED, MERGED, ...(hard ? [] : [DELETED])]
-    .map(quoteName)
-    .join(", ");
-  const kept = `NOT "_tailrace_orphan"`;
-  const written = hard ? `${kept} AND NOT ${quoteName(DELETED)}` : kept;
-  const helpers = [...(hard ? [DELETED] : []), "_tailrace_key", "_tailrace_row", "_tailrace_target", "_tailrace_alone", "_tailrace_orphan"]
-    .map(quoteName)
-    .join(", ");
-  return [
-    `DELETE FROM ${table} WHERE rowid IN (SELECT "_tailrace_target" FROM ${APPLIED} WHERE ${kept})`,
-    // Rows that were there keep what others wrote beside our columns; new ones take the defaults of those columns.
-    `INSERT INTO ${table} BY NAME SELECT * EXCLUDE (${helpers}) FROM ${APPLIED} WHERE ${written} AND "_tailrace_target" IS NOT NULL`,
-    `INSERT INTO ${table} (${names}) SELECT ${names} FROM ${APPLIED} WHERE ${written} AND "_tailrace_target" IS NULL`,
-    `DELETE FROM ${STATE}.tombstones WHERE ${ofTarget(plan)} AND key IN (SELECT "_tailrace_key" FROM ${APPLIED} WHERE ${kept})`,
-    ...(hard
-      ? [
-          `INSERT INTO ${STATE}.tombstones (target_schema, target_name, key, sequence)
-SELECT ${quoteText(plan.target.schema)}, ${quoteText(plan.target.name)}, "_tailrace_key", ${quoteName(SEQUENCE)} FROM ${APPLIED} WHERE ${quoteName(DELETED)}`,
-        ]
-      : []),
-  ];
 }
 
 function value(plan: MergePlan, column: PlanColumn, index: number): string {

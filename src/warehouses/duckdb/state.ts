@@ -1,7 +1,7 @@
 // The tables of schema _tailrace in DuckDB, and the statements on them. Pure text.
-import type { CheckpointMove } from "../../core/warehouse.ts";
+import type { CheckpointMove, LetterFloor } from "../../core/warehouse.ts";
 import { quoteText } from "../sql-text.ts";
-import { STATE } from "./dialect.ts";
+import { STATE, WAREHOUSE } from "./dialect.ts";
 
 /** Makes the schema and its tables where they are missing. */
 export const createState: readonly string[] = [
@@ -70,10 +70,19 @@ export const readCheckpoints = `SELECT topic, partition, topic_id, next_offset, 
 export const readOpenLetters = `SELECT topic, partition, log_offset, key_body, sequence, code, message, key, value
 FROM ${STATE}.dead_letters WHERE sink = $1 AND state = 'open' ORDER BY sequence, topic, partition, log_offset`;
 
+/** Of a sink that is dropped, $1; each returns the rows that it deleted. Its fence stays: a worker of before must not have that of a new one. */
+export const forgetSink = {
+  checkpoints: `DELETE FROM ${STATE}.checkpoints WHERE sink = $1 RETURNING topic`,
+  dead_letters: `DELETE FROM ${STATE}.dead_letters WHERE sink = $1 AND state = 'open' RETURNING topic`,
+} as const;
+
+/** Whether the tables are there. */
+export const findState = `SELECT 1 FROM duckdb_tables()
+WHERE database_name = '${WAREHOUSE}' AND schema_name = '_tailrace' AND table_name = 'checkpoints'`;
+
 /** R-checkpoint: the compare-and-set of places that exist and of new ones; each returns (topic, partition) of those it could move. */
 export function moveCheckpoints(sink: string, moves: readonly CheckpointMove[]): readonly string[] {
-  const known = moves.filter(({ expectedOffset }) => expectedOffset !== null);
-  const made = moves.filter(({ expectedOffset }) => expectedOffset === null);
+  const made = moves.filter(({ expected }) => expected === null);
   const row = (move: CheckpointMove): readonly string[] => [
     quoteText(move.topic),
     String(move.partition),
@@ -81,11 +90,14 @@ export function moveCheckpoints(sink: string, moves: readonly CheckpointMove[]):
     String(move.nextOffset),
     quoteText(move.sequence),
   ];
+  const known = moves.flatMap((move) =>
+    move.expected === null ? [] : [[...row(move), quoteText(move.expected.topicId), String(move.expected.nextOffset)]],
+  );
   const update = `UPDATE ${STATE}.checkpoints c
-SET next_offset = m.next_offset, sequence = m.sequence, updated_at = now()
-FROM (VALUES ${known.map((move) => `(${[...row(move), String(move.expectedOffset)].join(", ")})`).join(", ")})
-  AS m(topic, partition, topic_id, next_offset, sequence, expected)
-WHERE c.sink = ${quoteText(sink)} AND c.topic = m.topic AND c.partition = m.partition AND c.topic_id = m.topic_id AND c.next_offset = m.expected
+SET topic_id = m.topic_id, next_offset = m.next_offset, sequence = m.sequence, updated_at = now()
+FROM (VALUES ${known.map((values) => `(${values.join(", ")})`).join(", ")})
+  AS m(topic, partition, topic_id, next_offset, sequence, expected_id, expected)
+WHERE c.sink = ${quoteText(sink)} AND c.topic = m.topic AND c.partition = m.partition AND c.topic_id = m.expected_id AND c.next_offset = m.expected
 RETURNING c.topic, c.partition`;
   const insert = `INSERT INTO ${STATE}.checkpoints (sink, topic, partition, topic_id, next_offset, sequence, updated_at)
 VALUES ${made.map((move) => `(${[quoteText(sink), ...row(move), "now()"].join(", ")})`).join(", ")}
@@ -113,11 +125,22 @@ export const STAGED_CLOSED_TABLE = "tailrace_closed";
 export const stageClosed = `CREATE TEMP TABLE ${STAGED_CLOSED_TABLE} (topic VARCHAR, key_body BLOB, sequence VARCHAR)`;
 
 export function closeLetters(sink: string): readonly string[] {
+  const closed = `l.sink = ${quoteText(sink)} AND l.topic = c.topic AND l.key_body = c.key_body AND l.sequence < c.sequence AND l.state = 'open'`;
   return [
-    `UPDATE ${STATE}.dead_letters l SET state = 'superseded', closed_at = now()
-FROM temp.${STAGED_CLOSED_TABLE} c
-WHERE l.sink = ${quoteText(sink)} AND l.topic = c.topic AND l.key_body = c.key_body AND l.sequence < c.sequence AND l.state = 'open'`,
+    `DELETE FROM ${STATE}.dead_letters l USING temp.${STAGED_CLOSED_TABLE} c WHERE ${closed} AND ${AWAITED}`,
+    `UPDATE ${STATE}.dead_letters l SET state = 'superseded', closed_at = now() FROM temp.${STAGED_CLOSED_TABLE} c WHERE ${closed}`,
     `DROP TABLE temp.${STAGED_CLOSED_TABLE}`,
+  ];
+}
+
+const AWAITED = "l.code = 'AWAITS_SNAPSHOT'";
+
+/** Of all keys: those of a topic below a TRUNCATE or a sweep. */
+export function closeLettersBelow(sink: string, { topic, sequence }: LetterFloor): readonly string[] {
+  const closed = `l.sink = ${quoteText(sink)} AND l.topic = ${quoteText(topic)} AND l.sequence < ${quoteText(sequence)} AND l.state = 'open'`;
+  return [
+    `DELETE FROM ${STATE}.dead_letters l WHERE ${closed} AND ${AWAITED}`,
+    `UPDATE ${STATE}.dead_letters l SET state = 'superseded', closed_at = now() WHERE ${closed}`,
   ];
 }
 

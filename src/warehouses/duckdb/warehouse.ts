@@ -9,19 +9,24 @@ import type {
   DeadLetter,
   Flush,
   FlushResult,
+  Forgotten,
+  Sweep,
   TableFlush,
   TargetSpec,
   Warehouse,
   WarehouseSession,
 } from "../../core/warehouse.ts";
-import { requireFence, requireMoved, toCheckpoint, toDeadLetter, type StateRow } from "../state-rows.ts";
-import { merge, STAGED_TABLE, truncate } from "./dialect.ts";
+import { isMergedInto, requireFence, requireMoved, toCheckpoint, toDeadLetter, type StateRow } from "../state-rows.ts";
+import { merge, raiseFloor, STAGED_TABLE, sweep, truncate } from "./dialect.ts";
 import { Engine, openFile, type DuckdbFile, type DuckdbOptions } from "./file.ts";
 import { inspectFile } from "./inspection.ts";
 import { appendRows, bytesColumn, stagedLoad, textColumn } from "./load.ts";
 import {
   closeLetters,
+  closeLettersBelow,
   createState,
+  findState,
+  forgetSink,
   insertLetters,
   insertRun,
   moveCheckpoints,
@@ -88,6 +93,15 @@ class DuckdbSession implements WarehouseSession {
     return (await this.#rows(readOpenLetters, [sink])).map((row) => toDeadLetter(row, toBytes));
   }
 
+  async forget(sink: string): Promise<Forgotten> {
+    if ((await this.#rows(findState)).length === 0) return { checkpoints: 0, deadLetters: 0 };
+    return this.#transaction(async () => {
+      const checkpoints = await this.#rows(forgetSink.checkpoints, [sink]);
+      const letters = await this.#rows(forgetSink.dead_letters, [sink]);
+      return { checkpoints: checkpoints.length, deadLetters: letters.length };
+    });
+  }
+
   async ensureTarget(spec: TargetSpec): Promise<void> {
     this.#columns ??= await this.#findColumns();
     const ddl = targetDdl(spec, this.#columns);
@@ -112,6 +126,8 @@ class DuckdbSession implements WarehouseSession {
         }
         await this.#insertLetters(flush.sink, [...flush.deadLetters, ...orphaned], signal);
         await this.#closeLetters(flush.sink, flush.closedDeadLetters, signal);
+        for (const floor of flush.letterFloors) for (const sql of closeLettersBelow(flush.sink, floor)) await this.#run(sql);
+        for (const one of flush.sweeps) await this.#sweep(one);
         await this.#insertRun(flush, sum(merged), flush.deadLetters.length + orphaned.length);
         reach("sink.before_commit");
         return { merged, deadLetters: orphaned };
@@ -161,16 +177,25 @@ class DuckdbSession implements WarehouseSession {
       await appendRows(this.#connection, STAGED_TABLE, stagedLoad(plan, staged), staged.rows, signal);
       reach("sink.after_stage");
       if (table.truncate !== null) for (const sql of truncate(plan, table.truncate)) await this.#run(sql);
-      for (const sql of steps.resolve) await this.#run(sql);
+      await this.#run(steps.resolve);
       const orphans = steps.orphans === null ? [] : (await this.#rows(steps.orphans)).map(({ row }) => Number(row));
-      const rows = Number((await this.#rows(steps.count))[0]?.rows);
-      for (const sql of [...steps.apply, ...steps.clear]) await this.#run(sql);
-      return { rows, orphans };
+      const removed = await this.#run(steps.remove);
+      if (removed > 0) await this.#run(steps.replace);
+      const added = await this.#run(steps.add);
+      for (const sql of steps.tombstones) await this.#run(sql);
+      return { rows: removed + added, orphans };
     } catch (cause) {
       const refused = duckdbsOwn(cause);
       if (!isRowsFault(reasonOf(refused))) throw cause;
       throw new TailraceError("ROW_REFUSED", { target: tableLabel(plan.target), reason: reasonOf(refused) }, { cause: refused });
     }
+  }
+
+  async #sweep(one: Sweep): Promise<void> {
+    this.#columns ??= await this.#findColumns();
+    const { schema, name } = one.target;
+    const columns = this.#columns.filter((column) => column.schema === schema && column.table === name);
+    for (const sql of isMergedInto(one, columns) ? sweep(one) : raiseFloor(one, one.opening)) await this.#run(sql);
   }
 
   async #moveCheckpoints(sink: string, moves: readonly CheckpointMove[]): Promise<void> {
@@ -243,8 +268,9 @@ class DuckdbSession implements WarehouseSession {
     }
   }
 
-  async #run(sql: string, values?: DuckDBValue[]): Promise<void> {
-    await this.#ask(() => this.#connection.run(sql, values));
+  /** The rows that the statement changed. */
+  async #run(sql: string, values?: DuckDBValue[]): Promise<number> {
+    return this.#ask(async () => (await this.#connection.run(sql, values)).rowsChanged);
   }
 
   async #rows(sql: string, values?: DuckDBValue[]): Promise<readonly Row[]> {

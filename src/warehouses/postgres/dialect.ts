@@ -1,6 +1,6 @@
 // PostgreSQL's SQL for a target: its types, its DDL and one merge. Pure text. MERGE needs PostgreSQL 15.
 import type { ColumnType } from "../../core/table.ts";
-import { metadataColumns, type Dialect, type MergePlan, type PlanColumn, type TargetSpec } from "../../core/warehouse.ts";
+import { metadataColumns, type Dialect, type MergePlan, type PlanColumn, type Sweep, type TargetSpec } from "../../core/warehouse.ts";
 import { keepsTarget, lines, ofTarget, quoteName, quoteTable, quoteText } from "../sql-text.ts";
 
 /** Every sequence is compared byte by byte, whatever the database's collation. */
@@ -134,18 +134,32 @@ export function merge(plan: MergePlan, staging = "tailrace_staged"): Merge {
  * the rows are staged: rows whose staged soft delete was truncated too are left to the merge, which brings their values.
  */
 export function truncate(plan: MergePlan, sequence: string, staging = "tailrace_staged"): readonly string[] {
-  const table = quoteTable(plan.target);
-  const at = quoteText(sequence);
+  const staged = `SELECT FROM ${stagingTable(staging)} s WHERE s.${DELETED} AND s.${SEQUENCE} <= ${quoteText(sequence)} AND ${sameKey(plan)}`;
+  const untouched = plan.deletes === "hard" ? "" : `\n  AND NOT EXISTS (${staged})`;
+  return [removeBelow(plan, sequence) + untouched, ...raiseFloor(plan, sequence)];
+}
+
+/** R-sweep: runs when everything is merged, so that soft deletes find the last values in the target. */
+export function sweep({ opening, ...of }: Sweep): readonly string[] {
+  return [removeBelow(of, opening), ...raiseFloor(of, opening)];
+}
+
+function removeBelow({ target, deletes }: Pick<MergePlan, "target" | "deletes">, sequence: string): string {
+  const [table, at] = [quoteTable(target), quoteText(sequence)];
   const older = `(t.${SEQUENCE} IS NULL OR t.${SEQUENCE} ${BYTEWISE} < ${at})`;
+  return deletes === "hard"
+    ? `DELETE FROM ${table} t WHERE ${older}`
+    : `UPDATE ${table} t SET ${DELETED} = true, ${SEQUENCE} = ${at}, ${MERGED} = now()
+WHERE ${older} AND t.${DELETED} IS NOT TRUE`;
+}
+
+/** Keeps replayed rows below `sequence` (text form) out of the target. */
+export function raiseFloor(of: Pick<MergePlan, "target">, sequence: string): readonly string[] {
+  const at = quoteText(sequence);
   return [
-    plan.deletes === "hard"
-      ? `DELETE FROM ${table} t WHERE ${older}`
-      : `UPDATE ${table} t SET ${DELETED} = true, ${SEQUENCE} = ${at}, ${MERGED} = now()
-WHERE ${older} AND t.${DELETED} IS NOT TRUE
-  AND NOT EXISTS (SELECT FROM ${stagingTable(staging)} s WHERE s.${DELETED} AND s.${SEQUENCE} <= ${at} AND ${sameKey(plan)})`,
-    `DELETE FROM _tailrace.tombstones WHERE ${ofTarget(plan)} AND sequence < ${at}`,
+    `DELETE FROM _tailrace.tombstones WHERE ${ofTarget(of)} AND sequence < ${at}`,
     `INSERT INTO _tailrace.floors AS f (target_schema, target_name, sequence)
-VALUES (${quoteText(plan.target.schema)}, ${quoteText(plan.target.name)}, ${at})
+VALUES (${quoteText(of.target.schema)}, ${quoteText(of.target.name)}, ${at})
 ON CONFLICT (target_schema, target_name) DO UPDATE SET sequence = greatest(f.sequence, excluded.sequence)`,
   ];
 }
@@ -154,6 +168,7 @@ export const postgresDialect: Dialect = {
   name: "postgres",
   columnType,
   createTarget,
+  sweep,
   merge: (plan) => {
     const steps = merge(plan);
     return [steps.stage, steps.copy, ...(steps.orphans === null ? [] : [steps.orphans]), steps.merge, ...steps.tombstones];

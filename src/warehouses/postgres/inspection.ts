@@ -18,7 +18,7 @@ const statePrivileges: Readonly<Record<keyof typeof createState, readonly string
   runs: ["INSERT"],
   tombstones: ["SELECT", "INSERT", "UPDATE", "DELETE"],
   floors: ["SELECT", "INSERT", "UPDATE"],
-  dead_letters: ["SELECT", "INSERT", "UPDATE"],
+  dead_letters: ["SELECT", "INSERT", "UPDATE", "DELETE"],
 };
 
 /** `alter`: columns are to be added, which only the owner may. */

@@ -80,19 +80,25 @@ export const readCheckpoints =
 export const readOpenLetters = `SELECT topic, partition, log_offset, key_body, sequence, code, message, key, value
 FROM _tailrace.dead_letters WHERE sink = $1 AND state = 'open' ORDER BY sequence, topic, partition, log_offset`;
 
-/** R-checkpoint: the compare-and-set of places that exist. $1 sink, then arrays: topic, partition, topic id, next offset, sequence, expected offset (null: a new place). Returns what it could move. */
+/** Of a sink that is dropped, $1; each returns the rows that it deleted. Its fence stays: a worker of before must not have that of a new one. */
+export const forgetSink = {
+  checkpoints: `DELETE FROM _tailrace.checkpoints WHERE sink = $1 RETURNING topic`,
+  dead_letters: `DELETE FROM _tailrace.dead_letters WHERE sink = $1 AND state = 'open' RETURNING topic`,
+} as const;
+
+/** R-checkpoint: the compare-and-set of places that exist. $1 sink, then arrays: topic, partition, topic id, next offset, sequence, and what stands there: offset (null: a new place) and topic id. Returns what it could move. */
 export const updateCheckpoints = `UPDATE _tailrace.checkpoints c
-SET next_offset = m.next_offset, sequence = m.sequence, updated_at = now()
-FROM unnest($2::text[], $3::integer[], $4::text[], $5::bigint[], $6::text[], $7::bigint[])
-  AS m(topic, partition, topic_id, next_offset, sequence, expected)
-WHERE c.sink = $1 AND c.topic = m.topic AND c.partition = m.partition AND c.topic_id = m.topic_id AND c.next_offset = m.expected
+SET topic_id = m.topic_id, next_offset = m.next_offset, sequence = m.sequence, updated_at = now()
+FROM unnest($2::text[], $3::integer[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::text[])
+  AS m(topic, partition, topic_id, next_offset, sequence, expected, expected_id)
+WHERE c.sink = $1 AND c.topic = m.topic AND c.partition = m.partition AND c.topic_id = m.expected_id AND c.next_offset = m.expected
 RETURNING c.topic, c.partition`;
 
 /** The same for new places, with the same parameters. */
 export const insertCheckpoints = `INSERT INTO _tailrace.checkpoints (sink, topic, partition, topic_id, next_offset, sequence, updated_at)
 SELECT $1, m.topic, m.partition, m.topic_id, m.next_offset, m.sequence, now()
-FROM unnest($2::text[], $3::integer[], $4::text[], $5::bigint[], $6::text[], $7::bigint[])
-  AS m(topic, partition, topic_id, next_offset, sequence, expected)
+FROM unnest($2::text[], $3::integer[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::text[])
+  AS m(topic, partition, topic_id, next_offset, sequence, expected, expected_id)
 WHERE m.expected IS NULL
 ON CONFLICT DO NOTHING
 RETURNING topic, partition`;
@@ -105,10 +111,20 @@ FROM unnest($2::text[], $3::integer[], $4::bigint[], $5::bytea[], $6::text[], $7
   AS m(topic, partition, log_offset, key_body, sequence, code, message, key, value)
 ON CONFLICT DO NOTHING`;
 
-/** $1 sink, $2 topics, $3 bodies of keys, $4 the sequences of the complete events. */
-export const closeLetters = `UPDATE _tailrace.dead_letters l SET state = 'superseded', closed_at = now()
+/** $1 sink, $2 topics, $3 bodies of keys, $4 the sequences of the complete events. Letters that only waited for a snapshot go. */
+export const closeLetters = [
+  `DELETE FROM _tailrace.dead_letters l USING unnest($2::text[], $3::bytea[], $4::text[]) AS c(topic, key_body, sequence)
+WHERE l.sink = $1 AND l.topic = c.topic AND l.key_body = c.key_body AND l.sequence < c.sequence COLLATE "C" AND l.state = 'open' AND l.code = 'AWAITS_SNAPSHOT'`,
+  `UPDATE _tailrace.dead_letters l SET state = 'superseded', closed_at = now()
 FROM unnest($2::text[], $3::bytea[], $4::text[]) AS c(topic, key_body, sequence)
-WHERE l.sink = $1 AND l.topic = c.topic AND l.key_body = c.key_body AND l.sequence < c.sequence COLLATE "C" AND l.state = 'open'`;
+WHERE l.sink = $1 AND l.topic = c.topic AND l.key_body = c.key_body AND l.sequence < c.sequence COLLATE "C" AND l.state = 'open'`,
+];
+
+/** The same of all keys: $1 sink, $2 topic, $3 the sequence of a TRUNCATE or of a sweep's opening. */
+export const closeLettersBelow = [
+  `DELETE FROM _tailrace.dead_letters WHERE sink = $1 AND topic = $2 AND sequence < $3 AND state = 'open' AND code = 'AWAITS_SNAPSHOT'`,
+  `UPDATE _tailrace.dead_letters SET state = 'superseded', closed_at = now() WHERE sink = $1 AND topic = $2 AND sequence < $3 AND state = 'open'`,
+];
 
 /** $1 sink, $2 start in ms since 1970, $3 events, $4 merged rows, $5 dead letters, $6 and $7 first and last sequence. */
 export const insertRun = `INSERT INTO _tailrace.runs (sink, started_at, finished_at, events, merged, dead_letters, first_sequence, last_sequence)

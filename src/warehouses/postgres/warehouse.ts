@@ -9,22 +9,26 @@ import type {
   DeadLetter,
   Flush,
   FlushResult,
+  Forgotten,
   MergePlan,
+  Sweep,
   TableFlush,
   TargetSpec,
   Warehouse,
   WarehouseSession,
 } from "../../core/warehouse.ts";
-import { requireFence, requireMoved, toCheckpoint, toDeadLetter } from "../state-rows.ts";
+import { isMergedInto, requireFence, requireMoved, toCheckpoint, toDeadLetter } from "../state-rows.ts";
 import { addressOf, close, connect, isRowsFault, warehouseError, type Connection } from "./connection.ts";
-import { merge, truncate } from "./dialect.ts";
+import { merge, raiseFloor, sweep, truncate } from "./dialect.ts";
 import { inspectDatabase } from "./inspection.ts";
 import { copyRows } from "./load.ts";
 import {
   closeLetters,
+  closeLettersBelow,
   createState,
   createStateSchema,
   findState,
+  forgetSink,
   insertCheckpoints,
   insertLetters,
   insertRun,
@@ -111,6 +115,16 @@ class PostgresSession implements WarehouseSession {
     return (await this.#rows(readOpenLetters, [sink])).map((row) => toDeadLetter(row, (value) => value as Buffer | null));
   }
 
+  async forget(sink: string): Promise<Forgotten> {
+    return this.#transaction(async () => {
+      const [found] = await this.#rows(findState);
+      const tables = (found?.tables ?? []) as readonly string[];
+      const deleted = async (table: keyof typeof forgetSink): Promise<number> =>
+        tables.includes(table) ? (await this.#rows(forgetSink[table], [sink])).length : 0;
+      return { checkpoints: await deleted("checkpoints"), deadLetters: await deleted("dead_letters") };
+    });
+  }
+
   async ensureTarget(spec: TargetSpec): Promise<void> {
     const known = JSON.stringify(spec);
     if (this.#connection.fitting.has(known)) return;
@@ -138,6 +152,9 @@ class PostgresSession implements WarehouseSession {
         }
         await this.#insertLetters(flush.sink, [...flush.deadLetters, ...orphaned]);
         await this.#closeLetters(flush.sink, flush.closedDeadLetters);
+        for (const { topic, sequence } of flush.letterFloors)
+          for (const sql of closeLettersBelow) await this.#rows(sql, [flush.sink, topic, sequence]);
+        for (const one of flush.sweeps) await this.#sweep(one);
         await this.#insertRun(flush, sum(merged), flush.deadLetters.length + orphaned.length);
         await this.#checkConstraints(flush.tables);
         reach("sink.before_commit");
@@ -173,7 +190,7 @@ class PostgresSession implements WarehouseSession {
     await this.#release();
   }
 
-  async #findTarget({ target }: TargetSpec): Promise<FoundTarget> {
+  async #findTarget({ target }: Pick<TargetSpec, "target">): Promise<FoundTarget> {
     const [row] = await this.#rows(findTarget, [target.schema, target.name]);
     return foundTarget(row);
   }
@@ -216,6 +233,11 @@ class PostgresSession implements WarehouseSession {
     }
   }
 
+  async #sweep(one: Sweep): Promise<void> {
+    const { columns } = await this.#findTarget(one);
+    for (const sql of isMergedInto(one, columns) ? sweep(one) : raiseFloor(one, one.opening)) await this.#rows(sql);
+  }
+
   /** Deferred constraints speak now and not in COMMIT, while it is known whose they are. */
   async #checkConstraints(tables: readonly TableFlush[]): Promise<void> {
     try {
@@ -236,10 +258,11 @@ class PostgresSession implements WarehouseSession {
       moves.map(({ topicId }) => topicId),
       moves.map(({ nextOffset }) => nextOffset),
       moves.map(({ sequence }) => sequence),
-      moves.map(({ expectedOffset }) => expectedOffset),
+      moves.map(({ expected }) => expected?.nextOffset ?? null),
+      moves.map(({ expected }) => expected?.topicId ?? null),
     ];
     const moved = [...(await this.#rows(updateCheckpoints, parameters))];
-    if (moves.some(({ expectedOffset }) => expectedOffset === null)) moved.push(...(await this.#rows(insertCheckpoints, parameters)));
+    if (moves.some(({ expected }) => expected === null)) moved.push(...(await this.#rows(insertCheckpoints, parameters)));
     requireMoved(moves, moved);
   }
 
@@ -265,7 +288,7 @@ class PostgresSession implements WarehouseSession {
     if (closed.length === 0) return;
     const topics = closed.map(({ topic }) => topic);
     const keys = closed.map(({ keyBytes }) => keyBytes);
-    await this.#rows(closeLetters, [sink, topics, keys, closed.map(({ sequence }) => sequence)]);
+    for (const sql of closeLetters) await this.#rows(sql, [sink, topics, keys, closed.map(({ sequence }) => sequence)]);
   }
 
   async #insertRun({ sink, run }: Flush, merged: number, deadLetters: number): Promise<void> {

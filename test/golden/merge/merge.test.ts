@@ -60,6 +60,14 @@ for (const { dialect, truncate } of dialects) {
     const [hard, soft] = plans;
     await expectGolden(dialect, "truncate", [...truncate(hard!.plan, sequence), ...truncate(soft!.plan, sequence)]);
   });
+
+  test(`${dialect.name}: sweep`, async () => {
+    const opening = "0001-00000000016b3748-000000000000";
+    await expectGolden(dialect, "sweep", [
+      ...dialect.sweep({ target, deletes: "hard", opening }),
+      ...dialect.sweep({ target, deletes: "soft", opening }),
+    ]);
+  });
 }
 
 async function expectGolden(dialect: Dialect, title: string, statements: readonly string[]): Promise<void> {

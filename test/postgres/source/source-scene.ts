@@ -12,22 +12,43 @@ import type { Value } from "../../../src/core/table.ts";
 import { openEmbeddedLog } from "../../../src/log/embedded/embedded-log.ts";
 import { EmbeddedRegistry } from "../../../src/registry/embedded.ts";
 import { openRegistryStore } from "../../../src/registry/store.ts";
-import type { SourceMemory, SourceObserver, SourceOptions } from "../../../src/source/parts.ts";
+import { formatSequence } from "../../../src/core/sequence.ts";
+import { readState, type SourceState } from "../../../src/core/source-state.ts";
+import { toLsn } from "../../../src/core/lsn.ts";
+import type { SourceControl } from "../../../src/source/control.ts";
+import { newMemory, type SourceMemory, type SourceObserver, type SourceOptions } from "../../../src/source/parts.ts";
 import { runSource } from "../../../src/source/source.ts";
 import { eventually } from "../../support/eventually.ts";
 import { uniqueName, type TestDatabase } from "../../support/servers.ts";
+
+export type SeenEvent = {
+  readonly op: string;
+  readonly key: string;
+  /** Text form. */
+  readonly sequence: string;
+  readonly values: readonly Value[];
+  readonly before: readonly Value[] | null;
+  readonly unchanged: readonly number[];
+  /** It names the key that it replaces. */
+  readonly moved: boolean;
+  readonly columns: readonly string[];
+};
 
 const PATIENCE_MS = 20_000;
 const { signal } = new AbortController();
 
 export class SourceScene implements AsyncDisposable {
   readonly log: EventLog;
-  readonly options: SourceOptions;
+  options: SourceOptions;
+  /** Of the session that streams. */
+  control: SourceControl | null = null;
+  /** Rows of chunks that became durable. */
+  snapshotRows = 0;
   /** What was said at `warn`. */
   readonly warnings: { readonly message: string; readonly table?: string }[] = [];
   readonly #registry: EmbeddedRegistry;
   readonly #close: () => Promise<void>;
-  readonly #memory: SourceMemory = { text: false, said: new Set() };
+  #memory: SourceMemory = newMemory();
 
   private constructor(log: EventLog, registry: EmbeddedRegistry, options: SourceOptions, close: () => Promise<void>) {
     this.log = log;
@@ -39,7 +60,7 @@ export class SourceScene implements AsyncDisposable {
   /** A source of every table of schema public. `url`: of another user. `log`: another than an embedded one; it stays the caller's. */
   static async open(
     database: TestDatabase,
-    { url = database.url, log: given }: { url?: string; log?: EventLog } = {},
+    { url = database.url, log: given, snapshot = {} }: { url?: string; log?: EventLog; snapshot?: Partial<SourceOptions["snapshot"]> } = {},
   ): Promise<SourceScene> {
     const folder = await mkdtemp(path.join(tmpdir(), "tailrace-source-"));
     const log = given ?? (await openEmbeddedLog({ path: folder }));
@@ -53,12 +74,40 @@ export class SourceScene implements AsyncDisposable {
       create: true,
       selection: { matches: (schema) => schema === "public", named: [] },
       topics: { prefix: name, partitions: 1, replication: -1, create: true, tombstones: true },
+      snapshot: { mode: "no_data", parallel: 2, chunkRows: 500, maxRowsPerSecond: null, maxLagBytes: 1 << 30, ...snapshot },
     };
     return new SourceScene(log, new EmbeddedRegistry({ store, address: folder }), options, async () => {
       await store[Symbol.asyncDispose]();
       if (given === undefined) await log[Symbol.asyncDispose]();
       await rm(folder, { recursive: true, force: true });
     });
+  }
+
+  /** As another process would begin: nothing is remembered. */
+  forget(): void {
+    this.#memory = newMemory();
+  }
+
+  async state(): Promise<SourceState | null> {
+    return readState(this.log, this.options.topics.prefix, signal);
+  }
+
+  /** Until something was said at `warn` with these words, or with this code. */
+  async untilWarned(words: string): Promise<void> {
+    await eventually(`a warning ${words}`, () => this.warnings.some((warning) => JSON.stringify(warning).includes(words)), 30_000);
+  }
+
+  /** Until every snapshot is complete, and has been said to be. */
+  async untilRead(): Promise<void> {
+    await eventually("every snapshot complete", async () => (await this.state())?.snapshots?.length === 0, 60_000);
+  }
+
+  /** Until a change that is made now has come to the log. */
+  async untilLevel(database: TestDatabase): Promise<void> {
+    const [row] = await database.sql<{ lsn: string }>("SELECT pg_current_wal_lsn()::text AS lsn");
+    const [high = "0", low = "0"] = (row?.lsn ?? "0/0").split("/");
+    const end = (BigInt(`0x${high}`) << 32n) | BigInt(`0x${low}`);
+    await eventually("everything acknowledged", async () => ((await this.state())?.acknowledged ?? 0n) >= end, 60_000);
   }
 
   /** Runs the source, with sessions that end by themselves (auto) started again, while `work` lasts, and stops it gracefully. */
@@ -109,6 +158,80 @@ export class SourceScene implements AsyncDisposable {
     return rows;
   }
 
+  /** Every event of a table in order, from all its partitions one after the other. */
+  async events(table: string): Promise<readonly SeenEvent[]> {
+    const topic = this.topic(table);
+    const events: SeenEvent[] = [];
+    for (const { partition, start, end } of await this.log.offsets(topic, signal)) {
+      for (let offset = start; offset < end;) {
+        const { records, next } = await this.log.read({ topic, partition, offset }, 1 << 24, signal);
+        for (const { key, value } of records) {
+          if (value === null) continue;
+          const decoder = new EventDecoder(await this.#registry.schema(schemaIdOf(value), signal));
+          decoder.decode(value);
+          const { op, before, after, unchanged, epoch, commitLsn, ordinal, movedFrom } = decoder;
+          events.push({
+            op,
+            key: key?.toString("latin1") ?? "",
+            sequence: formatSequence({ epoch, commitLsn: toLsn(commitLsn), ordinal }),
+            values: after ?? before ?? [],
+            before,
+            unchanged,
+            moved: movedFrom !== null,
+            columns: decoder.shape.columns.map(({ name }) => name),
+          });
+        }
+        if (next <= offset) break;
+        offset = next;
+      }
+    }
+    return events;
+  }
+
+  /** What a sink of consistency partition makes of a table's events: by key, rows below the last sweep gone. */
+  async target(table: string): Promise<readonly Readonly<Record<string, Value>>[]> {
+    const opening = await this.sweptBelow(table);
+    const rows = new Map<string, { event: SeenEvent; values: readonly Value[]; missing: readonly number[] }>();
+    for (const event of await this.events(table)) {
+      const row = rows.get(event.key);
+      if (event.op === "t") rows.clear();
+      else if (event.op === "d") rows.delete(event.key);
+      else {
+        const inherits = row !== undefined && !event.moved;
+        const missing = event.unchanged.filter((column) => !inherits || row.missing.includes(column));
+        const values = event.values.map((value, column) =>
+          event.unchanged.includes(column) && inherits ? (row.values[column] ?? null) : value,
+        );
+        rows.set(event.key, { event, values, missing });
+      }
+    }
+    return [...rows.values()]
+      .filter(({ event }) => event.sequence >= opening)
+      .map(({ event, values, missing }) => {
+        if (missing.length > 0) throw new Error(`a row of ${table} lacks ${missing.map((column) => event.columns[column]).join()}`);
+        return Object.fromEntries(event.columns.map((name, index) => [name, values[index] ?? null]));
+      });
+  }
+
+  /** The opening mark of the last snapshot of a table that a barrier calls complete; "" without one. */
+  async sweptBelow(table: string): Promise<string> {
+    const topic = `${this.options.topics.prefix}.barriers`;
+    let opening = "";
+    for (const { start, end } of await this.log.offsets(topic, signal)) {
+      for (let offset = start; offset < end;) {
+        const { records, next } = await this.log.read({ topic, partition: 0, offset }, 1 << 24, signal);
+        for (const { value } of records) {
+          if (value === null) continue;
+          const { snapshots } = JSON.parse(value.toString()) as { snapshots: readonly { topic: string; opening: string }[] };
+          for (const each of snapshots) if (each.topic === this.topic(table)) opening = each.opening;
+        }
+        if (next <= offset) break;
+        offset = next;
+      }
+    }
+    return opening;
+  }
+
   async untilRows(table: string, count: number): Promise<void> {
     await eventually(`${count} rows of ${table}`, async () => (await this.rows(table)).length >= count, PATIENCE_MS);
   }
@@ -128,6 +251,9 @@ export class SourceScene implements AsyncDisposable {
       acknowledged: quiet,
       wal: quiet,
       bytesInFlight: quiet,
+      snapshots: quiet,
+      snapshotRows: (_, rows) => (this.snapshotRows += rows),
+      snapshotMemory: quiet,
     };
     const logger: Log = {
       debug: quiet,
@@ -136,7 +262,8 @@ export class SourceScene implements AsyncDisposable {
       error: quiet,
       child: () => logger,
     };
-    const parts = { log: this.log, registry: this.#registry, logger, observer };
+    const control = (given: SourceControl | null): void => void (this.control = given);
+    const parts = { log: this.log, registry: this.#registry, logger, observer, control, pausedTables: () => new Set<string>() };
     try {
       await runSource(this.options, parts, this.#memory, stop, signal);
       return null;

@@ -15,6 +15,7 @@ export const transaction: SourceTransaction = {
   commitMicros: 1_795_247_750_123_456n,
   xid: 755,
   processedMs: 1_795_247_750_200,
+  snapshot: false,
 };
 
 /** What a tail, a sink or a foreign reader would have at hand. */

@@ -22,6 +22,7 @@ const state: SourceState = {
   published: parseLsn("0/8"),
   barriers: "B",
   topics: [],
+  snapshots: null,
 };
 
 describe("R-epoch: the state that counts", () => {

@@ -37,7 +37,7 @@ function describeMessage(bytes: Buffer): string {
     case messageTag.origin:
       return `origin ${reader.originName} ${lsn(reader.messageLsnHigh, reader.messageLsnLow)}`;
     case messageTag.message:
-      return `message ${reader.messagePrefix} ${JSON.stringify(bytes.toString("utf8", reader.contentStart, reader.contentStart + reader.contentLength))} transactional ${reader.messageTransactional}`;
+      return `message ${bytes.toString("utf8", reader.prefixStart, reader.prefixStart + reader.prefixLength)} ${JSON.stringify(bytes.toString("utf8", reader.contentStart, reader.contentStart + reader.contentLength))} transactional ${reader.messageTransactional}`;
   }
 }
 

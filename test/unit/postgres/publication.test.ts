@@ -38,8 +38,8 @@ test("a table that is no longer watched may go", () => {
 test("R-options: the stream's options are fixed, and another publication is another set", () => {
   const from = parseLsn("16/B374D848");
   expect(startSql({ slot: "s", publication: "p", from, binary: true })).toBe(
-    `START_REPLICATION SLOT "s" LOGICAL 16/B374D848 (proto_version '1', publication_names '"p"', binary 'true')`,
+    `START_REPLICATION SLOT "s" LOGICAL 16/B374D848 (proto_version '1', publication_names '"p"', messages 'true', binary 'true')`,
   );
   expect(startSql({ slot: "s", publication: `it's "p"`, from, binary: false })).toContain(`publication_names '"it''s ""p"""'`);
-  expect(streamFingerprint("p")).toBe('proto_version=1 publication_names="p" messages=off origin=any streaming=off two_phase=off');
+  expect(streamFingerprint("p")).toBe('proto_version=1 publication_names="p" messages=on origin=any streaming=off two_phase=off');
 });

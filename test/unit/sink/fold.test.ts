@@ -82,6 +82,14 @@ describe("the fold of one key's changes", () => {
   });
 });
 
+test("a row that a snapshot read is folded as a create: it brings every column, and what comes after it inherits from it", () => {
+  const read = change("r", [1n, "read", "long"]);
+  expect(fold(read)).toMatchObject({ values: [1n, "read", "long"], unchanged: [], deleted: false });
+  expect(fold(change("u", [1n, "older", null], [2]), read)).toMatchObject({ values: [1n, "read", "long"], unchanged: [] });
+  expect(fold(change("d", [1n, null, null]), read)).toMatchObject({ values: [1n, "read", "long"], deleted: false });
+  expect(fold(read, change("u", [1n, "newer", null], [2]))).toMatchObject({ values: [1n, "newer", "long"], unchanged: [] });
+});
+
 describe("the fold of one key's changes for a target that keeps what soft deletes delete", () => {
   const deletion = (): Change => change("d", [1n, null, null]);
 

@@ -38,3 +38,13 @@ test("an end that is older than what is known does not count, and a partition is
   lag.merged(first, 12);
   expect(lag.records).toBe(0);
 });
+
+test("a topic that was made again has another end, which is not known at first", () => {
+  const lag = new SinkLag();
+  lag.merged(first, 12);
+  lag.seen(first, 50);
+  lag.merged(first, 0);
+  expect(lag.records).toBe(null);
+  lag.seen(first, 4);
+  expect(lag.records).toBe(4);
+});

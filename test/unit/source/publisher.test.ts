@@ -58,6 +58,7 @@ function scene() {
       backpressure: (paused) => seen.paused.push(paused),
       published: () => undefined,
       progress: () => undefined,
+      announced: () => undefined,
       failed: (error) => seen.failed.push(error),
     },
   });

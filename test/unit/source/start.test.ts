@@ -36,12 +36,14 @@ const state: SourceState = {
   published: parseLsn("0/90"),
   barriers: "B",
   topics: [{ name: "shop.public.orders", id: "A", partitions: 2, table: { schema: "public", name: "orders" } }],
+  snapshots: null,
 };
 const barrier: Barrier = {
   epoch: 1,
   commitLsn: parseLsn("0/90"),
   commitMicros: 0n,
   topics: [{ name: "shop.public.orders", id: "A", next: [5, 6] }],
+  snapshots: [],
 };
 const facts: StartFacts = {
   prefix: "shop",

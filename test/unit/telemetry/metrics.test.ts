@@ -51,5 +51,20 @@ test("a connector is in one state at a time", async () => {
     ["running", 1],
     ["waiting", 0],
     ["stopped", 0],
+    ["paused", 0],
+    ["dropped", 0],
   ]);
+});
+
+test("a connector that is no more leaves no gauge, and its counters", async () => {
+  const metrics = createMetrics({ version: "a" });
+  for (const sink of ["lake", "files"]) {
+    showState(metrics.sinkState, { sink }, "running");
+    metrics.sinkEvents.inc({ sink }, 3);
+  }
+  await metrics.forget({ sink: "lake" });
+  const { text } = await metrics.render();
+  expect(text).not.toMatch(/tailrace_sink_state\{sink="lake"/);
+  expect(text).toContain('tailrace_sink_state{sink="files",state="running"} 1');
+  expect(text).toContain('tailrace_sink_events_total{sink="lake"} 3');
 });

@@ -1,6 +1,6 @@
 // R-checkpoint: data and checkpoint move together, or not at all.
 import { describe, expect, test } from "vitest";
-import { at, change, tableFlush, Worker } from "../staged.ts";
+import { at, change, letter, tableFlush, Worker } from "../staged.ts";
 import { hard, type OpenWarehouse } from "./open-warehouse.ts";
 
 const { signal } = new AbortController();
@@ -24,28 +24,52 @@ export function checkpointSuite(warehouse: OpenWarehouse): void {
       await warehouse.session.flush(flush, signal);
       const replay = { ...flush, tables: [tableFlush(hard, [change(2, { id: 1n, name: "second" })])] };
       await expect(warehouse.session.flush(replay, signal)).rejects.toMatchObject({ code: "CHECKPOINT_MOVED" });
-      const elsewhere = { ...replay, checkpoints: flush.checkpoints.map((move) => ({ ...move, expectedOffset: 5, nextOffset: 6 })) };
+      const elsewhere = {
+        ...replay,
+        checkpoints: flush.checkpoints.map((move) => ({ ...move, expected: { topicId: "id", nextOffset: 5 }, nextOffset: 6 })),
+      };
       await expect(warehouse.session.flush(elsewhere, signal)).rejects.toMatchObject({ code: "CHECKPOINT_MOVED" });
       expect(await rows()).toEqual([["1", "first", null]]);
       expect((await warehouse.session.acquire("lake")).checkpoints[0]?.nextOffset).toBe(1);
     });
 
-    test("a topic that was made again has another id, and its checkpoint is not the old one's", async () => {
+    test("a topic that was made again has another id: its row is replaced by who knows the old one, and by nobody else", async () => {
       await merge(hard, [change(1, { id: 1n })]);
       const flush = warehouse.worker.flush([]);
-      const another = { ...flush, checkpoints: flush.checkpoints.map((move) => ({ ...move, topicId: "another" })) };
+      const [move] = flush.checkpoints;
+      const another = { ...flush, checkpoints: [{ ...move!, topicId: "new", expected: { topicId: "new", nextOffset: 1 } }] };
       await expect(warehouse.session.flush(another, signal)).rejects.toMatchObject({ code: "CHECKPOINT_MOVED" });
+      const replaced = { ...flush, checkpoints: [{ ...move!, topicId: "new", nextOffset: 0, expected: { topicId: "id", nextOffset: 1 } }] };
+      await warehouse.session.flush(replaced, signal);
+      expect((await warehouse.session.acquire("lake")).checkpoints).toMatchObject([{ topicId: "new", nextOffset: 0 }]);
+      await warehouse.worker.acquire(warehouse.session);
+      await expect(warehouse.session.flush({ ...replaced, fence: warehouse.worker.fence }, signal)).rejects.toMatchObject({
+        code: "CHECKPOINT_MOVED",
+      });
+    });
+
+    test("a sink that is forgotten leaves no checkpoint and no open letter, and the others keep theirs", async () => {
+      await merge(hard, [change(1, { id: 1n })]);
+      await warehouse.worker.merge(warehouse.session, [], { deadLetters: [letter(1)] });
+      const { fence } = await warehouse.session.acquire("lake");
+      expect(await warehouse.session.forget("another")).toEqual({ checkpoints: 0, deadLetters: 0 });
+      expect(await warehouse.session.forget("lake")).toEqual({ checkpoints: 1, deadLetters: 1 });
+      expect(await warehouse.session.forget("lake")).toEqual({ checkpoints: 0, deadLetters: 0 });
+      expect(await warehouse.session.openDeadLetters("lake")).toEqual([]);
+      expect(await rows()).toEqual([["1", null, null]]);
+      // A worker of before must not be taken for a new one.
+      expect(await warehouse.session.acquire("lake")).toEqual({ fence: fence + 1, checkpoints: [] });
     });
 
     test("one partition that moved spoils the flush of all", async () => {
       await merge(hard, [change(1, { id: 1n })]);
       const flush = warehouse.worker.flush([tableFlush(hard, [change(2, { id: 2n })])]);
       const [move] = flush.checkpoints;
-      const both = { ...flush, checkpoints: [move!, { ...move!, partition: 1, expectedOffset: 3 }] };
+      const both = { ...flush, checkpoints: [move!, { ...move!, partition: 1, expected: { topicId: "id", nextOffset: 3 } }] };
       const error = await warehouse.session.flush(both, signal).catch((cause: unknown) => cause);
       expect(error).toMatchObject({ code: "CHECKPOINT_MOVED", message: "another worker moved the checkpoint of t partition 1" });
       expect((await rows()).length).toBe(1);
-      const right = { ...flush, checkpoints: [move!, { ...move!, partition: 1, expectedOffset: null }] };
+      const right = { ...flush, checkpoints: [move!, { ...move!, partition: 1, expected: null }] };
       await warehouse.session.flush(right, signal);
       expect((await warehouse.session.acquire("lake")).checkpoints.map(({ partition, nextOffset }) => [partition, nextOffset])).toEqual([
         [0, 2],

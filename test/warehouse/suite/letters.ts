@@ -48,6 +48,32 @@ export function lettersSuite(warehouse: OpenWarehouse): void {
       expect((await warehouse.session.openDeadLetters("lake")).map(({ offset }) => offset)).toEqual([2]);
     });
 
+    test("one that only waited for a snapshot is deleted when it is closed", async () => {
+      await warehouse.worker.merge(warehouse.session, [], { deadLetters: [letter(1, { code: "AWAITS_SNAPSHOT" }), letter(2)] });
+      await warehouse.worker.merge(warehouse.session, [], {
+        closedDeadLetters: [{ topic: "t", keyBytes: Buffer.from("key"), sequence: letter(3).sequence }],
+      });
+      expect(await sql("SELECT log_offset::text, state FROM _tailrace.dead_letters")).toEqual([["2", "superseded"]]);
+    });
+
+    test("R-tombstone: a floor closes those of its topic that are older, of every key and of none", async () => {
+      await warehouse.worker.merge(warehouse.session, [], {
+        deadLetters: [
+          letter(1),
+          letter(2, { keyBytes: null }),
+          letter(3, { code: "AWAITS_SNAPSHOT" }),
+          letter(4, { topic: "u" }),
+          letter(5, { keyBytes: Buffer.from("another") }),
+        ],
+      });
+      await warehouse.worker.merge(warehouse.session, [], { letterFloors: [{ topic: "t", sequence: letter(5).sequence }] });
+      expect((await warehouse.session.openDeadLetters("lake")).map(({ offset }) => offset)).toEqual([4, 5]);
+      expect(await sql("SELECT log_offset::text FROM _tailrace.dead_letters WHERE state = 'superseded' ORDER BY 1")).toEqual([
+        ["1"],
+        ["2"],
+      ]);
+    });
+
     test("a thousand and more in one flush are all there", async () => {
       const letters = Array.from({ length: 1_234 }, (_, offset) => letter(offset));
       await warehouse.worker.merge(warehouse.session, [], { deadLetters: letters });
@@ -56,7 +82,7 @@ export function lettersSuite(warehouse: OpenWarehouse): void {
 
     test("are not there when their flush failed", async () => {
       const flush = warehouse.worker.flush([], { deadLetters: [letter(1)] });
-      const moved = { ...flush, checkpoints: flush.checkpoints.map((move) => ({ ...move, expectedOffset: 7 })) };
+      const moved = { ...flush, checkpoints: flush.checkpoints.map((move) => ({ ...move, expected: { topicId: "id", nextOffset: 7 } })) };
       await expect(warehouse.session.flush(moved, signal)).rejects.toThrow();
       expect(await warehouse.session.openDeadLetters("lake")).toEqual([]);
     });

@@ -1,4 +1,4 @@
-CREATE TEMP TABLE tailrace_staged (
+CREATE OR REPLACE TEMP TABLE tailrace_staged (
   "id" BIGINT,
   "amount" DECIMAL(12,2),
   "note" VARCHAR,
@@ -9,11 +9,11 @@ CREATE TEMP TABLE tailrace_staged (
   "_tailrace_row" INTEGER
 );
 
-CREATE TEMP TABLE tailrace_matched AS
-SELECT s."_tailrace_row", t.rowid AS "_tailrace_target", t.* EXCLUDE ("id", "amount", "note", "_tailrace_commit_ts", "_tailrace_merged_ts")
-FROM temp.tailrace_staged s JOIN warehouse."analytics"."orders" t ON t."id" = s."id";
-
-CREATE TEMP TABLE tailrace_applied AS
+CREATE OR REPLACE TEMP TABLE tailrace_applied AS
+WITH m AS (
+  SELECT s."_tailrace_row", t.rowid AS "_tailrace_target", t.* EXCLUDE ("id", "amount", "note", "_tailrace_commit_ts", "_tailrace_merged_ts")
+  FROM temp.tailrace_staged s JOIN warehouse."analytics"."orders" t ON t."id" = s."id"
+)
 SELECT
   false AS "_tailrace_alone",
   s."id",
@@ -29,13 +29,11 @@ SELECT
   ("_tailrace_alone" AND NOT s."_tailrace_deleted") AS "_tailrace_orphan",
   m.* EXCLUDE ("_tailrace_row", "_tailrace_target", "_tailrace_seq", "_tailrace_deleted")
 FROM temp.tailrace_staged s
-LEFT JOIN temp.tailrace_matched m ON m."_tailrace_row" = s."_tailrace_row"
+LEFT JOIN m ON m."_tailrace_row" = s."_tailrace_row"
 LEFT JOIN warehouse._tailrace.tombstones d ON d.target_schema = 'analytics' AND d.target_name = 'orders' AND d.key = s."_tailrace_key"
 WHERE (s."_tailrace_deleted" OR s."_tailrace_seq" > coalesce((SELECT sequence FROM warehouse._tailrace.floors WHERE target_schema = 'analytics' AND target_name = 'orders'), ''))
   AND (m."_tailrace_seq" IS NULL OR m."_tailrace_seq" < s."_tailrace_seq")
   AND (d.sequence IS NULL OR d.sequence < s."_tailrace_seq");
-
-SELECT count(*) AS "rows" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan";
 
 DELETE FROM warehouse."analytics"."orders" WHERE rowid IN (SELECT "_tailrace_target" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan");
 
@@ -44,9 +42,3 @@ INSERT INTO warehouse."analytics"."orders" BY NAME SELECT * EXCLUDE ("_tailrace_
 INSERT INTO warehouse."analytics"."orders" ("id", "amount", "note", "_tailrace_seq", "_tailrace_commit_ts", "_tailrace_merged_ts", "_tailrace_deleted") SELECT "id", "amount", "note", "_tailrace_seq", "_tailrace_commit_ts", "_tailrace_merged_ts", "_tailrace_deleted" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND "_tailrace_target" IS NULL;
 
 DELETE FROM warehouse._tailrace.tombstones WHERE target_schema = 'analytics' AND target_name = 'orders' AND key IN (SELECT "_tailrace_key" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan");
-
-DROP TABLE temp.tailrace_applied;
-
-DROP TABLE temp.tailrace_matched;
-
-DROP TABLE temp.tailrace_staged;

@@ -1,0 +1,39 @@
+// R-window-start: the waits before a snapshot. Transaction ids are of 64 bits (xid8), as safe integers.
+import { backoffMs, pause } from "../core/pause.ts";
+import type { Session } from "./session.ts";
+import { transactionHolders, type Holder } from "./snapshot-holders.ts";
+
+/** Seldom enough that a wait of hours costs nothing, often enough that its end is not noticed late. */
+const POLL = { firstMs: 20, maxMs: 1_000 } as const;
+
+/** A new transaction id: every transaction that has begun to write by now has a lower one. */
+export async function freshXid(session: Session): Promise<number> {
+  const [row] = await session.query("SELECT pg_current_xact_id()::text AS xid");
+  return Number(row?.xid);
+}
+
+/** The xmin of a snapshot taken now: every transaction below it has ended, for all sessions. */
+export async function currentXmin(session: Session): Promise<number> {
+  const [row] = await session.query("SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xmin");
+  return Number(row?.xmin);
+}
+
+/**
+ * Waits until every transaction with an id below `xid` has ended: those of other databases, prepared ones, and those that
+ * are committed but wait for their standby. Resolves with the xmin then, `xid` or more. As long as it takes: `onWaiting`
+ * is told who is waited for at every look (at most a second apart), and the signal ends it.
+ */
+export async function waitForXmin(
+  session: Session,
+  xid: number,
+  onWaiting: (holders: readonly Holder[]) => void,
+  signal: AbortSignal,
+): Promise<number> {
+  for (let looks = 0; ; looks++) {
+    const xmin = await currentXmin(session);
+    if (xmin >= xid) return xmin;
+    onWaiting(await transactionHolders(session, xid));
+    await pause(backoffMs(looks, POLL, Math.random()), signal);
+    signal.throwIfAborted();
+  }
+}

@@ -1,0 +1,73 @@
+// What a sink knows of its source: the newest state that it has read.
+import { barrierTopic } from "../core/barrier.ts";
+import type { EventLog } from "../core/event-log.ts";
+import { pause } from "../core/pause.ts";
+import { readState, type SourceState } from "../core/source-state.ts";
+import type { TableName } from "../core/table.ts";
+import type { ReadTopic } from "./positions.ts";
+
+/** How often the state is read for topics that are new, ms. */
+const STATE_EVERY_MS = 2_000;
+/** How long a source that has no state yet is left alone between two looks, ms. */
+const WAIT_FOR_SOURCE_MS = 500;
+
+export class SourceWatch {
+  readonly #log: EventLog;
+  readonly #prefix: string;
+  #newest: SourceState | null = null;
+  /** performance.now() when the newest state was asked for. */
+  #askedAt = -Infinity;
+
+  constructor(log: EventLog, prefix: string) {
+    this.#log = log;
+    this.#prefix = prefix;
+  }
+
+  /** The newest state read. */
+  get state(): SourceState | null {
+    return this.#newest;
+  }
+
+  /** Whether the source reads rows again whose unsent columns nobody has (R-window-toast). */
+  get makesSnapshots(): boolean {
+    return this.#newest !== null && this.#newest.snapshots !== null;
+  }
+
+  /** Whether a snapshot of every row of the table is unfinished. */
+  isSnapshotting({ schema, name }: TableName): boolean {
+    const isThis = (table: TableName): boolean => table.schema === schema && table.name === name;
+    return this.#newest?.snapshots?.some(({ table, kind }) => (kind === "table" || kind === "keyless") && isThis(table)) === true;
+  }
+
+  /** Reads the state unless that was done at `since` (performance.now()) or later. */
+  async refresh(since: number, signal: AbortSignal): Promise<SourceState | null> {
+    if (this.#askedAt >= since) return this.#newest;
+    const asked = performance.now();
+    const state = await readState(this.#log, this.#prefix, signal);
+    if (asked >= this.#askedAt) {
+      this.#newest = state ?? this.#newest;
+      this.#askedAt = asked;
+    }
+    return this.#newest;
+  }
+
+  /** The state once it has other topics than `known`; null when `stop` aborts first. */
+  async next(known: SourceState | null, stop: AbortSignal): Promise<SourceState | null> {
+    while (!stop.aborted) {
+      const state = await this.refresh(performance.now(), stop);
+      if (state !== null && hasNewTopics(state, known)) return state;
+      await pause(known === null ? WAIT_FOR_SOURCE_MS : STATE_EVERY_MS, stop);
+    }
+    return null;
+  }
+}
+
+function hasNewTopics(state: SourceState, known: SourceState | null): boolean {
+  if (known !== null && state.barriers !== known.barriers) return true;
+  return state.topics.some(({ id }) => known?.topics.some((topic) => topic.id === id) !== true);
+}
+
+/** All topics of the source that a sink reads: of its tables, and of its barriers where the state names it. */
+export function readTopics({ barriers, topics }: SourceState, prefix: string): readonly ReadTopic[] {
+  return barriers === null ? topics : [...topics, { name: barrierTopic(prefix), id: barriers, partitions: 1 }];
+}

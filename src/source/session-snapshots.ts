@@ -1,0 +1,103 @@
+// What a session's snapshots are connected to: publisher and state on one side, status and operators on the other.
+import type { SnapshotEnd } from "../core/barrier.ts";
+import { TailraceError } from "../core/errors.ts";
+import { topicName } from "../core/naming.ts";
+import { pause } from "../core/pause.ts";
+import { keyColumns, tableLabel, type Table, type TableName } from "../core/table.ts";
+import type { ConnectionSettings } from "../postgres/session.ts";
+import type { Acknowledger } from "./acknowledger.ts";
+import type { CapturedTables } from "./captured-tables.ts";
+import type { SnapshotRequest } from "./control.ts";
+import type { Prepared, SourceOptions, SourceParts } from "./parts.ts";
+import type { Publisher } from "./publisher.ts";
+import { SnapshotBoard } from "./snapshot-status.ts";
+import { FOREVER, SnapshotWork } from "./snapshot-work.ts";
+import { Snapshots } from "./snapshots.ts";
+
+/** How often status is told, ms. */
+const TELL_EVERY_MS = 500;
+
+/** The session's snapshots; null when none are made (snapshot.mode no_data). */
+export function newSnapshots(options: SourceOptions, parts: SourceParts, prepared: Prepared, publisher: Publisher): Snapshots | null {
+  const { snapshots, epoch } = prepared.state;
+  if (snapshots === null) return null;
+  return new Snapshots({
+    source: options.name,
+    epoch,
+    records: snapshots,
+    topicOf: (table) => topicName(options.topics.prefix, table),
+    events: {
+      durable: (table, rows) => parts.observer.snapshotRows(table, rows),
+      ended: (end: SnapshotEnd) => publisher.announce([end]),
+    },
+  });
+}
+
+export type SnapshotSession = {
+  readonly options: SourceOptions;
+  readonly parts: SourceParts;
+  readonly settings: ConnectionSettings;
+  readonly snapshots: Snapshots;
+  readonly tables: CapturedTables;
+  readonly captured: readonly Table[];
+  readonly acks: Acknowledger;
+  readonly epoch: number;
+  readonly lag: { readonly bytes: number };
+  /** Stops the stream for a moment, or lets it go on. */
+  readonly hold: (on: boolean) => void;
+};
+
+/** Reads until the signal aborts; with snapshot.mode initial_only until (true) nothing is left to read. */
+export async function runSnapshots(session: SnapshotSession, signal: AbortSignal): Promise<boolean> {
+  const { options, parts, settings, snapshots, tables, acks, lag } = session;
+  const board = new SnapshotBoard();
+  for (const { kind, table } of snapshots.all) if (kind === "keyless") passOver(tables, table);
+  const work = new SnapshotWork({
+    settings,
+    publication: options.publication,
+    snapshot: options.snapshot,
+    snapshots,
+    logger: parts.logger,
+    tables,
+    epoch: session.epoch,
+    hold: session.hold,
+    lagBytes: () => lag.bytes,
+    paused: parts.pausedTables,
+    waiting: (label, reason) => board.waiting(label, reason),
+  });
+  parts.control({
+    requestSnapshot: async (requests, reason) => {
+      for (const request of requests) begin(session, request, reason);
+      await acks.save();
+    },
+  });
+  const working = work.run(signal);
+  while (!signal.aborted) {
+    parts.observer.snapshots(board.look(snapshots.all, parts.pausedTables(), performance.now()));
+    parts.observer.snapshotMemory(work.chunkBytes, snapshots.window.touches);
+    if (options.snapshot.mode === "initial_only" && snapshots.all.length === 0) return true;
+    await pause(TELL_EVERY_MS, signal);
+  }
+  parts.control(null);
+  await working;
+  return false;
+}
+
+function begin({ snapshots, captured, tables }: SnapshotSession, { table, where }: SnapshotRequest, reason: string): void {
+  const found = captured.find((each) => each.schema === table.schema && each.name === table.name);
+  if (found === undefined) throw new TailraceError("TABLE_MISSING", { table: tableLabel(table) });
+  const keyless = keyColumns(found).length === 0;
+  if (keyless && where !== null)
+    throw new TailraceError("SNAPSHOT_REFUSED", {
+      table: tableLabel(table),
+      reason: "a table without a key is read whole, not by a condition",
+    });
+  if (keyless) passOver(tables, found);
+  snapshots.request(found, keyless ? "keyless" : where === null ? "table" : "filtered", reason, where);
+}
+
+/** R-keyless: whatever comes before the snapshot is taken will be in it. */
+function passOver(tables: CapturedTables, table: TableName): void {
+  const captured = tables.find(tableLabel(table));
+  if (captured !== null) captured.passedBelow = FOREVER;
+}

@@ -1,0 +1,272 @@
+// R-window, R-window-toast: which rows of a chunk are still true where its mark stands in the stream. A chunk is read
+// beside the stream; what the stream brought of its keys meanwhile, by transactions that the chunk's snapshot does not
+// see, is newer than the chunk's rows. Judged by visibility and never by LSN: a transaction that waits for its standby
+// is delivered with its COMMIT while every session still reads the old row. Pure: no I/O, no clock.
+
+/** What a session sees: pg_current_snapshot(). Transaction ids of 64 bits, as safe integers (xid8, manual "System Information Functions"). */
+export type Visibility = {
+  /** All below have ended. */
+  readonly xmin: number;
+  /** None from here on had begun. */
+  readonly xmax: number;
+  /** Those between that were in progress. */
+  readonly inProgress: ReadonlySet<number>;
+};
+
+/** The text form `xmin:xmax:xip,xip,…`; throws RangeError on any other. */
+export function parseVisibility(text: string): Visibility {
+  const match = /^(\d+):(\d+):([\d,]*)$/.exec(text);
+  if (match === null) throw new RangeError(`not a snapshot: ${text}`);
+  const inProgress = (match[3] ?? "").split(",").filter((xid) => xid !== "");
+  return { xmin: Number(match[1]), xmax: Number(match[2]), inProgress: new Set(inProgress.map(Number)) };
+}
+
+const XIDS = 2 ** 32;
+
+/** The 64-bit id, nearest to `near`, of a transaction whose lower 32 bits the stream has brought. */
+export function widenXid(xid: number, near: number): number {
+  return near + ((xid - (near % XIDS)) | 0);
+}
+
+/** Whether a session with this snapshot sees what a transaction of the stream (32 bits, committed) has done. */
+export function sees(visibility: Visibility, xid: number): boolean {
+  const wide = widenXid(xid, visibility.xmax);
+  return wide < visibility.xmin || (wide < visibility.xmax && !visibility.inProgress.has(wide));
+}
+
+/** One read of some of a table's rows, from before its transaction begins until its mark has come by or it is given up. */
+export type Chunk = {
+  readonly table: number;
+  /** null until the reading session has told. */
+  readonly visibility: Visibility | null;
+  /** Something was kept of its table: rows have to be judged one by one. */
+  readonly touched: boolean;
+};
+
+/** What a chunk's row is at the mark. An object: true with other values, `columns` being those that are still the chunk's; the others come from `rows`, oldest first. */
+export type Verdict<Row> = "emit" | "drop" | { readonly columns: readonly number[]; readonly rows: readonly Row[] };
+
+type Touch<Row> = {
+  readonly table: number;
+  /** null: every key of the table (TRUNCATE). */
+  readonly key: string | null;
+  readonly xid: number;
+  /** null: nothing of the row before shows any more. */
+  readonly unsent: { readonly columns: readonly number[]; readonly row: Row } | null;
+  readonly bytes: number;
+  /** The next one of the same key. */
+  next: Touch<Row> | null;
+};
+
+/** The touches of one key, oldest first. They go in the order in which they came: from the front. */
+type Touches<Row> = { first: Touch<Row>; last: Touch<Row> };
+
+type WatchedTable<Row> = { readonly byKey: Map<string, Touches<Row>>; truncates: Touch<Row>[] };
+
+type OpenChunk = { table: number; visibility: Visibility | null; touched: boolean; xminAtBegin: number | null };
+
+/** What an entry takes beside its key's characters and its row, measured. */
+const TOUCH_BYTES = 190;
+
+/**
+ * The touched keys of the tables that are being read. `Row` is what is kept of an update with unsent columns; it belongs
+ * to the window. Calls come in the order of the stream; those about chunks come as the reading sessions go on.
+ */
+export class SnapshotWindow<Row> {
+  readonly #tables = new Map<number, WatchedTable<Row>>();
+  readonly #chunks = new Set<OpenChunk>();
+  /** Oldest first; those before #head are gone. */
+  #order: Touch<Row>[] = [];
+  #head = 0;
+  #bytes = 0;
+  #xid = 0;
+  /** The highest xmin of any snapshot known: what begins later sees everything below it. null: none is known. */
+  #xmin: number | null = null;
+
+  /** Bytes that the touched keys take, about. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get touches(): number {
+    return this.#order.length - this.#head;
+  }
+
+  /** Keeps the table's touched keys from now on. */
+  watch(table: number): void {
+    if (!this.#tables.has(table)) this.#tables.set(table, { byKey: new Map(), truncates: [] });
+  }
+
+  /** Forgets the table, and gives its chunks up: nobody keeps what their rows would be judged by. */
+  unwatch(table: number): void {
+    this.#tables.delete(table);
+    for (const chunk of this.#chunks) if (chunk.table === table) this.#chunks.delete(chunk);
+    this.#order = this.#order.slice(this.#head).filter((touch) => touch.table !== table);
+    this.#head = 0;
+    this.#bytes = this.#order.reduce((sum, { bytes }) => sum + bytes, 0);
+    this.#prune();
+  }
+
+  /** A transaction of the stream begins; `xid` has 32 bits. */
+  begin(xid: number): void {
+    this.#xid = xid;
+  }
+
+  /** The row went: a delete, or the old half of a changed key. */
+  gone(table: number, key: string): void {
+    this.#touch(table, key, null, 0);
+  }
+
+  /** The row came with every column. */
+  whole(table: number, key: string): void {
+    this.#touch(table, key, null, 0);
+  }
+
+  /** The row came without the TOASTed values of `columns`; `row`, of about `bytes`, has the others. */
+  partial(table: number, key: string, columns: readonly number[], row: Row, bytes: number): void {
+    this.#touch(table, key, { columns, row }, bytes);
+  }
+
+  truncate(table: number): void {
+    this.#touch(table, null, null, 0);
+  }
+
+  /** Before the chunk's transaction begins. */
+  beginChunk(table: number): Chunk {
+    const chunk: OpenChunk = { table, visibility: null, touched: false, xminAtBegin: this.#xmin };
+    this.#chunks.add(chunk);
+    return chunk;
+  }
+
+  /** The snapshot that the chunk is read under. */
+  known(chunk: Chunk, visibility: Visibility): void {
+    const open = this.#open(chunk);
+    if (open === null) return;
+    open.visibility = visibility;
+    this.#seen(visibility.xmin);
+  }
+
+  /** A snapshot was taken, for no chunk: what begins from now on sees everything below its xmin. */
+  advance(xmin: number): void {
+    this.#seen(xmin);
+  }
+
+  /**
+   * The chunk's mark has come: judge() is asked next, before anything else of the stream. false: its rows can't be used,
+   * since it was given up, or since its snapshot is not known.
+   */
+  reached(chunk: Chunk): boolean {
+    const open = this.#open(chunk);
+    const watched = this.#tables.get(chunk.table);
+    if (open === null || watched === undefined) return false;
+    open.touched = watched.byKey.size > 0 || watched.truncates.length > 0;
+    return open.visibility !== null;
+  }
+
+  /** What the chunk's row of this key is at the mark. */
+  judge(chunk: Chunk, key: string): Verdict<Row> {
+    const { visibility } = chunk;
+    const watched = this.#tables.get(chunk.table);
+    if (visibility === null || watched === undefined || this.#open(chunk) === null) return "drop"; // given up meanwhile
+    for (const { xid } of watched.truncates) if (!sees(visibility, xid)) return "drop";
+    let kept: readonly number[] | null = null;
+    const rows: Row[] = [];
+    for (let touch = watched.byKey.get(key)?.first ?? null; touch !== null; touch = touch.next) {
+      const { xid, unsent } = touch;
+      if (sees(visibility, xid)) continue;
+      if (unsent === null) return "drop";
+      kept = kept === null ? unsent.columns : kept.filter((column) => unsent.columns.includes(column));
+      if (kept.length === 0) return "drop";
+      rows.push(unsent.row);
+    }
+    return kept === null ? "emit" : { columns: kept, rows };
+  }
+
+  /** The chunk is over: its rows were handed on, or it is given up. */
+  close(chunk: Chunk): void {
+    const open = this.#open(chunk);
+    if (open === null) return;
+    this.#chunks.delete(open);
+    this.#prune();
+  }
+
+  /** Gives every chunk up and forgets every key: what is read from now on has to wait by R-window-start. */
+  forget(): void {
+    this.#chunks.clear();
+    for (const watched of this.#tables.values()) {
+      watched.byKey.clear();
+      watched.truncates = [];
+    }
+    this.#order = [];
+    this.#head = 0;
+    this.#bytes = 0;
+    this.#xmin = null;
+  }
+
+  #open(chunk: Chunk): OpenChunk | null {
+    return this.#chunks.has(chunk as OpenChunk) ? (chunk as OpenChunk) : null;
+  }
+
+  #touch(table: number, key: string | null, unsent: Touch<Row>["unsent"], rowBytes: number): void {
+    const watched = this.#tables.get(table);
+    if (watched === undefined) return;
+    const touch: Touch<Row> = { table, key, xid: this.#xid, unsent, bytes: TOUCH_BYTES + (key?.length ?? 0) + rowBytes, next: null };
+    this.#order.push(touch);
+    this.#bytes += touch.bytes;
+    if (key === null) {
+      watched.truncates.push(touch);
+      return;
+    }
+    const touches = watched.byKey.get(key);
+    if (touches === undefined) {
+      watched.byKey.set(key, { first: touch, last: touch });
+    } else {
+      touches.last.next = touch;
+      touches.last = touch;
+    }
+  }
+
+  #seen(xmin: number): void {
+    if (this.#xmin !== null && xmin <= this.#xmin) return;
+    this.#xmin = xmin;
+    this.#prune();
+  }
+
+  /**
+   * R-window-start: keys are kept back to the least xmin of the chunks that are being read or wait for their mark, one
+   * whose snapshot is not known counting with the xmin known at its begin, and of what is known for those to come.
+   */
+  #prune(): void {
+    let floor = this.#xmin;
+    for (const { visibility, xminAtBegin } of this.#chunks) {
+      const xmin = visibility?.xmin ?? xminAtBegin;
+      if (xmin === null) return; // begun before any snapshot was known: everything is kept
+      if (floor === null || xmin < floor) floor = xmin;
+    }
+    if (floor === null) return;
+    while (this.#head < this.#order.length) {
+      const touch = this.#order[this.#head]!;
+      if (widenXid(touch.xid, floor) >= floor) break; // ids are taken in another order than commits: those behind wait
+      this.#drop(touch);
+      this.#head += 1;
+    }
+    if (this.#head > 1024 && this.#head * 2 > this.#order.length) {
+      this.#order = this.#order.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+
+  #drop(touch: Touch<Row>): void {
+    this.#bytes -= touch.bytes;
+    const watched = this.#tables.get(touch.table);
+    if (watched === undefined) return;
+    if (touch.key === null) {
+      watched.truncates.shift();
+      return;
+    }
+    const touches = watched.byKey.get(touch.key);
+    if (touches === undefined) return;
+    if (touch.next === null) watched.byKey.delete(touch.key);
+    else touches.first = touch.next;
+  }
+}

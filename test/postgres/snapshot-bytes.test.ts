@@ -1,0 +1,190 @@
+// A row has the same key and the same event whether it comes by a chunk or by the stream, in either protocol: a sink must
+// not be able to tell.
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { TableEncoder } from "../../src/avro/encoder.ts";
+import { ByteWriter } from "../../src/core/byte-writer.ts";
+import { columnKinds } from "../../src/core/table.ts";
+import { Tuple } from "../../src/core/tuple.ts";
+import { messageTag, PgoutputReader } from "../../src/postgres/pgoutput.ts";
+import type { Session } from "../../src/postgres/session.ts";
+import { needsText } from "../../src/postgres/types.ts";
+import type { SnapshotTable } from "../../src/postgres/snapshot-table.ts";
+import { describeWithPostgres15, postgres, postgres15, uniqueName, type SharedPostgres, type TestDatabase } from "../support/servers.ts";
+import { collect, commits, connectionOf } from "./collect.ts";
+import { EVERYTHING, openReader, read, see } from "./snapshot-scene.ts";
+
+/** Columns and SQL of values for them: each row of the test takes one of each. */
+const BOTH_PROTOCOLS: Readonly<Record<string, readonly string[]>> = {
+  bool: ["true", "false"],
+  int2: ["-32768", "7"],
+  int4: ["2147483647", "0"],
+  int8: ["-9223372036854775808", "9007199254740993"],
+  oid: ["4294967295", "0"],
+  float4: ["'NaN'", "0.1", "'-Infinity'", "-0.0"],
+  float8: ["'NaN'", "0.1::float8 + 0.2", "1e-300", "'Infinity'"],
+  "numeric(12,3)": ["0", "-123456789.123", "0.001", "100000"],
+  numeric: ["'NaN'", "1e-30", "-123456.7890123", "0.000"],
+  text: ["''", "'snow ☃ 🐘'", "repeat('x', 5000)", "E'line\\n\\ttab\\\\'"],
+  "varchar(10)": ["'ten chars!'"],
+  "char(5)": ["'ab'", "''"],
+  name: ["'a name'"],
+  mood: ["'so so'", "'ok'"],
+  citext: ["'Ab'"],
+  json: [`'{"b": 1,  "a": [1.50, null]}'`],
+  jsonb: [`'{"b": 1,  "a": [1.50, null, "☃"]}'`, "'null'"],
+  xml: ["'<a>☃</a>'", `'<?xml version="1.1" encoding="latin1"?><a/>'`],
+  uuid: ["'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'"],
+  bytea: ["''", "'\\x00ff5c'", "decode(repeat('ab', 3000), 'hex')"],
+  date: ["'infinity'", "'4714-11-24 BC'", "'2000-02-29'"],
+  time: ["'24:00'", "'12:34:56.5'"],
+  timestamp: ["'-infinity'", "'1969-12-31 23:59:59.999999'", "'10000-01-01'"],
+  timestamptz: ["'infinity'", "'0044-03-15 12:00:00.25+00 BC'", "'2026-02-03 04:05:06+07'"],
+  interval: ["'0'", "'-1 year -2 months -3 days -04:05:06.789'", "'1 day -1 second'"],
+  short: ["'dom'"],
+};
+/** Types whose binary form is not read: the stream has them as text, a chunk by their output functions. */
+const TEXT_ONLY: Readonly<Record<string, readonly string[]>> = {
+  inet: ["'10.0.0.1'", "'10.0.0.1/8'", "'::1'"],
+  cidr: ["'10.0.0.0/8'"],
+  int4range: ["'[1,5)'", "'empty'"],
+  point: ["'(1,2.5)'"],
+  "int4[]": ["'{1,NULL,3}'", "'{}'", "'{{1,2},{3,4}}'"],
+  "text[]": [`ARRAY['a,b', 'c"d', NULL, '']`],
+  timetz: ["'12:00+02'"],
+  money: ["'12.34'", "'-1'"],
+  "bit(3)": ["B'101'"],
+  varbit: ["B'1'"],
+  tsvector: ["'a fat cat'"],
+  '"char"': ["'x'", "''"],
+  macaddr: ["'08:00:2b:01:02:03'"],
+  pair: ["'(1,\"a b\")'", "'(,)'", "ROW(NULL, 'x')::pair"],
+  address: ["'10.0.0.1'"],
+  pg_lsn: ["'16/B374D848'"],
+  regclass: ["'pg_class'"],
+};
+
+for (const [name, suite, server] of [
+  ["PostgreSQL 18", describe, postgres],
+  ["PostgreSQL 15", describeWithPostgres15, postgres15],
+] as [string, typeof describe, () => Promise<SharedPostgres>][])
+  suite(name, () => {
+    let database: TestDatabase;
+    let session: Session;
+    beforeAll(async () => {
+      database = await (await server()).createDatabase("bytes");
+      await database.sql(`CREATE EXTENSION citext; CREATE TYPE mood AS ENUM ('so so', 'ok'); CREATE TYPE pair AS (a int, b text);
+        CREATE DOMAIN short AS varchar(3); CREATE DOMAIN address AS inet`);
+      session = await openReader(database.url);
+    });
+    afterAll(async () => {
+      await session[Symbol.asyncDispose]();
+      await database[Symbol.asyncDispose]();
+    });
+
+    test("R-chunk: both protocols and the chunk give the same bytes, for all kinds of columns", async () => {
+      const { table, byChunk, inText, inBinary } = await threeWays(BOTH_PROTOCOLS);
+      const kinds = new Set(table.table.columns.map(({ type }) => type.kind));
+      expect([...kinds].sort()).toEqual(columnKinds.filter((kind) => kind !== "other").sort());
+      expect(byChunk.length).toBeGreaterThan(5);
+      expect(inText).toEqual(byChunk);
+      expect(inBinary).toEqual(byChunk);
+    });
+
+    test("R-chunk: a table with other types mixes forms in a chunk's row, and is the same as the text protocol's", async () => {
+      const { table, byChunk, inText } = await threeWays({ ...BOTH_PROTOCOLS, ...TEXT_ONLY });
+      expect(table.table.columns.filter(({ type }) => type.kind === "other").length).toBe(Object.keys(TEXT_ONLY).length);
+      expect(byChunk.length).toBeGreaterThan(5);
+      expect(inText).toEqual(byChunk);
+    });
+
+    test("R-chunk: a key of every kind that can be one has the same bytes", async () => {
+      const keys = Object.entries(BOTH_PROTOCOLS).filter(([type]) => !["json", "xml"].includes(type));
+      for (const [type, values] of keys) {
+        const name = uniqueName("key");
+        await database.sql(`CREATE TABLE ${name} (id ${type} PRIMARY KEY)`);
+        const publication = await published(name);
+        for (const value of values) await database.sql(`INSERT INTO ${name} SELECT ${value}`);
+        const table = await see(session, `public.${name}`);
+        const byChunk = await chunkBytes(table);
+        expect(byChunk, type).toHaveLength(values.length);
+        for (const binary of [false, true]) expect(await streamBytes(table, publication, values.length, binary), type).toEqual(byChunk);
+      }
+    });
+
+    type Published = { readonly slot: string; readonly publication: string };
+
+    async function published(table: string): Promise<Published> {
+      const [slot, publication] = [uniqueName("bytes"), uniqueName("bytes")];
+      await database.sql(`CREATE PUBLICATION ${publication} FOR TABLE ${table}`);
+      await database.sql(`SELECT pg_create_logical_replication_slot('${slot}', 'pgoutput')`);
+      return { slot, publication };
+    }
+
+    /** Rows with the first, second, … value of each type, then two of nulls alone, then mixed ones. */
+    async function threeWays(types: Readonly<Record<string, readonly string[]>>): Promise<{
+      readonly table: SnapshotTable;
+      readonly byChunk: readonly string[];
+      readonly inText: readonly string[];
+      readonly inBinary: readonly string[];
+    }> {
+      const name = uniqueName("kinds");
+      const columns = Object.keys(types).map((type, index) => `c${index} ${type}`);
+      await database.sql(`CREATE TABLE ${name} (id int PRIMARY KEY, ${columns.join(", ")})`);
+      const on = await published(name);
+      const longest = Math.max(...Object.values(types).map((values) => values.length));
+      const picks = fc.sample(fc.array(fc.nat(), { minLength: columns.length, maxLength: columns.length }), { numRuns: 20, seed: 4 });
+      const rows = Array.from({ length: longest + 2 + picks.length }, (_, row) => {
+        const values = Object.values(types).map((each, column) =>
+          row < longest + 2 ? (each[row] ?? "NULL") : (each[(picks[row - longest - 2]?.[column] ?? 0) % (each.length + 1)] ?? "NULL"),
+        );
+        return `INSERT INTO ${name} SELECT ${row}, ${values.join(", ")}`;
+      });
+      await database.sql(`BEGIN; ${rows.join("; ")}; COMMIT`);
+      const table = await see(session, `public.${name}`);
+      const byChunk = await chunkBytes(table);
+      const inText = await streamBytes(table, on, 1, false);
+      return { table, byChunk, inText, inBinary: needsText(table.table.columns) ? [] : await streamBytes(table, on, 1, true) };
+    }
+
+    /** Key and event of each row, hex, in order. */
+    async function chunkBytes(table: SnapshotTable): Promise<readonly string[]> {
+      const outcome = await read(session, table, EVERYTHING);
+      if (outcome.kind !== "read") throw new Error(`the chunk is ${outcome.kind}`);
+      const encode = encoding(table);
+      const tuple = new Tuple();
+      return Array.from({ length: outcome.rows.count }, (_, row) => {
+        outcome.rows.fillTuple(row, tuple);
+        return encode(tuple);
+      }).sort();
+    }
+
+    async function streamBytes(
+      table: SnapshotTable,
+      { slot, publication }: Published,
+      transactions: number,
+      binary: boolean,
+    ): Promise<readonly string[]> {
+      const encode = encoding(table);
+      const reader = new PgoutputReader();
+      const rows: string[] = [];
+      const onMessage = (bytes: Buffer): void => {
+        if (reader.read(bytes) === messageTag.insert) rows.push(encode(reader.newTuple));
+      };
+      await using stream = await collect({ connection: connectionOf(database.url), slot, publication, binary, onMessage });
+      await stream.until(({ seen }) => commits(seen).length >= transactions);
+      return rows.sort();
+    }
+  });
+
+function encoding({ table }: SnapshotTable): (row: Tuple) => string {
+  const constants = { version: "0", connector: "shop", database: "d" };
+  const encoder = new TableEncoder({ table, keySchemaId: 1, valueSchemaId: 2, constants });
+  encoder.beginTransaction({ epoch: 1, commitLsn: 1n, commitMicros: 0n, xid: 1, processedMs: 0, snapshot: false });
+  return (row) => {
+    const out = new ByteWriter(256);
+    encoder.writeKey(row, null, out);
+    encoder.writeEvent("c", null, row, 0, 0, 1, null, out);
+    return out.bytes.toString("hex", 0, out.position);
+  };
+}

@@ -1,0 +1,185 @@
+// Gaps that a snapshot heals: what was lost is named, read again, and what went meanwhile is swept.
+import { createHash } from "node:crypto";
+import { describe, expect, test } from "vitest";
+import { withClient } from "../../support/databases.ts";
+import { postgres, type TestDatabase } from "../../support/servers.ts";
+import { SourceScene } from "./source-scene.ts";
+
+const server = postgres();
+const { signal } = new AbortController();
+
+const COLUMNS = "(id int PRIMARY KEY, name text NOT NULL, big text)";
+
+async function withRows(tables: readonly string[], work: (database: TestDatabase, scene: SourceScene) => Promise<void>): Promise<void> {
+  await using database = await (await server).createDatabase("healing");
+  for (const table of tables) {
+    await database.sql(`CREATE TABLE ${table} ${COLUMNS}`);
+    await database.sql(`INSERT INTO ${table} SELECT i, 'name ' || i, repeat(md5(i::text), 10) FROM generate_series(1, 500) i`);
+  }
+  await using scene = await SourceScene.open(database, { snapshot: { mode: "initial", chunkRows: 100 } });
+  await scene.while(async () => {
+    await scene.untilRead();
+    await database.sql(`UPDATE ${tables[0]} SET name = 'before' WHERE id % 7 = 0`);
+    await scene.untilLevel(database);
+  });
+  scene.forget();
+  await work(database, scene);
+}
+
+/** Changes of every kind, which no slot may bring. */
+async function change(database: TestDatabase, table: string): Promise<void> {
+  await database.sql(`DELETE FROM ${table} WHERE id % 5 = 0`);
+  await database.sql(`UPDATE ${table} SET name = 'changed' WHERE id % 3 = 0`);
+  await database.sql(`INSERT INTO ${table} VALUES (9001, 'new', 'x')`);
+}
+
+async function heals(database: TestDatabase, scene: SourceScene, tables: readonly string[]): Promise<void> {
+  await scene.while(async () => {
+    await scene.untilRead();
+    await database.sql(`INSERT INTO ${tables[0]} VALUES (9002, 'after', 'x')`);
+    await scene.untilLevel(database);
+  });
+  for (const table of tables) {
+    const rows = (await scene.target(table)).map(({ id, name, big }) => `${String(id)} ${String(name)} ${md5(big)}`).sort();
+    const expected = await database.sql<{ row: string }>(`SELECT format('%s %s %s', id, name, md5(big)) AS row FROM ${table}`);
+    expect(rows).toEqual(expected.map(({ row }) => row).sort());
+  }
+}
+
+function md5(value: unknown): string {
+  return typeof value === "string" ? createHash("md5").update(value).digest("hex") : "";
+}
+
+function gaps(scene: SourceScene): readonly string[] {
+  return scene.warnings.flatMap((warning) => ("code" in warning ? [String(warning.code)] : []));
+}
+
+describe("behind a gap the source begins a new epoch and reads every table again", () => {
+  test("R-slot, R-epoch, R-sweep: the slot was dropped while rows were deleted and changed", async () => {
+    await withRows(["items", "other"], async (database, scene) => {
+      await database.sql(`SELECT pg_drop_replication_slot('${scene.options.slot}')`);
+      await change(database, "items");
+      await heals(database, scene, ["items", "other"]);
+      expect(gaps(scene)).toContain("SLOT_MISSING");
+      expect((await scene.state())?.epoch).toBe(2);
+    });
+  });
+
+  test("R-slot: the slot was moved by somebody else", async () => {
+    await withRows(["items"], async (database, scene) => {
+      await change(database, "items");
+      await database.sql(`SELECT pg_replication_slot_advance('${scene.options.slot}', pg_current_wal_lsn())`);
+      await heals(database, scene, ["items"]);
+      expect(gaps(scene)).toContain("SLOT_AHEAD");
+      expect((await scene.state())?.epoch).toBe(2);
+    });
+  });
+
+  test("R-publication: the publication was dropped, and dropped and made again", async () => {
+    await withRows(["items"], async (database, scene) => {
+      await database.sql(`DROP PUBLICATION ${scene.options.publication}`);
+      await change(database, "items");
+      await heals(database, scene, ["items"]);
+      expect(gaps(scene)).toContain("PUBLICATION_MISSING");
+      scene.forget();
+      await database.sql(`DROP PUBLICATION ${scene.options.publication}`);
+      await database.sql("DELETE FROM items WHERE id % 11 = 0 OR id > 9000");
+      await database.sql(`CREATE PUBLICATION ${scene.options.publication} FOR TABLE items WITH (publish_via_partition_root = true)`);
+      await heals(database, scene, ["items"]);
+      expect(gaps(scene)).toContain("PUBLICATION_CHANGED");
+      expect((await scene.state())?.epoch).toBe(3);
+    });
+  });
+
+  test("R-routing: a topic was deleted", async () => {
+    await withRows(["items", "other"], async (database, scene) => {
+      await scene.log.deleteTopic(scene.topic("other"), signal);
+      await heals(database, scene, ["items", "other"]);
+      expect(gaps(scene)).toContain("TOPIC_LOST");
+      expect((await scene.state())?.epoch).toBe(2);
+    });
+  });
+
+  test("R-epoch: the state was deleted; the epoch is above every record's", async () => {
+    await withRows(["items"], async (database, scene) => {
+      await scene.log.deleteTopic(`${scene.options.topics.prefix}.state`, signal);
+      await change(database, "items");
+      await heals(database, scene, ["items"]);
+      expect(gaps(scene)).toContain("STATE_MISSING");
+      expect((await scene.state())?.epoch).toBe(2);
+      scene.forget();
+      await scene.log.deleteTopic(`${scene.options.topics.prefix}.state`, signal);
+      await scene.log.deleteTopic(`${scene.options.topics.prefix}.barriers`, signal);
+      await database.sql("DELETE FROM items WHERE id > 9000");
+      await heals(database, scene, ["items"]);
+      expect((await scene.state())?.epoch).toBe(3);
+    });
+  });
+});
+
+describe("a gap of one table alone is that table's", () => {
+  test("R-publication: it was taken out of the publication and added again", async () => {
+    await withRows(["items", "other"], async (database, scene) => {
+      const before = (await scene.events("other")).length;
+      await database.sql(`ALTER PUBLICATION ${scene.options.publication} DROP TABLE items`);
+      await change(database, "items");
+      await database.sql(`ALTER PUBLICATION ${scene.options.publication} ADD TABLE items`);
+      await heals(database, scene, ["items"]);
+      expect(gaps(scene)).toEqual(["PUBLICATION_CHANGED"]);
+      expect((await scene.state())?.epoch).toBe(1);
+      expect(await scene.events("other")).toHaveLength(before);
+    });
+  });
+
+  test("a new table is loaded, the others are left alone", async () => {
+    await withRows(["items"], async (database, scene) => {
+      const before = (await scene.events("items")).length;
+      await database.sql(`CREATE TABLE late ${COLUMNS}`);
+      await database.sql("INSERT INTO late SELECT i, 'late', NULL FROM generate_series(1, 300) i");
+      await heals(database, scene, ["late"]);
+      expect(await scene.events("items")).toHaveLength(before);
+    });
+  });
+});
+
+describe("while it streams", () => {
+  test("R-publication: a table that is taken out and added again is read again", async () => {
+    await withRows(["items", "other"], async (database, scene) => {
+      await scene.while(async () => {
+        await database.sql(`ALTER PUBLICATION ${scene.options.publication} DROP TABLE items`);
+        await change(database, "items");
+        await database.sql(`ALTER PUBLICATION ${scene.options.publication} ADD TABLE items`);
+        await scene.untilWarned("PUBLICATION_CHANGED");
+        await scene.untilRead();
+        await scene.untilLevel(database);
+      });
+      await heals(database, scene, ["items", "other"]);
+    });
+  });
+
+  test("R-window-start: a write transaction that is open across the start is waited for and named, nothing is lost", async () => {
+    await using database = await (await server).createDatabase("healing");
+    await database.sql(`CREATE TABLE items ${COLUMNS}`);
+    await database.sql("INSERT INTO items SELECT i, 'name', 'x' FROM generate_series(1, 200) i");
+    await using scene = await SourceScene.open(database, { snapshot: { mode: "initial" } });
+    await scene.while(async () => scene.untilRead());
+    await database.sql("CREATE TABLE late (id int PRIMARY KEY, name text, big text)");
+    await database.sql("INSERT INTO late SELECT i, 'name', 'x' FROM generate_series(1, 200) i");
+    await withClient(database.url, async (holder) => {
+      await holder.query("BEGIN");
+      await holder.query("UPDATE late SET name = 'held' WHERE id <= 100");
+      scene.forget();
+      await scene.while(async () => {
+        await scene.untilWarned("waits until open transactions end");
+        expect((await scene.events("late")).length).toBe(0);
+        await holder.query("UPDATE late SET name = 'held on' WHERE id <= 50");
+        await holder.query("COMMIT");
+        await scene.untilRead();
+        await scene.untilLevel(database);
+      });
+    });
+    const names = (await scene.target("late")).map(({ name }) => name);
+    expect(names.filter((name) => name === "held on")).toHaveLength(50);
+    expect(names.filter((name) => name === "held")).toHaveLength(50);
+  });
+});
