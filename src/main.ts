@@ -29,6 +29,8 @@ of a service that runs DIR:
                          drop a source's slot, publication and state, or a sink's checkpoints; asks first
   quickstart [--dir DIR] [--exit-after 20s] [--json]
                          a sample shop in an embedded PostgreSQL, captured live into a DuckDB file
+  quickstart --url URL [--tables PATTERN]… [--dir DIR] [--exit-after 20s] [--json]
+                         a database of yours instead, by a temporary slot; nothing stays in it
 
   --help, --version
 

@@ -42,10 +42,11 @@ const duration = (description: string) =>
     .refine((value) => (parseDuration(value) ?? 0) >= 1, "a duration of whole milliseconds, at least 1ms")
     .transform((value) => parseDuration(value) ?? 0)
     .describe(description);
-const size = (description: string) =>
+const size = (least: string, description: string) =>
   z
     .string()
     .regex(SIZE_PATTERN, { error: 'a size such as "512MiB" or "10GiB"', abort: true })
+    .refine((value) => (parseSize(value) ?? 0) >= (parseSize(least) ?? 0), `a size of at least ${least}`)
     .transform((value) => parseSize(value) ?? 0)
     .describe(description);
 const count = (least: number, most: number, description: string) =>
@@ -197,7 +198,8 @@ export const sourceSchema = z
         parallel: count(1, 32, "Sessions that read existing rows.").default(2),
         chunk_rows: count(1, 1_000_000, "Rows of a table's first chunk; the next ones follow the time they take.").default(20_000),
         max_rows_per_second: count(1, 100_000_000, "Limit of the rows read per second; none without it.").optional(),
-        max_lag: size("WAL that the stream may be behind before no further chunk is read.").prefault("1GiB"),
+        // Less would be reached by the chunks' own marks.
+        max_lag: size("1MiB", "WAL that the stream may be behind before no further chunk is read.").prefault("1GiB"),
       })
       .prefault({})
       .describe("How existing rows are read."),

@@ -15,9 +15,14 @@ export type ErrorEntry = {
   readonly retry: Retry;
 };
 
-/** What a version without snapshots can advise after a gap. */
-const START_ANEW =
-  "this version has no snapshots: give the source a new topics.prefix and a new slot (and the sink new targets), load the existing rows once yourself, and start it again";
+/** Of a gap: the source heals it by itself (source/start.ts), unless its mode forbids that. */
+const HEALS =
+  "with snapshot.mode initial this heals by itself: a new epoch, and every table is read again; with no_data set mode: initial and reload";
+/** The same where the slot has to be made anew. */
+const HEALS_ANEW =
+  "with snapshot.mode initial this heals by itself: a new slot, a new epoch, and every table is read again; with no_data or create: false set mode: initial and create: true, and reload";
+/** Of a log that is not the one that a sink has merged from. */
+const ANOTHER_SINK = "give the sink another name and other targets, and it merges all that the log holds";
 
 export const errors = {
   // configuration and usage
@@ -93,7 +98,7 @@ export const errors = {
   // slot and publication
   SLOT_MISSING: {
     what: "replication slot {slot} is gone; changes after {lsn} may be lost",
-    remedy: START_ANEW,
+    remedy: HEALS_ANEW,
     retry: "operator",
   },
   SLOT_NOT_MADE: {
@@ -118,12 +123,12 @@ export const errors = {
   },
   SLOT_LOST: {
     what: "replication slot {slot} was invalidated ({reason}); changes after {lsn} are gone from the WAL",
-    remedy: `raise max_slot_wal_keep_size; then ${START_ANEW}`,
+    remedy: `raise max_slot_wal_keep_size, or it comes again; ${HEALS_ANEW}`,
     retry: "operator",
   },
   SLOT_AHEAD: {
     what: "replication slot {slot} is confirmed up to {confirmed}, but only {recorded} was recorded: somebody else moved it, changes between are lost",
-    remedy: START_ANEW,
+    remedy: `let nobody else move the slot; ${HEALS}`,
     retry: "operator",
   },
   SLOT_LIMIT: {
@@ -133,22 +138,22 @@ export const errors = {
   },
   ANOTHER_DATABASE: {
     what: "this is another database cluster than before: {reason}",
-    remedy: `point postgres.url at the old cluster, or: ${START_ANEW}`,
+    remedy: `point postgres.url at the old cluster if this one was not meant; ${HEALS_ANEW}`,
     retry: "operator",
   },
   WAL_REWOUND: {
     what: "the server's WAL ends at {end}, before the last published commit {published}: it was restored from a backup or failed over with loss",
-    remedy: START_ANEW,
+    remedy: HEALS_ANEW,
     retry: "operator",
   },
   PUBLICATION_CHANGED: {
     what: "publication {publication} is not the one this source streamed from: {difference}",
-    remedy: `changes in between may be missing. Mend the publication, and ${START_ANEW}`,
+    remedy: `${HEALS_ANEW}; when one table was left out for a while, that table alone is read again`,
     retry: "operator",
   },
   PUBLICATION_MISSING: {
     what: "publication {publication} is missing",
-    remedy: `changes in between may be missing: ${START_ANEW}`,
+    remedy: HEALS_ANEW,
     retry: "operator",
   },
   PUBLICATION_NOT_MADE: {
@@ -158,7 +163,7 @@ export const errors = {
   },
   OPTIONS_CHANGED: {
     what: "the stream's options changed ({difference}) while changes are not yet acknowledged; the numbering would change",
-    remedy: "go back to the former publication name, drain the source, then change it",
+    remedy: `${HEALS}, or go back to the former publication name, let the source drain, and change it then`,
     retry: "operator",
   },
   STREAM_LOST: {
@@ -190,7 +195,8 @@ export const errors = {
   },
   SNAPSHOT_ROW_WIDE: {
     what: "table {table} has a row that PostgreSQL can't send: {reason}",
-    remedy: "make the row smaller than 1 GiB, or leave a column out of the publication",
+    remedy:
+      "make the row smaller than 1 GiB, give a table without a key one, or leave a column out of the publication; the other tables go on",
     retry: "operator",
   },
   SNAPSHOT_REFUSED: {
@@ -256,7 +262,7 @@ export const errors = {
   },
   TOPIC_LOST: {
     what: "topic {topic} was deleted or made again: {reason}; events that were acknowledged are gone",
-    remedy: START_ANEW,
+    remedy: `of a source: ${HEALS}. Of a sink: resume it when the source streams again; after a log that was replaced, ${ANOTHER_SINK}`,
     retry: "operator",
   },
   TOPIC_PARTITIONS: {
@@ -266,7 +272,7 @@ export const errors = {
   },
   TABLE_GAP: {
     what: "topic {topic} of table {table} holds events, but the source did not capture the table until now",
-    remedy: `changes in between are not in the log: ${START_ANEW}`,
+    remedy: "with snapshot.mode initial the table is read again by itself; with no_data set mode: initial and reload",
     retry: "operator",
   },
   TOPIC_COMPACTED: {
@@ -281,12 +287,12 @@ export const errors = {
   },
   STATE_MISSING: {
     what: "the source's state in {topic} is missing, but {evidence}",
-    remedy: START_ANEW,
+    remedy: HEALS,
     retry: "operator",
   },
   STATE_BEHIND: {
     what: "the source's state says epoch {state}, but the log holds events of epoch {seen}",
-    remedy: START_ANEW,
+    remedy: HEALS,
     retry: "operator",
   },
   // the registry
@@ -330,7 +336,7 @@ export const errors = {
   KEY_CHANGE_UNSENT: {
     what: "the row's key changed and columns {columns} were not sent (unchanged TOAST)",
     remedy:
-      "update the row's large columns once (SET col = col || ''), or ALTER TABLE … REPLICA IDENTITY FULL; the event is in the dead letters",
+      "with snapshot.mode initial the source reads such rows again by itself; with no_data update the row's large columns once (SET col = col || ''); the event is in the dead letters",
     retry: "never",
   },
   // the sink and its warehouse
@@ -367,7 +373,7 @@ export const errors = {
   UNCHANGED_WITHOUT_ROW: {
     what: "columns {columns} were not sent (unchanged TOAST) and target {target} has no row to keep them from",
     remedy:
-      "update the row's large columns once (SET col = col || ''), or load the row into the target; the event is in the sink's dead letters",
+      "read the row again (tailrace snapshot DIR SOURCE TABLE --where …), or update its large columns once (SET col = col || ''); the event is in the sink's dead letters",
     retry: "never",
   },
   AWAITS_SNAPSHOT: {
@@ -387,12 +393,12 @@ export const errors = {
   },
   CHECKPOINT_AHEAD: {
     what: "the checkpoint of sink {sink} is of epoch {checkpoint}, the log's events are of epoch {seen}",
-    remedy: `the log was replaced by an older one: restore it, or ${START_ANEW}`,
+    remedy: `the log was replaced by an older or an empty one: restore it, or ${ANOTHER_SINK}`,
     retry: "operator",
   },
   LOG_GAP: {
     what: "{topic} partition {partition} starts at offset {start}, the sink needs {needed}",
-    remedy: `events between are gone (retention): ${START_ANEW}`,
+    remedy: `after retention: with snapshot.mode initial the sink has its source read the table again by itself; with no_data set mode: initial, reload, and resume the sink. A log that ends too early was replaced: restore it, or ${ANOTHER_SINK}`,
     retry: "operator",
   },
   GROUP_TAKEN: {

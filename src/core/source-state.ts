@@ -114,10 +114,11 @@ export async function writeState(writer: LogWriter, prefix: string, state: Sourc
 }
 
 /** A state as JSON has it. */
-type Written = Omit<SourceState, "acknowledged" | "published" | "barriers"> & {
+type Written = Omit<SourceState, "acknowledged" | "published" | "barriers" | "snapshots"> & {
   readonly acknowledged: string;
   readonly published: string;
   readonly barriers?: string;
+  readonly snapshots?: SourceState["snapshots"];
 };
 
 function parseState(value: Buffer, topic: string, offset: number): SourceState {

@@ -184,6 +184,8 @@ export async function createSlot(session: Session, slot: NewSlot): Promise<Lsn> 
   }
 }
 
+/** Shorter: somebody sits in front of the screen, to be told who is waited for. */
+const CREATE_TEMPORARY_MS = 15_000;
 /** What the client grants beyond the server's own bound before it gives the connection up, ms. */
 const GRACE_MS = 5_000;
 /** SQLSTATE lock_not_available. */
@@ -193,7 +195,7 @@ const LOCK_NOT_AVAILABLE = "55P03";
  * Makes a pgoutput slot that lasts as long as the walsender's connection, and returns where it starts. Throws SLOT_WAITS when
  * older transactions stay open, and what the client throws.
  */
-export async function makeTemporarySlot(walsender: Client, name: string, timeoutMs = CREATE_MS): Promise<Lsn> {
+export async function makeTemporarySlot(walsender: Client, name: string, timeoutMs = CREATE_TEMPORARY_MS): Promise<Lsn> {
   // A statement timeout does not reach a replication command; its waits are for locks of transactions.
   await walsender.query(`SET lock_timeout = ${timeoutMs}`);
   try {

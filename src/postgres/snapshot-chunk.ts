@@ -7,7 +7,7 @@ import type { KeyRange, KeyText } from "../core/snapshot-record.ts";
 import { keysCondition, rangeCondition } from "./snapshot-key.ts";
 import { describeHolder, tableHolders } from "./snapshot-holders.ts";
 import { markSql, type Mark } from "./snapshot-mark.ts";
-import { ChunkRows } from "./snapshot-rows.ts";
+import { ChunkRows, type ChunkMemory } from "./snapshot-rows.ts";
 import { labelOf, publishedCondition, readsAlike, rowsSql, seeTable, tableSql, type SnapshotTable } from "./snapshot-table.ts";
 
 /** Which rows. `keys`: at least one. `blocks`: of every partition, `to` not included; null: to the end. */
@@ -27,6 +27,8 @@ export type ChunkRequest = {
   readonly limitBytes: number;
   /** R-keyless: the exported snapshot that it is read under; null: one of its own. */
   readonly under: string | null;
+  /** Holds the rows until the next chunk is read into it; without it they have their own. */
+  readonly memory?: ChunkMemory;
 };
 
 /** Called while the transaction is open; what one throws rolls it back. */
@@ -76,8 +78,8 @@ async function read(session: Session, request: ChunkRequest, events: ChunkEvents
   if (under !== null && seen.rewritten)
     throw new TailraceError("SNAPSHOT_LOST", { table: labelOf(table), reason: "its rows were moved to other files since" });
   events.seen(seen.snapshot, seen.table);
-  const rows = new ChunkRows(table.table.columns, limitBytes);
-  const fits = await session.copyOut(copySql(request), (bytes) => rows.take(bytes), { grant });
+  const rows = new ChunkRows(table.table.columns, limitBytes, request.memory);
+  const fits = await session.copyOut(copySql(request), (bytes, start, end) => rows.take(bytes, start, end), { grant });
   if (!fits) return { kind: "tooLarge", rows: rows.count, bytes: rows.length };
   if (!rows.complete) throw new TailraceError("STREAM_PROTOCOL", { reason: "COPY ended without its trailer" });
   const mark = events.read(rows);

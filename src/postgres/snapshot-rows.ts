@@ -18,26 +18,35 @@ const FIRST_ROWS = 1024;
 /** Row starts are Int32, and one row, which may be alone in a buffer beyond its limit, is below 1 GiB (PostgreSQL's limit of a message). */
 const MOST_BYTES = 2 ** 30;
 
+/** What chunks keep their rows in, one after the other: fresh buffers for each would have the garbage collector run for every few of them. */
+export class ChunkMemory {
+  bytes: Buffer = Buffer.alloc(0);
+  starts: Int32Array = new Int32Array(FIRST_ROWS);
+}
+
 export class ChunkRows {
   /** Rows taken. */
   count = 0;
   /** Bytes of the rows taken. */
   length = 0;
+  readonly #memory: ChunkMemory;
   #bytes: Buffer;
   /** Where each row begins; one behind the last is where it ends. */
-  #starts = new Int32Array(FIRST_ROWS);
+  #starts: Int32Array;
   /** Per column the state of a value that is there: tupleState.text or binary. */
   readonly #forms: Uint8Array;
   readonly #limit: number;
   #headed = false;
   #ended = false;
 
-  /** `limitBytes`: at most 1 GiB. One row is taken whatever its size. */
-  constructor(columns: readonly Pick<Column, "type">[], limitBytes: number) {
+  /** `limitBytes`: at most 1 GiB. One row is taken whatever its size. The rows of the chunk that `memory` was given to before are gone. */
+  constructor(columns: readonly Pick<Column, "type">[], limitBytes: number, memory: ChunkMemory = new ChunkMemory()) {
     if (!(limitBytes > 0 && limitBytes <= MOST_BYTES)) throw new RangeError(`a chunk of ${limitBytes} bytes`);
     this.#forms = Uint8Array.from(columns, ({ type }) => (type.kind === "other" ? tupleState.text : tupleState.binary));
     this.#limit = limitBytes;
-    this.#bytes = Buffer.allocUnsafeSlow(Math.min(FIRST_BYTES, limitBytes));
+    this.#memory = memory;
+    this.#bytes = memory.bytes;
+    this.#starts = memory.starts;
   }
 
   /** Memory that the rows hold. */
@@ -50,26 +59,26 @@ export class ChunkRows {
     return this.#ended;
   }
 
-  /** Takes the bytes of one CopyData message, which stay the caller's. false: the row would exceed the limit. Throws STREAM_PROTOCOL. */
-  take(message: Buffer): boolean {
-    let from = 0;
+  /** Takes one CopyData message: bytes [start, end), which stay the caller's. false: the row would exceed the limit. Throws STREAM_PROTOCOL. */
+  take(message: Buffer, start = 0, end = message.length): boolean {
+    let from = start;
     if (!this.#headed) {
-      from = readHeader(message);
+      from += readHeader(message.subarray(start, end));
       this.#headed = true;
-      if (from === message.length) return true;
+      if (from === end) return true;
     }
-    if (this.#ended || message.length < from + 2) throw unreadable("COPY goes on behind its end");
+    if (this.#ended || end < from + 2) throw unreadable("COPY goes on behind its end");
     if (message[from] === 0xff && message[from + 1] === 0xff) {
       this.#ended = true;
       return true;
     }
-    const end = this.length + message.length - from;
-    if (end > this.#limit && this.count > 0) return false;
-    if (end > this.#bytes.length) this.#grow(end);
+    const length = this.length + end - from;
+    if (length > this.#limit && this.count > 0) return false;
+    if (length > this.#bytes.length) this.#grow(length);
     if (this.count + 1 === this.#starts.length) this.#growStarts();
-    message.copy(this.#bytes, this.length, from);
-    this.length = end;
-    this.#starts[++this.count] = end;
+    message.copy(this.#bytes, this.length, from, end);
+    this.length = length;
+    this.#starts[++this.count] = length;
     return true;
   }
 
@@ -105,16 +114,17 @@ export class ChunkRows {
   }
 
   #grow(need: number): void {
-    const doubled = Math.min(this.#bytes.length * 2, this.#limit);
+    const doubled = Math.min(Math.max(this.#bytes.length * 2, FIRST_BYTES), this.#limit);
     const grown = Buffer.allocUnsafeSlow(Math.max(doubled, need));
     this.#bytes.copy(grown, 0, 0, this.length);
     this.#bytes = grown;
+    if (grown.length <= this.#limit) this.#memory.bytes = grown; // a giant alone in its chunk is not kept for those that follow
   }
 
   #growStarts(): void {
     const grown = new Int32Array(this.#starts.length * 2);
     grown.set(this.#starts);
-    this.#starts = grown;
+    this.#starts = this.#memory.starts = grown;
   }
 }
 

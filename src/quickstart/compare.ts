@@ -1,8 +1,9 @@
-// Every sample table held against its copy, value by value. Each side turns its own values into text by its own SQL, so
+// Every table held against its copy, value by value. Each side turns its own values into text by its own SQL, so
 // that none of Tailrace's decoding stands between them.
 import type { DuckDBConnection } from "@duckdb/node-api";
 import pg from "pg";
 import { tableLabel, type TableName } from "../core/table.ts";
+import { clientConfig } from "../postgres/session.ts";
 
 export type Difference = {
   readonly table: string;
@@ -27,9 +28,10 @@ const FETCH_ROWS = 1_000;
 /** What Tailrace adds to a target. */
 const METADATA = "_tailrace_";
 
-/** A row as texts: its key columns first. Rows come in the order of their keys' texts. */
+/** A row as texts: its key columns first. Rows come in the order of their keys. */
 type Row = readonly (string | null)[];
-type Column = { readonly name: string; readonly type: string; readonly key: boolean };
+/** `type`: PostgreSQL's name of it, a domain's of what it is made of. */
+type Column = { readonly name: string; readonly type: string; readonly key: boolean; readonly generated: boolean };
 
 /** Compares `tables` of a database at rest with the tables of the same name in an open DuckDB file. */
 export async function compareTables(
@@ -38,12 +40,12 @@ export async function compareTables(
   tables: readonly TableName[],
   signal: AbortSignal,
 ): Promise<Comparison> {
-  const client = new pg.Client({ connectionString: url, application_name: "tailrace quickstart" });
+  // The settings of a source's session: values of types that nobody takes apart are copied as PostgreSQL's text.
+  const client = new pg.Client(clientConfig({ url, applicationName: "tailrace quickstart" }, { statement_timeout: 0 }));
   client.on("error", () => undefined); // the query under way fails as well
   await client.connect();
   try {
     await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-    await client.query("SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'iso_8601'; SET LOCAL extra_float_digits = 1");
     const first: Difference[] = [];
     const results: { table: string; rows: number; differences: number }[] = [];
     for (const table of tables) results.push(await compareTable(client, duckdb, table, first, signal));
@@ -60,8 +62,9 @@ async function compareTable(
   first: Difference[],
   signal: AbortSignal,
 ): Promise<{ table: string; rows: number; differences: number }> {
-  const columns = await sourceColumns(client, table);
   const copied = await copyColumns(duckdb, table);
+  // What the publication leaves out is not missing.
+  const columns = (await sourceColumns(client, table)).filter(({ name, generated }) => !generated || copied.has(name));
   const label = tableLabel(table);
   const keys = columns.filter(({ key }) => key).length;
   const keyOf = (row: Row): string =>
@@ -83,7 +86,7 @@ async function compareTable(
   let here = await nextRow(source);
   let there = await nextRow(copy);
   while (here !== null || there !== null) {
-    const order = here === null ? 1 : there === null ? -1 : compareKeys(here, there, keys);
+    const order = here === null ? 1 : there === null ? -1 : compareKeys(here, there, columns, keys);
     if (order <= 0) rows += 1;
     if (order < 0 && here !== null) {
       differ(here, null, "a row", null);
@@ -93,7 +96,7 @@ async function compareTable(
       differences += 1;
     } else if (here !== null && there !== null) {
       const [a, b] = [here, there];
-      const wrong = columns.findIndex(({ name }, at) => a[at] !== b[at] || !copied.has(name));
+      const wrong = columns.findIndex(({ name, type }, at) => !isSame(a[at] ?? null, b[at] ?? null, type) || !copied.has(name));
       if (wrong !== -1) {
         differ(a, columns[wrong]?.name ?? null, a[wrong] ?? null, b[wrong] ?? null);
         differences += 1;
@@ -105,13 +108,33 @@ async function compareTable(
   return { table: label, rows, differences };
 }
 
-/** Byte order of the key texts, column by column. Keys of the shop are ASCII, where strings of JavaScript compare alike. */
-function compareKeys(a: Row, b: Row, keys: number): number {
+/** Column by column: numbers with a fraction as both databases order them, NaN last, and all else by the bytes of its text. */
+function compareKeys(a: Row, b: Row, columns: readonly Column[], keys: number): number {
   for (let at = 0; at < keys; at++) {
     const [left, right] = [a[at] ?? "", b[at] ?? ""];
-    if (left !== right) return left < right ? -1 : 1;
+    const type = columns[at]?.type ?? "";
+    if (isSame(left, right, type)) continue;
+    if (!isFloat(type)) return Buffer.compare(Buffer.from(left), Buffer.from(right));
+    const [x, y] = [floatOf(left), floatOf(right)];
+    return Number.isNaN(x) || x > y ? 1 : -1;
   }
   return 0;
+}
+
+/** The two write a float differently, and both so that nothing of it is lost. */
+function isSame(source: string | null, copy: string | null, type: string): boolean {
+  if (source === copy) return true;
+  if (source === null || copy === null || !isFloat(type)) return false;
+  const [x, y] = [floatOf(source), floatOf(copy)];
+  return x === y || (Number.isNaN(x) && Number.isNaN(y));
+}
+
+function isFloat(type: string): boolean {
+  return type === "float4" || type === "float8";
+}
+
+function floatOf(text: string): number {
+  return Number(text.replace(/^(-?)inf$/, "$1Infinity"));
 }
 
 async function nextRow(rows: AsyncIterator<Row, undefined>): Promise<Row | null> {
@@ -122,13 +145,17 @@ async function* noRows(): AsyncGenerator<Row, undefined> {
   // nothing
 }
 
-/** The columns of a table: those of its primary key first, in key order. */
+/** The columns of a table: those of its key first, in key order. */
 async function sourceColumns(client: pg.Client, table: TableName): Promise<readonly Column[]> {
   const { rows } = await client.query<Column>(
-    `SELECT attname AS name, typname AS type, coalesce(attnum = ANY (indkey), false) AS key
-     FROM pg_attribute JOIN pg_type t ON t.oid = atttypid LEFT JOIN pg_index ON indrelid = attrelid AND indisprimary
-     WHERE attrelid = format('%I.%I', $1::text, $2::text)::regclass AND attnum > 0 AND NOT attisdropped
-     ORDER BY array_position(indkey::int2[], attnum), attnum`,
+    `SELECT attname AS name, attgenerated <> '' AS generated, coalesce(place <= indnkeyatts, false) AS key,
+       (WITH RECURSIVE down(oid) AS (SELECT atttypid UNION ALL SELECT typbasetype FROM down JOIN pg_type USING (oid) WHERE typtype = 'd')
+        SELECT typname FROM down JOIN pg_type USING (oid) WHERE typtype <> 'd') AS type
+     FROM pg_class c JOIN pg_attribute ON attrelid = c.oid
+     LEFT JOIN pg_index i ON indrelid = c.oid AND CASE relreplident WHEN 'i' THEN indisreplident ELSE indisprimary END
+     LEFT JOIN LATERAL (SELECT array_position(indkey::int2[], attnum) + 1 AS place) p ON true
+     WHERE c.oid = format('%I.%I', $1::text, $2::text)::regclass AND attnum > 0 AND NOT attisdropped
+     ORDER BY CASE WHEN place <= indnkeyatts THEN place END, attnum`,
     [table.schema, table.name],
   );
   return rows;
@@ -141,8 +168,10 @@ async function* sourceRows(
   signal: AbortSignal,
 ): AsyncGenerator<Row, undefined> {
   const texts = columns.map(({ name, type }) => sourceText(quote(name), type));
-  const order = columns.flatMap(({ key }, at) => (key ? [`${texts[at] ?? ""} COLLATE "C"`] : []));
-  const from = `${quote(table.schema)}.${quote(table.name)}`;
+  const order = columns.flatMap(({ name, type, key }, at) =>
+    !key ? [] : [isFloat(type) ? `compared_row.${quote(name)}` : `${texts[at] ?? ""} COLLATE "C"`],
+  );
+  const from = `${quote(table.schema)}.${quote(table.name)} AS compared_row`; // by itself a name in ORDER BY is a result's column
   await client.query(`DECLARE compared NO SCROLL CURSOR FOR SELECT ${texts.join(", ")} FROM ${from} ORDER BY ${order.join(", ")}`);
   for (;;) {
     signal.throwIfAborted();
@@ -153,11 +182,23 @@ async function* sourceRows(
   await client.query("CLOSE compared");
 }
 
-/** PostgreSQL's own text, but for types where it would depend on a time zone or be long. */
+/** PostgreSQL's own text, but for types that DuckDB writes differently. */
 function sourceText(column: string, type: string): string {
-  if (type === "timestamptz") return `(extract(epoch FROM ${column}) * 1000000)::bigint::text`;
-  if (type === "bytea") return `encode(${column}, 'hex')`;
-  return `${column}::text`;
+  switch (type) {
+    case "timestamp":
+    case "timestamptz":
+      return `CASE WHEN isfinite(${column}) THEN (extract(epoch FROM ${column}) * 1000000)::bigint::text ELSE ${column}::text END`;
+    case "time":
+      return `(extract(epoch FROM ${column}) * 1000000)::bigint::text`;
+    case "date":
+      return `CASE WHEN isfinite(${column}) THEN (${column} - date '1970-01-01')::text ELSE ${column}::text END`;
+    case "bytea":
+      return `encode(${column}, 'hex')`;
+    case "bpchar":
+      return `CASE WHEN ${column} IS NOT NULL THEN concat(${column}) END`; // its cast to text takes the blanks off
+    default:
+      return `${column}::text`;
+  }
 }
 
 /** Column → DuckDB's type; empty when there is no such table. */
@@ -179,8 +220,10 @@ async function* copyRows(
   signal: AbortSignal,
 ): AsyncGenerator<Row, undefined> {
   const texts = columns.map(({ name }) => copyText(quote(name), copied.get(name)));
-  const order = columns.flatMap(({ key }, at) => (key ? [texts[at] ?? ""] : []));
-  const from = `${quote(table.schema)}.${quote(table.name)}`;
+  const order = columns.flatMap(({ name, type, key }, at) =>
+    !key ? [] : [isFloat(type) ? `compared_row.${quote(name)}` : (texts[at] ?? "")],
+  );
+  const from = `${quote(table.schema)}.${quote(table.name)} AS compared_row`;
   const result = await duckdb.stream(`SELECT ${texts.join(", ")} FROM ${from} ORDER BY ${order.join(", ")}`);
   for await (const rows of result.yieldRows()) {
     signal.throwIfAborted();
@@ -190,9 +233,19 @@ async function* copyRows(
 
 function copyText(column: string, type: string | undefined): string {
   if (type === undefined) return "NULL::VARCHAR";
-  if (type === "TIMESTAMP WITH TIME ZONE") return `epoch_us(${column})::VARCHAR`;
-  if (type === "BLOB") return `lower(hex(${column}))`;
-  return `${column}::VARCHAR`;
+  switch (type) {
+    case "TIMESTAMP":
+    case "TIMESTAMP WITH TIME ZONE":
+      return `CASE WHEN isfinite(${column}) THEN epoch_us(${column})::VARCHAR ELSE ${column}::VARCHAR END`;
+    case "TIME":
+      return `epoch_us(${column})::VARCHAR`;
+    case "DATE":
+      return `CASE WHEN isfinite(${column}) THEN date_diff('day', DATE '1970-01-01', ${column})::VARCHAR ELSE ${column}::VARCHAR END`;
+    case "BLOB":
+      return `lower(hex(${column}))`;
+    default:
+      return `${column}::VARCHAR`;
+  }
 }
 
 /** The same rule in PostgreSQL and DuckDB. */

@@ -1,10 +1,13 @@
 // What a person sees while the quickstart runs, on stderr: one block that is drawn again in place on a terminal, a line now
 // and then elsewhere.
+import type { ReadingFigures } from "./reading.ts";
 
 export type Figures = {
   readonly phase: string;
-  /** Of the shop, since this start, as are all counts. */
-  readonly transactions: number;
+  /** Of the shop, since this start, as are all counts; null: the database is another one. */
+  readonly transactions: number | null;
+  /** Of the rows that were there before; null when they are read. */
+  readonly reading: ReadingFigures | null;
   /** Durable in the log. */
   readonly events: number;
   /** Rows of the copy that changed. */
@@ -83,10 +86,11 @@ export class Progress {
 }
 
 function blockOf(figures: Figures): readonly string[] {
-  const { phase, transactions, events, merged, perSecond, lag, deadLetters } = figures;
+  const { phase, transactions, reading, events, merged, perSecond, lag, deadLetters } = figures;
   return [
     `── ${phase} `.padEnd(60, "─"),
-    `  shop   ${count(transactions)} transactions`,
+    ...(transactions === null ? [] : [`  shop   ${count(transactions)} transactions`]),
+    ...(reading === null ? [] : [`  read   ${readingOf(reading)}`]),
     `  log    ${count(events)} events, ${lag === null ? "?" : count(lag)} not merged yet`,
     `  copy   ${count(merged)} rows merged, ${count(Math.round(perSecond))} events/s, ${count(deadLetters)} dead letters`,
     `  commit at the source to commit in the copy: p50 ${duration(figures.p50Ms)}, p99 ${duration(figures.p99Ms)}`,
@@ -94,12 +98,19 @@ function blockOf(figures: Figures): readonly string[] {
 }
 
 function lineOf(figures: Figures): string {
-  const { phase, transactions, events, merged, perSecond, lag, deadLetters, p50Ms, p99Ms } = figures;
+  const { phase, transactions, reading, events, merged, perSecond, lag, deadLetters, p50Ms, p99Ms } = figures;
   return (
-    `${phase}: ${count(transactions)} transactions, ${count(events)} events, ${lag === null ? "?" : count(lag)} not merged yet, ` +
+    `${phase}: ${transactions === null ? "" : `${count(transactions)} transactions, `}${reading === null ? "" : `read ${readingOf(reading)}; `}${count(events)} events, ${lag === null ? "?" : count(lag)} not merged yet, ` +
     `${count(merged)} rows merged (${count(Math.round(perSecond))} events/s), ${count(deadLetters)} dead letters, ` +
     `p50 ${duration(p50Ms)}, p99 ${duration(p99Ms)}`
   );
+}
+
+/** `12,000 of about 20,000 rows (60%), 34,000 rows/s, 2 tables left`, and what it waits for. */
+function readingOf({ rows, estimatedRows, rowsPerSecond, tables, waitingFor }: ReadingFigures): string {
+  const whole = estimatedRows === 0 ? "rows" : `of about ${count(estimatedRows)} rows (${Math.floor((rows / estimatedRows) * 100)}%)`;
+  const pace = waitingFor === null ? `${count(rowsPerSecond)} rows/s` : `waits for ${waitingFor}`;
+  return `${count(rows)} ${whole}, ${pace}, ${tables} ${tables === 1 ? "table" : "tables"} left`;
 }
 
 /** `1,234,567`. */

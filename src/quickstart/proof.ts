@@ -1,13 +1,13 @@
-// After the service has stopped: the log read whole, the copy compared with the shop, and the figures that follow.
+// After the service has stopped: the log read whole, the copy compared with the database, and the figures that follow.
 import { DuckDBInstance, type DuckDBConnection } from "@duckdb/node-api";
 import type { LoadedConfig } from "../config/config.ts";
 import type { OffsetRange } from "../core/event-log.ts";
+import type { TableName } from "../core/table.ts";
 import { openLog, openRegistry } from "../parts.ts";
 import { openLog as openLogger } from "../telemetry/log.ts";
 import { compareTables, type Comparison } from "./compare.ts";
-import { PREFIX, SINK } from "./config.ts";
+import { SINK } from "./config.ts";
 import { scanLog, type LogScan } from "./scan.ts";
-import { shopTables } from "./shop.ts";
 
 /** All of it counted from what stands in the log and in the copy, over every run in this folder. */
 export type Proof = {
@@ -21,9 +21,9 @@ export type Proof = {
   readonly unmerged: number;
 };
 
-/** Opens log, registry and copy for itself: nobody else may hold them. `url`: the shop, at rest. */
-export async function prove(config: LoadedConfig, url: string, signal: AbortSignal): Promise<Proof> {
-  const scan = await scanAll(config, signal);
+/** Opens log, registry and copy for itself: nobody else may hold them. `url`: the database of `tables`, at rest. */
+export async function prove(config: LoadedConfig, url: string, tables: readonly TableName[], signal: AbortSignal): Promise<Proof> {
+  const scan = await scanAll(config, tables, signal);
   const warehouse = config.sinks[0]?.warehouse;
   if (warehouse?.kind !== "duckdb") throw new TypeError("the quickstart's sink is a DuckDB file");
   const instance = await DuckDBInstance.create(warehouse.path, { access_mode: "READ_ONLY" });
@@ -33,7 +33,7 @@ export async function prove(config: LoadedConfig, url: string, signal: AbortSign
     const [[letters = 0]] = await numbers(connection, `SELECT count(*)::DOUBLE FROM _tailrace.dead_letters WHERE sink = '${SINK}'`);
     return {
       scan,
-      comparison: await compareTables(url, connection, shopTables, signal),
+      comparison: await compareTables(url, connection, tables, signal),
       merged,
       deadLetters: letters + scan.deadLetters,
       unmerged: await unmergedRecords(connection, scan.ranges),
@@ -43,11 +43,12 @@ export async function prove(config: LoadedConfig, url: string, signal: AbortSign
   }
 }
 
-async function scanAll(config: LoadedConfig, signal: AbortSignal): Promise<LogScan> {
+async function scanAll(config: LoadedConfig, tables: readonly TableName[], signal: AbortSignal): Promise<LogScan> {
+  const prefix = config.sources[0]?.topics.prefix ?? "";
   await using log = await openLog(config.service, openLogger({ level: "silent" }));
   const { registry, close } = openRegistry(config.service);
   try {
-    return await scanLog({ log, registry }, PREFIX, shopTables, signal);
+    return await scanLog({ log, registry }, prefix, tables, signal);
   } finally {
     await close();
   }

@@ -75,7 +75,7 @@ export async function dropSource(
 async function idleSlot(session: Session, name: string, signal: AbortSignal): Promise<Slot | null> {
   for (const until = performance.now() + RELEASE_MS; ;) {
     const slot = await readSlot(session, name);
-    if (slot === null || slot.activePid === null || performance.now() > until) return slot;
+    if ((slot?.activePid ?? null) === null || performance.now() > until) return slot;
     await pause(LOOK_MS, signal);
     signal.throwIfAborted();
   }

@@ -8,6 +8,7 @@ import type { SchemaRegistry } from "../core/schema-registry.ts";
 import { readState } from "../core/source-state.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
 import { version } from "../core/version.ts";
+import type { SourceControl } from "../source/control.ts";
 import type { FlushReport } from "../sink/sink.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { Connector } from "./connector.ts";
@@ -105,12 +106,14 @@ export class Fleet {
     where: string | null,
   ): Promise<{ readonly source: string; readonly tables: readonly string[] }> {
     const source = findConnector(this.#members, name, "source") as Source;
-    const { control } = source.drive;
-    if (control === null) throw new TailraceError("SOURCE_NOT_STREAMING", { source: name, state: source.connector.state });
+    if (source.config.snapshot.mode === "no_data")
+      throw new TailraceError("USAGE", {
+        problem: `source ${name} makes no snapshots: its snapshot.mode is no_data (initial and when_needed do)`,
+      });
     const tables = await this.#tablesOf(source, pattern);
     if (where !== null && tables.length > 1)
       throw new TailraceError("USAGE", { problem: `--where is for one table, and ${pattern} takes ${tables.length}` });
-    await control.requestSnapshot(
+    await controlOf(source).requestSnapshot(
       tables.map((table) => ({ table, where })),
       "an operator asked for it",
     );
@@ -231,9 +234,7 @@ export class Fleet {
   async #requestFor(name: string, tables: readonly TableName[], reason: string): Promise<boolean> {
     const source = findConnector(this.#members, name, "source") as Source;
     if (source.config.snapshot.mode === "no_data") return false;
-    const { control } = source.drive;
-    if (control === null) throw new TailraceError("SOURCE_NOT_STREAMING", { source: name, state: source.connector.state });
-    await control.requestSnapshot(
+    await controlOf(source).requestSnapshot(
       tables.map((table) => ({ table, where: null })),
       reason,
     );
@@ -258,6 +259,12 @@ export class Fleet {
     });
     return { kind: "sink", name, config, source, drive, connector: new Connector(name, logger, drive) };
   }
+}
+
+/** Throws SOURCE_NOT_STREAMING. */
+function controlOf({ name, drive, connector }: Source): SourceControl {
+  if (drive.control !== null) return drive.control;
+  throw new TailraceError("SOURCE_NOT_STREAMING", { source: name, state: connector.state });
 }
 
 function membersOf({ sources, sinks }: LoadedConfig): readonly (SourceConfig | SinkConfig)[] {

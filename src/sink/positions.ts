@@ -27,11 +27,11 @@ export function startPositions(
   }
   return source.topics.flatMap((topic) => {
     const known = checkpoints.filter((checkpoint) => checkpoint.topic === topic.name);
-    const other = known.find((checkpoint) => checkpoint.topicId !== topic.id);
-    if (other !== undefined && source.epoch <= Math.max(...known.map(epochOf))) {
+    const lost = known.find((checkpoint) => checkpoint.topicId !== topic.id && source.epoch <= epochOf(checkpoint));
+    if (lost !== undefined) {
       throw new TailraceError("TOPIC_LOST", {
         topic: topic.name,
-        reason: `its id is ${topic.id}, the sink's checkpoint was made with ${other.topicId}`,
+        reason: `its id is ${topic.id}, the sink's checkpoint was made with ${lost.topicId}`,
       });
     }
     return Array.from({ length: topic.partitions }, (_, partition) => progressOf(topic, partition, known));

@@ -102,9 +102,16 @@ async function readAll(options: SinkOptions, parts: SinkParts, stop: AbortSignal
   const source = new SourceWatch(parts.log, options.prefix);
   let state = await source.next(null, stop);
   if (state === null) return;
-  const run = await unlessAborted(SinkRun.start(options, parts, source, stop), stop);
-  if (run === null) return;
-  while (state !== null) state = await run.readUntilTopicsChange(state, stop, force);
+  try {
+    const run = await unlessAborted(SinkRun.start(options, parts, source, stop), stop);
+    if (run === null) return;
+    while (state !== null) state = await run.readUntilTopicsChange(state, stop, force);
+  } catch (cause) {
+    // A topic that is gone, or another one that is shorter, is the source's to replace: in a new epoch, which is waited for.
+    const isLost = cause instanceof TailraceError && (cause.code === "TOPIC_LOST" || cause.code === "LOG_GAP");
+    if (!isLost || !source.makesSnapshots) throw cause;
+    throw new TailraceError("GAP_FOUND", { reason: cause.message }, { cause });
+  }
 }
 
 function sayLag({ lag, observer }: SinkParts): void {

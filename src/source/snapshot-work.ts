@@ -1,6 +1,7 @@
 // The work of a session's snapshots: an opener, which lets tables be read once R-window-start allows it, and readers,
 // each with a session of its own, chunk after chunk. What fails is named and tried again; nothing of it ends the stream.
 import { randomUUID } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { TailraceError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import { backoffMs, pause } from "../core/pause.ts";
@@ -13,6 +14,7 @@ import { exportSnapshot, type ExportedSnapshot } from "../postgres/snapshot-expo
 import { describeHolder, type Holder } from "../postgres/snapshot-holders.ts";
 import { writeMark, type Mark } from "../postgres/snapshot-mark.ts";
 import { blockCount, estimateRows, keyTexts, nextBoundary, type WireKey } from "../postgres/snapshot-plan.ts";
+import { ChunkMemory } from "../postgres/snapshot-rows.ts";
 import { openSnapshotSession, type SnapshotLimits } from "../postgres/snapshot-session.ts";
 import { seeTable, type SnapshotTable } from "../postgres/snapshot-table.ts";
 import { freshXid, waitForXmin } from "../postgres/snapshot-waits.ts";
@@ -95,6 +97,8 @@ export class SnapshotWork {
 
   /** Until the signal aborts; never rejects. */
   async run(signal: AbortSignal): Promise<void> {
+    // Each worker's session listens to it, and what the worker waits for. Beyond ten Node warns of a leak.
+    setMaxListeners(4 * (this.#options.snapshot.parallel + 2), signal);
     const readers = Array.from({ length: this.#options.snapshot.parallel }, async () =>
       this.#repeat(async (session) => this.#readNext(session, signal), signal),
     );
@@ -104,7 +108,8 @@ export class SnapshotWork {
   /** Repeats a step, whose session is opened when it asks for it; a step that gives false had nothing to do. */
   async #repeat(step: (session: SessionKeeper) => Promise<boolean>, signal: AbortSignal): Promise<void> {
     await using keeper = new SessionKeeper(this.#options.settings, signal);
-    for (let failures = 0; !signal.aborted;) {
+    const isOver = (): boolean => signal.aborted;
+    for (let failures = 0; !isOver(); ) {
       try {
         if (await step(keeper)) {
           failures = 0;
@@ -113,7 +118,7 @@ export class SnapshotWork {
         await keeper.closeWhenIdle();
         await this.#snapshots.bell.wait(LOOK_MS, signal);
       } catch (cause) {
-        if (signal.aborted) return;
+        if (isOver()) return;
         this.#say(TailraceError.from(cause), failures);
         await keeper.close();
         await pause(backoffMs(failures++, RETRY, Math.random()), signal);
@@ -123,7 +128,7 @@ export class SnapshotWork {
 
   #say(error: TailraceError, failures: number): void {
     for (const snapshot of this.#due()) this.#options.waiting(tableLabel(snapshot.table), error.message);
-    if (failures === 0) this.#options.logger.warn(error.toJSON(), "a snapshot waits");
+    if (failures === 0) this.#options.logger.warn(error.toJSON(), `a snapshot waits: ${error.message}`);
   }
 
   #due(): readonly TableSnapshot[] {
@@ -240,12 +245,13 @@ export class SnapshotWork {
         : { kind: "range", range: job.range };
     try {
       const begun = performance.now();
-      const outcome = await this.#chunk(keeper, job, table, part, null, signal);
+      const { outcome, heldMs } = await this.#chunk(keeper, job, table, part, null, signal);
       if (outcome.kind === "changed") this.#seen.delete(label);
       if (outcome.kind === "tooLarge") this.#pace.tooLarge(label, outcome.rows);
       if (outcome.kind !== "read") return giveBack(job);
       waiting(label, null);
-      this.#pace.took(label, outcome.rows.count, performance.now() - begun, outcome.rows.length, CHUNK_BYTES);
+      const times = { ms: performance.now() - begun, heldMs };
+      this.#pace.took(label, outcome.rows.count, times, outcome.rows.length, CHUNK_BYTES);
       await pause(job.kind === "keys" ? GATHER_MS : this.#limit.waitAfter(outcome.rows.count, performance.now()), signal);
     } catch (cause) {
       giveBack(job);
@@ -261,37 +267,38 @@ export class SnapshotWork {
     part: ChunkPart,
     under: string | null,
     signal: AbortSignal,
-  ): Promise<ChunkOutcome> {
+  ): Promise<{ readonly outcome: ChunkOutcome; readonly heldMs: number }> {
     const { tables, publication } = this.#options;
     const captured = await tables.inShape(table.table);
     const { window } = this.#snapshots;
     const chunk = window.beginChunk(table.table.oid);
-    const passed = settable<boolean>();
-    let mark: Mark | null = null;
+    const passed = settable<number | null>();
+    const written: { mark: Mark | null } = { mark: null };
     let bytes = 0;
     try {
       const outcome = await readChunk(
         await keeper.session(),
-        { table, publication, part, where: job.snapshot.where, limitBytes: CHUNK_BYTES, under },
+        { table, publication, part, where: job.snapshot.where, limitBytes: CHUNK_BYTES, under, memory: keeper.memory },
         {
           seen: (visible) => window.known(chunk, parseVisibility(visible)),
           read: (rows) => {
             bytes = rows.memoryBytes;
             this.#chunkBytes += bytes;
-            return (mark = this.#snapshots.chunkMark({ job, chunk, captured, rows, passed: passed.set }));
+            return (written.mark = this.#snapshots.chunkMark({ job, chunk, captured, rows, passed: passed.set }));
           },
         },
       );
       if (outcome.kind === "tooLarge") await keeper.close();
-      if (outcome.kind === "read" && !(await unlessAborted(passed.value, signal)))
+      const heldMs = outcome.kind === "read" ? await unlessAborted(passed.value, signal) : 0;
+      if (heldMs === null)
         throw new TailraceError("SNAPSHOT_LOST", {
           table: tableLabel(job.snapshot.table),
           reason: "its window was closed before its mark came by",
         });
-      return outcome;
+      return { outcome, heldMs };
     } finally {
       this.#chunkBytes -= bytes;
-      if (mark !== null) this.#snapshots.forgetMark(mark);
+      if (written.mark !== null) this.#snapshots.forgetMark(written.mark);
       window.close(chunk);
     }
   }
@@ -332,7 +339,7 @@ export class SnapshotWork {
         const to = from + step < blocks ? from + step : null;
         const part: ChunkPart = { kind: "blocks", from, to };
         const one: ChunkJob = { kind: "blocks", snapshot, range, isLast: to === null, opening };
-        const outcome = await this.#chunk(keeper, one, table, part, exported.name, signal);
+        const { outcome } = await this.#chunk(keeper, one, table, part, exported.name, signal);
         if (outcome.kind === "changed") throw new TailraceError("SNAPSHOT_LOST", { table: label, reason: "the table has changed" });
         if (outcome.kind === "tooLarge") {
           if (step === 1)
@@ -375,8 +382,9 @@ export class SnapshotWork {
   }
 }
 
-/** A session that is opened when it is first asked for, and anew after close(). */
+/** A session that is opened when it is first asked for, and anew after close(); with the memory of its chunks, of which one is read at a time. */
 class SessionKeeper implements AsyncDisposable {
+  memory = new ChunkMemory();
   readonly #settings: ConnectionSettings;
   readonly #signal: AbortSignal;
   #session: Session | null = null;
@@ -396,6 +404,7 @@ class SessionKeeper implements AsyncDisposable {
   async close(): Promise<void> {
     const session = this.#session;
     this.#session = null;
+    this.memory = new ChunkMemory();
     await session?.[Symbol.asyncDispose]();
   }
 

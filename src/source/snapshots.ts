@@ -30,8 +30,8 @@ export type AwaitedChunk = {
   readonly chunk: Chunk;
   readonly captured: CapturedTable;
   readonly rows: ChunkRows;
-  /** The mark has come by: with the rows, or (false) too late. */
-  readonly passed: (emitted: boolean) => void;
+  /** The mark has come by: handing the rows on took so many ms; null: too late for them. */
+  readonly passed: (heldMs: number | null) => void;
 };
 
 /** A chunk whose rows are in the stream's transaction at `commitLsn`. */
@@ -139,9 +139,10 @@ export class Snapshots implements SnapshotStream {
     const { job, chunk, captured, rows, passed } = awaited;
     const opening = job.kind === "blocks" ? job.opening : this.#opened.get(job.snapshot);
     if (!this.window.reached(chunk) || !this.isCurrent(job.snapshot) || opening === undefined) {
-      passed(false);
+      passed(null);
       return null;
     }
+    const begun = performance.now();
     return {
       captured,
       chunk,
@@ -150,7 +151,7 @@ export class Snapshots implements SnapshotStream {
       emitted: () => {
         this.window.close(chunk);
         this.#emitted.push({ job, chunk, commitLsn, opening, rows: rows.count });
-        passed(true);
+        passed(performance.now() - begun);
       },
     };
   }

@@ -14,7 +14,7 @@ export function copySent(tuple: Tuple): Tuple {
     if (!isSent(tuple, column)) continue;
     copy.start[column] = at;
     copy.length[column] = tuple.length[column]!;
-    at += tuple.bytes.copy(copy.bytes, at, tuple.start[column]!, tuple.start[column]! + tuple.length[column]!);
+    at += tuple.bytes.copy(copy.bytes, at, tuple.start[column], tuple.start[column]! + tuple.length[column]!);
   }
   return copy;
 }
@@ -32,7 +32,7 @@ export function foldUnsent(row: Tuple, kept: readonly number[], updates: readonl
   const folded = new Tuple(row.columns);
   folded.columns = row.columns;
   const values = from.map((tuple, column) =>
-    isSent(tuple, column) ? tuple.bytes.subarray(tuple.start[column]!, tuple.start[column]! + tuple.length[column]!) : null,
+    isSent(tuple, column) ? tuple.bytes.subarray(tuple.start[column], tuple.start[column]! + tuple.length[column]!) : null,
   );
   folded.bytes = Buffer.concat(values.filter((value) => value !== null));
   let at = 0;

@@ -131,6 +131,18 @@ export const metricDefinitions = {
     labels: ["sink"],
     help: "Keys whose events lack columns that a snapshot brings; they are kept until it does",
   },
+  sinkGaps: {
+    kind: "counter",
+    name: "sink_gaps_total",
+    labels: ["sink"],
+    help: "Partitions whose log began behind what was merged; a snapshot was asked for",
+  },
+  sinkBarriersSkipped: {
+    kind: "counter",
+    name: "sink_barriers_skipped_total",
+    labels: ["sink"],
+    help: "Barriers, or ends of snapshots in them, of a dead process or of a topic that is gone",
+  },
   sinkLagRecords: {
     kind: "gauge",
     name: "sink_lag_records",

@@ -154,12 +154,17 @@ test("drop takes slot, publication, state and checkpoints away, with a service a
 });
 
 test("what can't be done is said with the way out", async () => {
-  const { scene } = await shop();
+  const { scene, source } = await shop();
   const misspelt = await scene.command("pause", ["shpo"]);
   expect([misspelt.code, misspelt.stderr]).toEqual([
     2,
     expect.stringContaining("there is no connector shpo, did you mean shop? (shop, lake)"),
   ]);
+  const none = await scene.command("snapshot", ["shop", "public.a"]);
+  expect([none.code, none.stderr]).toEqual([2, expect.stringContaining("its snapshot.mode is no_data")]);
+  await scene.configure(withSnapshots(source(["public.a", "public.b"])), sinkDocument({ name: "lake", source: "shop" }));
+  expect((await scene.command("reload")).code).toBe(0);
+  await scene.ready();
   const table = await scene.command("snapshot", ["shop", "public.aa"]);
   expect([table.code, table.stderr]).toEqual([2, expect.stringContaining("did you mean public.a?")]);
   const sink = await scene.command("snapshot", ["lake", "public.a"]);
@@ -180,19 +185,23 @@ test("what can't be done is said with the way out", async () => {
   await scene.ready();
 });
 
-test("snapshot reads rows that were there before the source, while it streams", async () => {
+test("a table added to the YAML is loaded, and snapshot reads what is asked for again, while the source streams", async () => {
   const { scene, database, source } = await shop(["public.a"]);
   await database.sql("INSERT INTO b SELECT n, 'old' FROM generate_series(1, 500) n");
-  await scene.configure(source(["public.a", "public.b"]), sinkDocument({ name: "lake", source: "shop" }));
+  await scene.configure(withSnapshots(source(["public.a", "public.b"])), sinkDocument({ name: "lake", source: "shop" }));
   expect((await scene.command("reload")).code).toBe(0);
-  await scene.ready();
+  const everyId = Array.from({ length: 500 }, (_, at) => at + 1);
+  await merged(scene, "b", everyId);
+  await until(async () => expect((await scene.source("shop")).snapshots).toEqual([]));
   const { code, stdout } = await scene.command("snapshot", ["shop", "public.b", "--where", "id <= 200", "--json"]);
   expect([code, JSON.parse(stdout)]).toEqual([0, { source: "shop", tables: ["public.b"] }]);
-  await merged(
-    scene,
-    "b",
-    Array.from({ length: 200 }, (_, at) => at + 1),
-  );
-  expect((await scene.metricByLabels("tailrace_snapshot_rows_total")).get('{source="shop",table="public.b"}')).toBe(200);
-  await until(async () => expect((await scene.source("shop")).snapshots).toEqual([]));
+  const rows = async (): Promise<number | undefined> =>
+    (await scene.metricByLabels("tailrace_snapshot_rows_total")).get('{source="shop",table="public.b"}');
+  await until(async () => expect(await rows()).toBe(700));
+  // A filtered snapshot says nothing of the other rows.
+  await merged(scene, "b", everyId);
 });
+
+function withSnapshots(source: Document): Document {
+  return { ...source, snapshot: { mode: "initial" } };
+}

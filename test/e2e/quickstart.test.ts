@@ -52,6 +52,8 @@ test("the copy is the shop, value by value, and the last line says so", async ()
   expect(Object.keys(first)).toEqual(["events", "merged", "dead_letters", "duplicates", "differences", "end_to_end_ms"]);
   expect(first.events).toBeGreaterThan(20_000);
   expect(first.merged).toBeGreaterThanOrEqual(20_000);
+  expect(err.indexOf("wrote 20,000 rows into the shop")).toBeLessThan(err.indexOf("reading existing rows: "));
+  expect(err).toMatch(/reading existing rows: .*5 tables left/);
   expect(err).not.toContain("\x1b");
 });
 
@@ -93,10 +95,11 @@ test("its configuration is one that can be read and run, without the password in
   const yaml = await readFile(path.join(folder, ".tailrace/quickstart/tailrace.yaml"), "utf8");
   expect(yaml).toContain('url: "${file:shop.url}"');
   expect(yaml).not.toMatch(/postgres:\/\//);
+  expect(yaml).not.toContain("no_data"); // the rows that were there came by a snapshot
 });
 
 test.each([
-  [["--url", "postgres://localhost/mine"], /--url is not in this version/],
+  [["--url", "localhost/mine"], /--url is no URL postgres:/],
   [["--exit-after", "soon"], /--exit-after is a duration such as 20s/],
   [["--json"], /--json .* needs --exit-after/],
   [["--exit-afetr", "1s"], /--exit-afetr/],

@@ -95,7 +95,7 @@ test("a file that stays held is WAREHOUSE_LOCKED with its holder, and waiting en
     retry: "auto",
     message: expect.stringContaining(`held by another process (PID ${reader.child.pid}, `) as string,
   });
-  await expect(place.warehouse.open(AbortSignal.timeout(50))).rejects.toMatchObject({ code: "ABORT_ERR" });
+  await expect(place.warehouse.open(AbortSignal.timeout(50))).rejects.toMatchObject({ name: "TimeoutError" });
   await reader.leave();
   await flushOnce(place, new Worker("another"));
 });

@@ -1,10 +1,9 @@
 // Who has a DuckDB file: one process may write it, or several read it. Taken for a moment and let go completely.
 import { mkdir, realpath } from "node:fs/promises";
 import path from "node:path";
-import { setTimeout as wait } from "node:timers/promises";
 import { DuckDBInstance, type DuckDBConnection } from "@duckdb/node-api";
 import { reasonOf, TailraceError } from "../../core/errors.ts";
-import { backoffMs, type BackoffLimits } from "../../core/pause.ts";
+import { backoffMs, pause, type BackoffLimits } from "../../core/pause.ts";
 import { quoteText } from "../sql-text.ts";
 import { WAREHOUSE } from "./dialect.ts";
 
@@ -88,7 +87,7 @@ export async function openFile(options: DuckdbOptions, signal: AbortSignal, engi
     if (typeof found !== "string") return found;
     if (failures === 0) options.onLocked?.(found);
     if (performance.now() >= deadline) throw new TailraceError("WAREHOUSE_LOCKED", { path: options.path, holder: ` (${found})` });
-    await wait(backoffMs(failures, BACKOFF, Math.random()), undefined, { signal });
+    await pause(backoffMs(failures, BACKOFF, Math.random()), signal);
   }
 }
 

@@ -102,3 +102,32 @@ test("a table or a column without a copy differs in every row", async () => {
   await sides.copy.run("DROP TABLE public.things");
   expect(await compareTables(sides.source.url, sides.copy, [TABLE], SIGNAL)).toMatchObject({ differences: 3 });
 });
+
+test("types that the two sides write differently are the same, and so are the ends of time", async () => {
+  await using sides = await pair();
+  await sides.source
+    .sql(`CREATE DOMAIN dozen AS numeric(4,1); CREATE TABLE more (k double precision, name text COLLATE "C", d double precision, r real,
+    padded char(5), at timestamp, t time, day date, made timestamptz, many int[], dom dozen, twice int GENERATED ALWAYS AS (2) STORED);
+    CREATE UNIQUE INDEX identity ON more (k, name) INCLUDE (d);
+    ALTER TABLE more ALTER k SET NOT NULL, ALTER name SET NOT NULL, REPLICA IDENTITY USING INDEX identity;
+    INSERT INTO more VALUES (10, 'z', 1e20, 0.1, 'ab', '2024-02-29 23:59:59.5', '24:00', 'infinity', '-infinity', '{1,null}', 1.5),
+      (9, '𝒳', 'NaN', '-Infinity', '', 'infinity', '00:00:00.25', '0044-03-15 BC', '0001-01-01 00:00:00+00 BC', '{}', null),
+      (9, '\uffee', -0.0, 1e-30, null, null, null, null, null, null, null),
+      ('NaN', 'x', 1e15, 3, null, '1969-12-31 23:59:59.999999', null, '-infinity', null, null, null)`);
+  await sides.copy
+    .run(`CREATE TABLE public.more (k DOUBLE, name VARCHAR, d DOUBLE, r FLOAT, padded VARCHAR, "at" TIMESTAMP, t TIME, day DATE,
+    made TIMESTAMP WITH TIME ZONE, many VARCHAR, dom DECIMAL(4,1));
+    INSERT INTO public.more VALUES (10, 'z', 1e20, 0.1, 'ab   ', '2024-02-29 23:59:59.5', '24:00:00', 'infinity', '-infinity', '{1,NULL}', 1.5),
+      (9, '𝒳', 'NaN', '-Infinity', '     ', 'infinity', '00:00:00.25', '0044-03-15 (BC)', '0001-01-01 (BC) 00:00:00+00', '{}', null),
+      (9, '\uffee', 0, 1e-30, null, null, null, null, null, null, null),
+      ('NaN', 'x', 1e15, 3, null, '1969-12-31 23:59:59.999999', null, '-infinity', null, null, null)`);
+  const table = { schema: "public", name: "more" };
+  const same = await compareTables(sides.source.url, sides.copy, [table], SIGNAL);
+  expect(same.first).toEqual([]);
+  expect(same.tables).toEqual([{ table: "public.more", rows: 4, differences: 0 }]);
+  await sides.copy.run(
+    "UPDATE public.more SET d = d + 1 WHERE k = 9; UPDATE public.more SET padded = 'ab' WHERE k = 10; UPDATE public.more SET day = NULL WHERE isnan(k)",
+  );
+  const { first } = await compareTables(sides.source.url, sides.copy, [table], SIGNAL);
+  expect(first.map(({ key, column }) => `${key} ${column}`)).toEqual(["k=9, name=\uffee d", "k=10, name=z padded", "k=NaN, name=x day"]);
+});

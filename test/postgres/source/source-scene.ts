@@ -131,6 +131,12 @@ export class SourceScene implements AsyncDisposable {
     await running;
   }
 
+  /** Until the source ends by itself. */
+  async toItsEnd(): Promise<void> {
+    const error = await this.#session(AbortSignal.timeout(60_000), () => undefined);
+    if (error !== null) throw error;
+  }
+
   /** The error that a session ends with before it streams, or by what it then receives. */
   async refusal(): Promise<TailraceError> {
     const error = await this.#session(AbortSignal.timeout(PATIENCE_MS), () => undefined);

@@ -1,10 +1,15 @@
+// R-epoch with a slot that goes with its connection: every session is a new beginning.
+import pg from "pg";
 import { expect, test } from "vitest";
+import { makeTemporarySlot } from "../../../src/postgres/slot.ts";
 import { eventually } from "../../support/eventually.ts";
-import { postgres, type TestDatabase } from "../../support/servers.ts";
+import { describeWithPostgres15, postgres, postgres15, type SharedPostgres, type TestDatabase } from "../../support/servers.ts";
 import { SourceScene } from "./source-scene.ts";
 
-async function open(): Promise<{ readonly database: TestDatabase; readonly scene: SourceScene } & AsyncDisposable> {
-  const database = await (await postgres()).createDatabase();
+async function open(
+  server: Promise<SharedPostgres> = postgres(),
+): Promise<{ readonly database: TestDatabase; readonly scene: SourceScene } & AsyncDisposable> {
+  const database = await (await server).createDatabase();
   await database.sql(
     "CREATE TABLE things (id int PRIMARY KEY, name text); INSERT INTO things SELECT n, 'first' FROM generate_series(1, 700) n",
   );
@@ -32,8 +37,8 @@ const rows = (of: TestDatabase): Promise<{ id: number; name: string }[]> => of.s
 const expected = async (of: TestDatabase): Promise<Record<string, string>> =>
   Object.fromEntries((await rows(of)).map(({ id, name }) => [String(id), name]));
 
-test("a temporary slot is there while the source streams, brings rows and changes, and is gone afterwards", async () => {
-  await using opened = await open();
+async function bringsAll(server?: Promise<SharedPostgres>): Promise<void> {
+  await using opened = await open(server);
   const { database, scene } = opened;
   await scene.while(async () => {
     expect(await slots(database)).toEqual([{ slot_name: scene.options.slot, temporary: true }]);
@@ -45,6 +50,11 @@ test("a temporary slot is there while the source streams, brings rows and change
   });
   await eventually("no slot", async () => (await slots(database)).length === 0, 5_000);
   expect(await names(scene)).toEqual(await expected(database));
+}
+
+test("a temporary slot is there while the source streams, brings rows and changes, and is gone afterwards", async () => bringsAll());
+describeWithPostgres15("PostgreSQL 15", () => {
+  test("takes the same command", async () => bringsAll(postgres15()));
 });
 
 test("R-epoch: every session with a temporary slot begins a new epoch and reads again, so that what happened in between is not missing", async () => {
@@ -80,8 +90,6 @@ test("a connection that is lost under a temporary slot is such a beginning too",
 test("an open transaction that a temporary slot waits for is named", async () => {
   await using opened = await open();
   const { database, scene } = opened;
-  const { default: pg } = await import("pg");
-  const { makeTemporarySlot } = await import("../../../src/postgres/slot.ts");
   const walsender = new pg.Client({ connectionString: database.url, replication: "database" } as pg.ClientConfig);
   const writer = new pg.Client({ connectionString: database.url, application_name: "nightly" });
   await Promise.all([walsender.connect(), writer.connect()]);

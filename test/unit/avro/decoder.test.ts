@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { EventDecoder, KeyDecoder, schemaIdOf } from "../../../src/avro/decoder.ts";
+import { ByteWriter } from "../../../src/core/byte-writer.ts";
 import { TailraceError } from "../../../src/core/errors.ts";
 import { eventsOf, ORDINAL, transaction, VALUE_SCHEMA_ID } from "./events.ts";
 import { column, NULL, rows, table, text, tuple, tupleOf, UNCHANGED } from "./rows.ts";
@@ -120,7 +121,21 @@ test("rows that do not fit the operation are refused", () => {
   value[op] = "c".charCodeAt(0);
   expect(() => decoder.decode(value)).toThrow(/do not fit its operation c/);
   value[op] = "r".charCodeAt(0);
+  expect(() => decoder.decode(value)).toThrow(/do not fit its operation r/);
+  value[op] = "m".charCodeAt(0);
   expect(() => decoder.decode(value)).toThrow(/operation is unknown/);
+});
+
+test("R-window: a row that a snapshot has read is read as any other row", () => {
+  const { schemas, encoder } = eventsOf(orders);
+  const out = new ByteWriter(16);
+  encoder.beginTransaction({ ...transaction, snapshot: true });
+  encoder.writeEvent("r", null, row, 17, 0x16, 0xb374_d000, null, out);
+  const read = new EventDecoder(schemas.value);
+  read.decode(out.bytes.subarray(0, out.position));
+  decoder.decode(events.create(row));
+  expect(read).toMatchObject({ op: "r", commitLsn: transaction.commitLsn, ordinal: 17, before: null, movedFrom: null });
+  expect(read.after).toStrictEqual(decoder.after);
 });
 
 test("the frame gives the schema's id; without one it is refused", () => {

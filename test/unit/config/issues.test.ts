@@ -31,9 +31,11 @@ describe("an unknown key", () => {
   });
 
   test("that is near a key of a later version says so", () => {
-    const issue = onlyIssue(source().replace("{ mode: no_data }", "{ mode: no_data, chunk_row: 5 }"));
-    expect(issue.nearest).toBe("chunk_rows");
-    expect(issue.message).toBe("unknown key chunk_row, did you mean chunk_rows? That one is not in this version (allowed: mode)");
+    const issue = onlyIssue(source("wal_budgets: {}\n"));
+    expect(issue.nearest).toBe("wal_budget");
+    expect(issue.message).toBe(
+      "unknown key wal_budgets, did you mean wal_budget? That one is not in this version (allowed: kind, name, postgres, tables, topics, snapshot)",
+    );
   });
 
   test("in a list of objects has its position in the path", () => {
@@ -93,13 +95,7 @@ describe("a missing key", () => {
     });
   });
 
-  test("snapshot and consistency must be written, since their defaults are features of later versions", () => {
-    expect(onlyIssue(source().replace("snapshot: { mode: no_data }\n", ""))).toMatchObject({
-      code: "missing_key",
-      message: "missing key snapshot: its default, mode: initial, is not in this version",
-      fix: "add snapshot: { mode: no_data }",
-    });
-    expect(onlyIssue(source().replace("{ mode: no_data }", "{}")).fix).toBe("add mode: no_data");
+  test("consistency must be written, since its default is a feature of a later version", () => {
     expect(onlyIssue(source() + sink().replace("consistency: partition\n", ""))).toMatchObject({
       code: "missing_key",
       message: "missing key consistency: its default, transaction, is not in this version",
@@ -122,6 +118,28 @@ describe("a value that is not allowed", () => {
   test.each([
     ["partitions below 1", source("topics: { partitions: 0 }\n"), "topics.partitions is 0, allowed: a whole number from 1 to 10000"],
     ["no replicas", source("topics: { replication: 0 }\n"), "topics.replication is 0"],
+    [
+      "a misspelt snapshot mode",
+      source().replace("no_data", "initail"),
+      'snapshot.mode is "initail", did you mean initial? (allowed: initial, initial_only, no_data, when_needed, always)',
+    ],
+    [
+      "no session to read rows",
+      source().replace("no_data", "initial, parallel: 0"),
+      "snapshot.parallel is 0, allowed: a whole number from 1 to 32",
+    ],
+    ["chunks without rows", source().replace("no_data", "initial, chunk_rows: 0"), "snapshot.chunk_rows is 0"],
+    ["a limit of no row", source().replace("no_data", "initial, max_rows_per_second: 0"), "snapshot.max_rows_per_second is 0"],
+    [
+      "a size in powers of 1000",
+      source().replace("no_data", "initial, max_lag: 1GB"),
+      'snapshot.max_lag is "1GB", allowed: a size such as "512MiB" or "10GiB"',
+    ],
+    [
+      "a lag that is always there",
+      source().replace("no_data", "initial, max_lag: 0B"),
+      'snapshot.max_lag is "0B", allowed: a size of at least 1MiB',
+    ],
     ["a prefix that Kafka refuses", source("topics: { prefix: a/b }\n"), 'topics.prefix is "a/b"'],
     ["a prefix of dots", source('topics: { prefix: ".." }\n'), 'topics.prefix is ".."'],
     [
@@ -198,12 +216,6 @@ describe("what this version lacks is refused by name", () => {
   const entry = (more: string): string => source().replace("[public.orders]", `[{ table: public.orders, ${more} }]`);
   const target = (more: string): string => source() + sink(`tables: [{ table: public.orders, ${more} }]\n`);
   test.each([
-    ["snapshot.mode: initial", source().replace("no_data", "initial")],
-    ["snapshot.mode: initial_only", source().replace("no_data", "initial_only")],
-    ["snapshot.mode: when_needed", source().replace("no_data", "when_needed")],
-    ["snapshot.mode: always", source().replace("no_data", "always")],
-    ["snapshot.parallel", source().replace("no_data", "no_data, parallel: 2")],
-    ["snapshot.chunk_rows", source().replace("no_data", "no_data, chunk_rows: 20000")],
     ["schema_changes", source("schema_changes: { incompatible: park }\n")],
     ["wal_budget", source("wal_budget: { warn: 10GiB, action: alert }\n")],
     ["tables[0].columns", entry("columns: { exclude: [notes] }")],

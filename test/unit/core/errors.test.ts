@@ -34,7 +34,7 @@ test("no page names a code that is not in the catalogue", () => {
 });
 
 /** Settings, and names of Kafka's errors, that begin like a code of ours. */
-const OF_OTHERS = /^(LOG_LEVEL|REGISTRY_URL|REGISTRY_PASSWORD|WAREHOUSE_URL|NOT_(?!PRIMARY).+)$/;
+const OF_OTHERS = /^(LOG_LEVEL|QUICKSTART_URL|REGISTRY_URL|REGISTRY_PASSWORD|WAREHOUSE_URL|NOT_(?!PRIMARY).+)$/;
 
 test("every code is made somewhere in src", () => {
   const made = new Set(sites.flatMap(({ codes: ofSite }) => ofSite));

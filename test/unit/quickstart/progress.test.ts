@@ -4,6 +4,7 @@ import { Progress, type Figures } from "../../../src/quickstart/progress.ts";
 const FIGURES: Figures = {
   phase: "running",
   transactions: 1_234,
+  reading: null,
   events: 5_678,
   merged: 5_000,
   perSecond: 310.4,
@@ -67,4 +68,23 @@ test("NO_COLOR and a dumb terminal get no colours, the dumb one no cursor moveme
   progress.show(FIGURES, 0);
   progress.show(FIGURES, 9_000);
   expect(dumb.text).not.toContain("\x1b");
+});
+
+test("while existing rows are read it says how many of how many, how fast, and who keeps them waiting", () => {
+  const reading = { rows: 12_000, estimatedRows: 20_000, rowsPerSecond: 34_000, tables: 2, waitingFor: null };
+  const out = screen(false);
+  const progress = new Progress(out, {});
+  progress.show({ ...FIGURES, phase: "reading existing rows", reading }, 0);
+  progress.show(
+    {
+      ...FIGURES,
+      phase: "waiting",
+      transactions: null,
+      reading: { ...reading, rows: 0, tables: 1, estimatedRows: 0, waitingFor: "PID 7" },
+    },
+    1,
+  );
+  const [first, second] = out.text.split("\n");
+  expect(first).toContain("1,234 transactions, read 12,000 of about 20,000 rows (60%), 34,000 rows/s, 2 tables left; 5,678 events");
+  expect(second).toContain("waiting: read 0 rows, waits for PID 7, 1 table left; 5,678 events");
 });

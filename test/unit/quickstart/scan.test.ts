@@ -51,14 +51,14 @@ async function append(partition: number, ...commits: (number | `!${number}`)[]):
   await writer.append([{ topic: TOPIC, partition, bytes: batch.finish(0), count: batch.count }], SIGNAL);
 }
 
-function event(commitLsn: number): Buffer {
+function event(commitLsn: number, op = "c", ordinal = 0): Buffer {
   const texts = { version: "0", connector: "postgresql", name: "p", snapshot: "false", db: "d", schema: TABLE.schema, table: TABLE.name };
-  const source = { ...texts, ts_ms: 0, ts_us: 0, txId: null, lsn: null, epoch: 1, commit_lsn: commitLsn, ordinal: 0 };
+  const source = { ...texts, ts_ms: 0, ts_us: 0, txId: null, lsn: null, epoch: 1, commit_lsn: commitLsn, ordinal };
   return avsc.Type.forSchema(JSON.parse(SCHEMA) as avsc.Schema, { wrapUnions: true }).toBuffer({
     before: null,
     after: null,
     source,
-    op: "c",
+    op,
     ts_ms: null,
     unchanged: [],
     moved_from: null,
@@ -105,4 +105,15 @@ test("a tombstone without a sequence, and a value that is no event, are errors b
   await using writer = await log.openWriter({ name: "test" }, SIGNAL);
   await writer.append([{ topic: TOPIC, partition: 0, bytes: batch.finish(0), count: 1 }], SIGNAL);
   await expect(scan()).rejects.toMatchObject({ code: "LOG_CORRUPT" });
+});
+
+test("rows of a chunk are events too: they share the mark's commit, and each has a sequence of its own", async () => {
+  const batch = new RecordBatchWriter();
+  for (const ordinal of [0, 1, 2, 2]) {
+    const value = Buffer.concat([Buffer.from([0, 0, 0, 0, 7]), event(9, "r", ordinal)]);
+    batch.append(Buffer.from("key"), 0, 3, value, 0, value.length);
+  }
+  await using writer = await log.openWriter({ name: "test" }, SIGNAL);
+  await writer.append([{ topic: TOPIC, partition: 0, bytes: batch.finish(0), count: batch.count }], SIGNAL);
+  expect(await scan()).toMatchObject({ events: 4, duplicates: 1, backwards: 0 });
 });

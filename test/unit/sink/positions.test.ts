@@ -35,6 +35,14 @@ describe("where a sink goes on", () => {
     ]);
   });
 
+  test("R-epoch: partitions whose rows say the new id already don't make those of before a lost log", () => {
+    const old = { ...checkpoint, partition: 0, topicId: "B", sequence: "0001-0000000000000010-000000000000" };
+    expect(startPositions("lake", state, [old, checkpoint])).toMatchObject([
+      { partition: 0, topicId: "A", nextOffset: 0, stored: { topicId: "B", nextOffset: 7 } },
+      { partition: 1, nextOffset: 7, stored: { topicId: "A", nextOffset: 7 } },
+    ]);
+  });
+
   test("R-epoch: one partition that has events of the present epoch is enough for a lost log", () => {
     const checkpoints = [
       { ...checkpoint, topicId: "B" },

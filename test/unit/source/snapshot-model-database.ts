@@ -13,7 +13,14 @@ export type Values = readonly number[];
 export type Change =
   | { readonly op: "insert"; readonly table: number; readonly key: number; readonly values: Values }
   /** `unsent`: TOASTed columns that the statement left alone. */
-  | { readonly op: "update"; readonly table: number; readonly key: number; readonly from: number; readonly values: Values; readonly unsent: readonly number[] }
+  | {
+      readonly op: "update";
+      readonly table: number;
+      readonly key: number;
+      readonly from: number;
+      readonly values: Values;
+      readonly unsent: readonly number[];
+    }
   | { readonly op: "delete"; readonly table: number; readonly key: number }
   | { readonly op: "truncate"; readonly table: number };
 

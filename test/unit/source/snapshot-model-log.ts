@@ -2,12 +2,20 @@
 import type { SnapshotRecord } from "../../../src/core/snapshot-record.ts";
 import { KEYS, TABLES, type Row, type Values } from "./snapshot-model-database.ts";
 
-/** Partitions of each table. */
-const PARTITIONS = 2;
+const TABLE_PARTITIONS = 2;
+/** Those of table 0, then those of table 1. */
+export const PARTITIONS = TABLES * TABLE_PARTITIONS;
 
 export type Event =
   /** `unsent`: columns whose values are not there. `inherits`: the row before has them; a changed key's row has none. */
-  | { readonly op: "row"; readonly table: number; readonly key: number; readonly values: Values; readonly unsent: readonly number[]; readonly inherits: boolean }
+  | {
+      readonly op: "row";
+      readonly table: number;
+      readonly key: number;
+      readonly values: Values;
+      readonly unsent: readonly number[];
+      readonly inherits: boolean;
+    }
   | { readonly op: "delete"; readonly table: number; readonly key: number }
   | { readonly op: "truncate"; readonly table: number };
 
@@ -17,8 +25,8 @@ export function sequenceOf(epoch: number, commitLsn: number, ordinal: number): n
 }
 
 export function partitionsOf(table: number, key: number | null): readonly number[] {
-  const first = table * PARTITIONS;
-  return key === null ? Array.from({ length: PARTITIONS }, (_, index) => first + index) : [first + (key % PARTITIONS)];
+  const first = table * TABLE_PARTITIONS;
+  return key === null ? Array.from({ length: TABLE_PARTITIONS }, (_, index) => first + index) : [first + (key % TABLE_PARTITIONS)];
 }
 
 export type LogRecord = { readonly partition: number; readonly sequence: number; readonly event: Event };
@@ -47,13 +55,63 @@ export class Log {
 
   /** Throws when a partition would hold a sequence twice, or one below an earlier one. */
   append(record: LogRecord): void {
-    if (record.sequence <= this.tail(record.partition)) throw new Error(`sequence ${record.sequence} comes again in partition ${record.partition}`);
+    if (record.sequence <= this.tail(record.partition))
+      throw new Error(`sequence ${record.sequence} comes again in partition ${record.partition}`);
     this.#tails.set(record.partition, record.sequence);
     this.records.push(record);
   }
 }
 
-type SinkRow = { readonly sequence: number; readonly values: Values; /** No event has brought them. */ readonly missing: readonly number[] };
+/** A session's way into the log: what is sent becomes durable partition by partition. */
+export class Producer {
+  readonly #log: Log;
+  /** R-tail: when the session began. */
+  readonly #tails: readonly number[];
+  /** In the order of the stream. */
+  readonly #pending: (LogRecord & { readonly lsn: number })[] = [];
+
+  constructor(log: Log) {
+    this.#log = log;
+    this.#tails = Array.from({ length: PARTITIONS }, (_, partition) => log.tail(partition));
+  }
+
+  /** What has no higher sequence is delivered again. */
+  get redelivered(): number {
+    return Math.max(...this.#tails);
+  }
+
+  /** Everything that committed before this LSN is durable. */
+  get horizon(): number {
+    return this.#pending[0]?.lsn ?? Infinity;
+  }
+
+  send(event: Event, epoch: number, lsn: number, ordinal: number): void {
+    const sequence = sequenceOf(epoch, lsn, ordinal);
+    for (const partition of partitionsOf(event.table, event.op === "truncate" ? null : event.key))
+      if (sequence > this.#tails[partition]!) this.#pending.push({ partition, sequence, event, lsn });
+  }
+
+  /** The oldest `count` records of a partition become durable. */
+  flush(partition: number, count: number): void {
+    let left = count;
+    for (let index = 0; index < this.#pending.length && left > 0;) {
+      const record = this.#pending[index]!;
+      if (record.partition !== partition) {
+        index += 1;
+        continue;
+      }
+      this.#log.append(record);
+      this.#pending.splice(index, 1);
+      left -= 1;
+    }
+  }
+}
+
+type SinkRow = {
+  readonly sequence: number;
+  readonly values: Values;
+  /** No event has brought them. */ readonly missing: readonly number[];
+};
 
 /** The target's rows of each table after everything in the log, in key order. Throws when one lacks a value. */
 export function merge(log: Log): readonly (readonly Row[])[] {

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { compileFunction } from "node:vm";
 import ts from "typescript";
-import { allRules, type Modules, type Rules } from "./snapshot-model-source.ts";
+import { allRules, type Modules, type Rules } from "./snapshot-model-rules.ts";
 
 const FOLDER = path.resolve(import.meta.dirname, "../../../src/source");
 
@@ -30,12 +30,24 @@ export const mutants: readonly Mutant[] = [
     without: "the end of the snapshot",
     ...inWindow("(wide < visibility.xmax && !visibility.inProgress.has(wide))", "!visibility.inProgress.has(wide)"),
   },
-  { rule: "R-window", without: "dropping touched keys", ...inWindow('if (unsent === null) return "drop";', 'if (unsent === null) return "emit";') },
-  { rule: "R-window", without: "TRUNCATE", ...inWindow('if (!sees(visibility, xid)) return "drop";', 'if (!sees(visibility, xid)) return "emit";') },
+  {
+    rule: "R-window",
+    without: "dropping touched keys",
+    ...inWindow('if (unsent === null) return "drop";', 'if (unsent === null) return "emit";'),
+  },
+  {
+    rule: "R-window",
+    without: "TRUNCATE",
+    ...inWindow('if (!sees(visibility, xid)) return "drop";', 'if (!sees(visibility, xid)) return "emit";'),
+  },
   { rule: "R-window", without: "the old key of a key change", rules: { touchesOldKey: false } },
   { rule: "R-window", without: "the new key of a key change", rules: { touchesNewKey: false } },
   { rule: "R-window", without: "nonces that no other attempt has", rules: { uniqueNonces: false } },
-  { rule: "R-window", without: "widening to 64 bits", ...inWindow("return near + ((xid - (near % XIDS)) | 0);", "return near - (near % XIDS) + xid;") },
+  {
+    rule: "R-window",
+    without: "widening to 64 bits",
+    ...inWindow("return near + ((xid - (near % XIDS)) | 0);", "return near - (near % XIDS) + xid;"),
+  },
   { rule: "R-window-start", without: "the wait before the opening mark", rules: { firstWait: false } },
   { rule: "R-window-start", without: "the wait behind the opening mark", rules: { secondWait: false } },
   { rule: "R-window-start", without: "both waits", rules: { firstWait: false, secondWait: false } },
@@ -54,7 +66,11 @@ export const mutants: readonly Mutant[] = [
     without: "keeping everything before the first snapshot",
     ...inWindow("if (xmin === null) return; // begun", "if (xmin === null) continue; // begun"),
   },
-  { rule: "R-window-start", without: "keeping what chunks to come don't see", ...inWindow("let floor = this.#xmin;", "let floor = this.#chunks.size === 0 && this.#xmin !== null ? this.#xmin + 1000 : null;") },
+  {
+    rule: "R-window-start",
+    without: "keeping what chunks to come don't see",
+    ...inWindow("let floor = this.#xmin;", "let floor = this.#chunks.size === 0 && this.#xmin !== null ? this.#xmin + 1000 : null;"),
+  },
   {
     rule: "R-window-toast",
     without: "folding (a touched row is dropped)",
@@ -68,20 +84,37 @@ export const mutants: readonly Mutant[] = [
   {
     rule: "R-window-toast",
     without: "the end of inheritance by deletes and complete rows",
-    ...inWindow('if (unsent === null) return "drop";', 'if (unsent === null && touch.next === null) return "drop"; if (unsent === null) continue;'),
+    ...inWindow(
+      'if (unsent === null) return "drop";',
+      'if (unsent === null && touch.next === null) return "drop"; if (unsent === null) continue;',
+    ),
   },
-  { rule: "R-window-toast", without: "columns of all events", ...inWindow("kept.filter((column) => unsent.columns.includes(column))", "unsent.columns") },
+  {
+    rule: "R-window-toast",
+    without: "columns of all events",
+    ...inWindow("kept.filter((column) => unsent.columns.includes(column))", "unsent.columns"),
+  },
   { rule: "R-window-toast", without: "re-reads", rules: { rereads: false } },
   {
     rule: "R-window-toast",
     without: "reading again until the change is seen",
     ...inProgress("queued.xids.filter((xid) => !sees(visibility, xid))", "[]"),
   },
+  { rule: "R-window-toast", without: "queueing what is delivered again", rules: { queuesRedelivered: false } },
   { rule: "R-window-toast", without: "the queue in the state", rules: { queueIsInState: false } },
-  { rule: "R-window-toast", without: "waiting for queued keys", ...inProgress("this.#todo.length === 0 && this.#rereads.size === 0", "this.#todo.length === 0") },
+  {
+    rule: "R-window-toast",
+    without: "waiting for queued keys",
+    ...inProgress("this.#todo.length === 0 && this.#rereads.size === 0", "this.#todo.length === 0"),
+  },
   { rule: "R-sweep", without: "the sweep", rules: { sweeps: false } },
-  { rule: "R-sweep", without: "the opening of the first durable chunk", ...inProgress("this.#opening ??= opening;", "this.#opening = opening;") },
+  {
+    rule: "R-sweep",
+    without: "the opening of the first durable chunk",
+    ...inProgress("this.#opening ??= opening;", "this.#opening = opening;"),
+  },
   { rule: "R-sweep", without: "an opening mark, but by the first chunk's", rules: { opensByMark: false } },
+  { rule: "R-sweep", without: "keeping a complete snapshot until its end is said", rules: { keepsUnsaid: false } },
   { rule: "R-sweep", without: "discarding progress after a publication change", rules: { publicationChangeDiscards: false } },
 ];
 

@@ -1,87 +1,35 @@
 // A source of the snapshot model: the real window and the real progress, driven by a plain rendition of the runner. Each
 // method is one step that the world lets happen, or not, at any time. `Rules` takes single rules of the runner out.
-import type { KeyRange, QueuedKey } from "../../../src/core/snapshot-record.ts";
-import type { TableSnapshot as RealTableSnapshot } from "../../../src/source/snapshot-progress.ts";
-import type { Chunk, SnapshotWindow as RealWindow, Visibility } from "../../../src/source/window.ts";
-import { COLUMNS, KEYS, TABLES, Transaction, type Change, type Database, type Row, type Values } from "./snapshot-model-database.ts";
-import { partitionsOf, sequenceOf, type Event, type Log, type LogRecord, type State } from "./snapshot-model-log.ts";
-
-export type Modules = {
-  readonly SnapshotWindow: typeof RealWindow;
-  readonly TableSnapshot: typeof RealTableSnapshot;
-};
-
-export type Rules = {
-  /** R-window: by what a chunk's snapshot sees, not by where it was in the WAL. */
-  readonly judgesByVisibility: boolean;
-  /** R-window: a key change touches the key that the row had, and the one that it gets. */
-  readonly touchesOldKey: boolean;
-  readonly touchesNewKey: boolean;
-  /** R-window: a mark's nonce is of this attempt; else it is the chunk's number in this session. */
-  readonly uniqueNonces: boolean;
-  /** R-window-start: what is in progress ends before the opening mark, and what came before that mark before a chunk. */
-  readonly firstWait: boolean;
-  readonly secondWait: boolean;
-  /** R-window-toast. */
-  readonly rereads: boolean;
-  readonly queueIsInState: boolean;
-  /** R-sweep. */
-  readonly sweeps: boolean;
-  readonly opensByMark: boolean;
-  readonly publicationChangeDiscards: boolean;
-  /** Not a rule: whether the window is told of snapshots that were taken for no chunk. */
-  readonly advances: boolean;
-};
-
-export const allRules: Rules = {
-  judgesByVisibility: true,
-  touchesOldKey: true,
-  touchesNewKey: true,
-  uniqueNonces: true,
-  firstWait: true,
-  secondWait: true,
-  rereads: true,
-  queueIsInState: true,
-  sweeps: true,
-  opensByMark: true,
-  publicationChangeDiscards: true,
-  advances: true,
-};
-
-/** An update as the window keeps it. */
-type Update = { readonly values: Values; readonly unsent: readonly number[] };
-
-/** R-window-start of one table in one session. */
-type Start = { phase: "ending" | "marking" | "passing" | "open"; waitFor: number; mark: Transaction | null; readonly nonce: string; opening: number | null };
-
-type Reading = { readonly snapshot: RealTableSnapshot; readonly start: Start };
-
-/** One attempt at a chunk. */
-type Attempt = {
-  readonly reading: Reading;
-  readonly table: number;
-  readonly range: KeyRange | null;
-  readonly keys: readonly QueuedKey[];
-  readonly nonce: string;
-  readonly chunk: Chunk;
-  stage: "begun" | "snapshot" | "marked" | "committed";
-  moment: number;
-  visibility: Visibility | null;
-  known: boolean;
-  readonly transaction: Transaction;
-};
+import type { SnapshotRecord } from "../../../src/core/snapshot-record.ts";
+import type { TableSnapshot } from "../../../src/source/snapshot-progress.ts";
+import type { SnapshotWindow } from "../../../src/source/window.ts";
+import {
+  isIn,
+  keyOf,
+  queuedKey,
+  step,
+  touch,
+  valuesAtMark,
+  type Attempt,
+  type Reading,
+  type Start,
+  type Update,
+} from "./snapshot-model-chunks.ts";
+import { TABLES, Transaction, type Change, type Database } from "./snapshot-model-database.ts";
+import { PARTITIONS, Producer, sequenceOf, type Event, type Log, type State } from "./snapshot-model-log.ts";
+import type { Modules, Rules } from "./snapshot-model-rules.ts";
 
 type Session = {
-  readonly window: RealWindow<Update>;
-  /** Tails when it began. */
-  readonly tails: readonly number[];
+  readonly window: SnapshotWindow<Update>;
+  readonly producer: Producer;
   next: number;
   delivered: number;
-  readonly pending: (LogRecord & { readonly lsn: number })[];
   readonly awaiting: Map<string, Attempt>;
   readonly emitted: { readonly attempt: Attempt; readonly lsn: number; readonly rows: number }[];
   readonly readers: (Attempt | null)[];
   checkpoint: State | null;
+  /** Snapshots that are complete; their ends are to be said. */
+  readonly ends: Set<Reading>;
   /** Begun in it. */
   chunks: number;
 };
@@ -93,6 +41,7 @@ export class Source {
   readonly #log: Log;
   readonly #modules: Modules;
   readonly #rules: Rules;
+  readonly #advances: boolean;
   /** Of this process; empty until it has read the state. */
   readonly #active = new Map<number, Reading>();
   #state: State | null = null;
@@ -101,11 +50,13 @@ export class Source {
   /** Transactions of readers that nobody waits for any more: some commit yet. */
   readonly orphans: Transaction[] = [];
 
-  constructor(database: Database, log: Log, modules: Modules, rules: Rules) {
+  /** `advances`: the window is told of snapshots that were taken for no chunk, too; it may be. */
+  constructor(database: Database, log: Log, modules: Modules, rules: Rules, advances: boolean) {
     this.#database = database;
     this.#log = log;
     this.#modules = modules;
     this.#rules = rules;
+    this.#advances = advances;
   }
 
   get connected(): boolean {
@@ -120,7 +71,9 @@ export class Source {
   /** Nothing is left to do, as long as nothing happens in the database. */
   get idle(): boolean {
     const session = this.#session;
-    return session !== null && this.#active.size === 0 && session.next === this.#database.wal.length && session.pending.length === 0;
+    return (
+      session !== null && this.#active.size === 0 && session.next === this.#database.wal.length && session.producer.horizon === Infinity
+    );
   }
 
   /** R-slot, R-publication, R-epoch: what a session begins with. */
@@ -138,15 +91,15 @@ export class Source {
     let state: State;
     if (before === null || database.slot === null || database.slot > before.acknowledged) {
       this.#active.clear();
-      for (let table = 0; table < TABLES; table++) this.#beginTable(table);
+      for (let table = 0; table < TABLES; table++) this.#activate(this.#begin(table, "table"));
       database.slot = database.lsn;
       state = { epoch: (before?.epoch ?? 0) + 1, acknowledged: database.slot, entries, snapshots: [] };
     } else {
-      if (this.#state === null)
-        for (const record of before.snapshots) this.#activate(this.#modules.TableSnapshot.of(record));
+      if (this.#state === null) for (const record of before.snapshots) this.#activate(this.#modules.TableSnapshot.of(record));
       for (let table = 0; table < TABLES; table++) {
         if (entries[table] === before.entries[table]) continue;
-        if (this.#rules.publicationChangeDiscards || this.#active.get(table)?.snapshot.kind !== "table") this.#beginTable(table);
+        if (this.#rules.publicationChangeDiscards || this.#active.get(table)?.snapshot.kind !== "table")
+          this.#activate(this.#begin(table, "table"));
       }
       state = { ...before, entries };
     }
@@ -155,14 +108,14 @@ export class Source {
     const next = database.wal.findIndex(({ commitLsn }) => commitLsn > slot);
     this.#session = {
       window: new this.#modules.SnapshotWindow<Update>(),
-      tails: Array.from({ length: partitionsOf(TABLES, 0)[0]! }, (_, partition) => this.#log.tail(partition)),
+      producer: new Producer(this.#log),
       next: next === -1 ? database.wal.length : next,
       delivered: slot,
-      pending: [],
       awaiting: new Map(),
       emitted: [],
       readers: Array<Attempt | null>(READERS).fill(null),
       checkpoint: null,
+      ends: new Set(),
       chunks: 0,
     };
     for (const [table, { snapshot }] of this.#active) {
@@ -176,7 +129,7 @@ export class Source {
     const session = this.#session;
     if (session === null) return;
     for (const attempt of session.readers) if (attempt !== null) this.orphans.push(attempt.transaction);
-    for (const { start } of this.#active.values()) if (start.mark !== null && !start.mark.ended) this.orphans.push(start.mark);
+    for (const table of this.#active.keys()) this.#endStart(table);
     if (written && session.checkpoint !== null) this.#log.state = session.checkpoint;
     this.#session = null;
     if (crash) {
@@ -191,7 +144,8 @@ export class Source {
 
   /** R-publication: looks at it from time to time. */
   lookAtPublication(): void {
-    if (this.#session !== null && this.#database.entries.some((entry, table) => entry !== this.#state?.entries[table])) this.lose(false, false);
+    if (this.#session !== null && this.#database.entries.some((entry, table) => entry !== this.#state?.entries[table]))
+      this.lose(false, false);
   }
 
   /** Takes one transaction of the stream. */
@@ -204,7 +158,7 @@ export class Source {
     const xid = transaction.xid ?? 0;
     session.window.begin(this.#rules.judgesByVisibility ? xid % 2 ** 32 : transaction.commitLsn);
     for (const [row, change] of transaction.changes.entries()) {
-      this.#touch(session.window, change);
+      touch(session.window, change, this.#rules);
       this.#emitChange(session, change, transaction, row * 2);
     }
     if (transaction.mark?.kind === "opening") this.#opened(transaction.mark.nonce, transaction.commitLsn);
@@ -214,24 +168,13 @@ export class Source {
 
   /** A partition's oldest `count` records become durable. */
   flush(partition: number, count: number): void {
-    const session = this.#session;
-    if (session === null) return;
-    const { pending } = session;
-    for (let index = 0, left = count; index < pending.length && left > 0; ) {
-      const record = pending[index]!;
-      if (record.partition !== partition) {
-        index += 1;
-        continue;
-      }
-      this.#log.append({ partition, sequence: record.sequence, event: record.event });
-      pending.splice(index, 1);
-      left -= 1;
-    }
-    this.#settle(session);
+    if (this.#session === null) return;
+    this.#session.producer.flush(partition, count);
+    this.#settle(this.#session);
   }
 
   flushAll(): void {
-    for (let partition = 0; partition < partitionsOf(TABLES, 0)[0]!; partition++) this.flush(partition, Infinity);
+    for (let partition = 0; partition < PARTITIONS; partition++) this.flush(partition, Infinity);
   }
 
   /** R-ack: the state record is sent. */
@@ -239,7 +182,7 @@ export class Source {
     const session = this.#session;
     const state = this.#state;
     if (session === null || state === null || session.checkpoint !== null) return;
-    const acknowledged = Math.max(state.acknowledged, Math.min(session.delivered, this.#firstPending(session) - 1));
+    const acknowledged = Math.max(state.acknowledged, Math.min(session.delivered, session.producer.horizon - 1));
     session.checkpoint = { ...state, acknowledged, snapshots: this.#records() };
   }
 
@@ -252,12 +195,37 @@ export class Source {
     if (told) this.#database.slot = Math.max(this.#database.slot ?? 0, this.#state.acknowledged);
   }
 
+  /** The barrier is durable that says which snapshots are complete. */
+  sayEnds(): void {
+    const session = this.#session;
+    if (session === null) return;
+    for (const reading of session.ends) {
+      const { table: name, kind, opening, complete } = reading.snapshot;
+      const table = Number(name.name);
+      if (kind === "table" && this.#rules.sweeps) this.#log.records.push({ table, opening: Number(opening) });
+      if (!complete || this.#active.get(table) !== reading) continue;
+      this.#active.delete(table);
+      session.window.unwatch(table);
+    }
+    session.ends.clear();
+  }
+
+  /** An operator asks for the table. */
+  request(table: number): void {
+    const session = this.#session;
+    if (session === null) return;
+    const rereads = this.#active.get(table)?.snapshot.record().rereads ?? [];
+    this.#endStart(table);
+    this.#activate(this.#modules.TableSnapshot.of({ ...this.#begin(table, "table").record(), rereads }));
+    session.window.watch(table);
+  }
+
   /** A session looks whether those that are waited for have ended. */
   poll(): void {
     const session = this.#session;
     if (session === null) return;
     const { xmin } = this.#database.visibility();
-    if (this.#rules.advances && this.#rules.judgesByVisibility) session.window.advance(xmin);
+    if (this.#advances && this.#rules.judgesByVisibility) session.window.advance(xmin);
     for (const { start } of this.#active.values()) {
       const isWaiting = start.phase === "ending" || start.phase === "passing";
       if (isWaiting && xmin >= start.waitFor) start.phase = start.phase === "ending" ? "marking" : "open";
@@ -289,28 +257,9 @@ export class Source {
       session.readers[reader] = this.#beginChunk(session, size);
       return session.readers[reader] !== null;
     }
-    if (attempt.visibility !== null && !attempt.known && !late) {
-      attempt.known = true;
-      session.window.known(attempt.chunk, attempt.visibility);
-    }
-    switch (attempt.stage) {
-      case "begun":
-        attempt.moment = this.#database.now;
-        attempt.visibility = this.#snapshot();
-        attempt.stage = "snapshot";
-        return true;
-      case "snapshot":
-        this.#database.emitMark(attempt.transaction, { kind: "chunk", nonce: attempt.nonce });
-        attempt.stage = "marked";
-        return true;
-      case "marked":
-        this.#database.commit(attempt.transaction);
-        attempt.stage = "committed";
-        return true;
-      case "committed":
-        if (attempt.known) session.readers[reader] = null;
-        return !attempt.known;
-    }
+    const isBusy = step(attempt, this.#database, session.window, this.#rules, late);
+    if (!isBusy) session.readers[reader] = null;
+    return isBusy;
   }
 
   /** A reading session is lost: whether its COMMIT arrives nobody knows. */
@@ -323,14 +272,24 @@ export class Source {
     this.#giveUp(session, attempt);
   }
 
-  #beginTable(table: number): void {
-    this.#activate(this.#modules.TableSnapshot.begin({ schema: "public", name: String(table) }, "table", ""));
+  get #epoch(): number {
+    return this.#state?.epoch ?? 0;
   }
 
-  #activate(snapshot: RealTableSnapshot): Reading {
+  #begin(table: number, kind: "table" | "rereads"): TableSnapshot {
+    return this.#modules.TableSnapshot.begin({ schema: "public", name: String(table) }, kind, "");
+  }
+
+  #activate(snapshot: TableSnapshot): Reading {
     const reading = { snapshot, start: this.#newStart() };
     this.#active.set(Number(snapshot.table.name), reading);
     return reading;
+  }
+
+  /** Nobody waits any more for the opening mark of what is read of the table. */
+  #endStart(table: number): void {
+    const mark = this.#active.get(table)?.start.mark ?? null;
+    if (mark !== null && !mark.ended) this.orphans.push(mark);
   }
 
   #newStart(): Start {
@@ -338,38 +297,15 @@ export class Source {
     return { phase, waitFor: this.#database.freshXid(), mark: null, nonce: String(++this.#nonce), opening: null };
   }
 
-  #records(): State["snapshots"] {
+  #records(): readonly SnapshotRecord[] {
     return [...this.#active.values()].map(({ snapshot }) => {
       const record = snapshot.record();
       return this.#rules.queueIsInState ? record : { ...record, rereads: [] };
     });
   }
 
-  #firstPending(session: Session): number {
-    return session.pending[0]?.lsn ?? Infinity;
-  }
-
-  #snapshot(): Visibility {
-    if (this.#rules.judgesByVisibility) return this.#database.visibility();
-    const { lsn } = this.#database;
-    return { xmin: lsn + 1, xmax: lsn + 1, inProgress: new Set() };
-  }
-
-  #touch(window: RealWindow<Update>, change: Change): void {
-    const { table } = change;
-    if (change.op === "truncate") return window.truncate(table);
-    const key = String(change.key);
-    if (change.op === "insert") return window.whole(table, key);
-    if (change.op === "delete") return window.gone(table, key);
-    const moved = change.from !== change.key;
-    if (moved && this.#rules.touchesOldKey) window.gone(table, String(change.from));
-    if (moved && !this.#rules.touchesNewKey) return;
-    if (change.unsent.length === 0) window.whole(table, key);
-    else window.partial(table, key, change.unsent, change, 1);
-  }
-
   #emitChange(session: Session, change: Change, transaction: Transaction, ordinal: number): void {
-    const emit = (event: Event, at: number): void => this.#emit(session, event, transaction.commitLsn, at);
+    const emit = (event: Event, at: number): void => session.producer.send(event, this.#epoch, transaction.commitLsn, at);
     if (change.op !== "insert" && change.op !== "update") return emit(change, ordinal);
     const { table, key, values } = change;
     const unsent = change.op === "update" ? change.unsent : [];
@@ -377,22 +313,17 @@ export class Source {
     if (moved) emit({ op: "delete", table, key: change.from }, ordinal);
     emit({ op: "row", table, key, values, unsent, inherits: !moved }, moved ? ordinal + 1 : ordinal);
     if (!moved || unsent.length === 0 || !this.#rules.rereads) return;
+    if (sequenceOf(this.#epoch, transaction.commitLsn, ordinal) <= session.producer.redelivered && !this.#rules.queuesRedelivered) return;
     let reading = this.#active.get(table);
-    if (reading === undefined) {
-      reading = this.#activate(this.#modules.TableSnapshot.begin({ schema: "public", name: String(table) }, "rereads", ""));
+    if (reading === undefined || (reading.snapshot.complete && !this.#rules.keepsUnsaid)) {
+      reading = this.#activate(this.#begin(table, "rereads"));
       session.window.watch(table);
     }
     reading.snapshot.queue(queuedKey(key), (transaction.xid ?? 0) % 2 ** 32);
   }
 
-  #emit(session: Session, event: Event, lsn: number, ordinal: number): void {
-    const sequence = sequenceOf(this.#state?.epoch ?? 0, lsn, ordinal);
-    for (const partition of partitionsOf(event.table, event.op === "truncate" ? null : event.key))
-      if (sequence > session.tails[partition]!) session.pending.push({ partition, sequence, event, lsn }); // R-tail
-  }
-
   #opened(nonce: string, lsn: number): void {
-    for (const { start } of this.#active.values()) if (start.nonce === nonce) start.opening = sequenceOf(this.#state?.epoch ?? 0, lsn, 0);
+    for (const { start } of this.#active.values()) if (start.nonce === nonce) start.opening = sequenceOf(this.#epoch, lsn, 0);
   }
 
   #beginChunk(session: Session, size: number): Attempt | null {
@@ -436,56 +367,33 @@ export class Source {
   #emitChunk(session: Session, nonce: string, lsn: number): void {
     const attempt = session.awaiting.get(nonce);
     if (attempt === undefined) return;
-    if (!session.window.reached(attempt.chunk)) return this.#giveUp(session, attempt);
+    const isCurrent = this.#active.get(attempt.table) === attempt.reading;
+    if (!session.window.reached(attempt.chunk) || !isCurrent) return this.#giveUp(session, attempt);
     session.awaiting.delete(attempt.nonce);
     const { table, range, keys, chunk } = attempt;
-    const read = this.#database.read(table, attempt.moment, (key) => (range === null ? keys.some((each) => keyOf(each) === key) : isIn(key, range)));
+    const read = this.#database.read(table, attempt.moment, (key) =>
+      range === null ? keys.some((each) => keyOf(each) === key) : isIn(key, range),
+    );
     let rows = 0;
     for (const row of read) {
       const values = chunk.touched ? valuesAtMark(session.window, chunk, row) : row.values;
-      if (values !== null) this.#emit(session, { op: "row", table, key: row.key, values, unsent: [], inherits: false }, lsn, rows++);
+      if (values !== null)
+        session.producer.send({ op: "row", table, key: row.key, values, unsent: [], inherits: false }, this.#epoch, lsn, rows++);
     }
     session.window.close(chunk);
     session.emitted.push({ attempt, lsn, rows });
   }
 
-  /** What has become durable is progress; what is complete is swept. */
+  /** What has become durable is progress. */
   #settle(session: Session): void {
-    const horizon = this.#firstPending(session);
+    const { horizon } = session.producer;
     while ((session.emitted[0]?.lsn ?? Infinity) < horizon) {
       const { attempt, lsn, rows } = session.emitted.shift()!;
       const { snapshot, start } = attempt.reading;
-      const opening = this.#rules.opensByMark ? start.opening : sequenceOf(this.#state?.epoch ?? 0, lsn, 0);
+      const opening = this.#rules.opensByMark ? start.opening : sequenceOf(this.#epoch, lsn, 0);
       if (attempt.range === null) snapshot.reread(attempt.keys, attempt.visibility);
       else snapshot.durable(attempt.range, String(opening), rows);
     }
-    for (const [table, { snapshot }] of [...this.#active]) {
-      if (!snapshot.complete) continue;
-      if (snapshot.kind === "table" && this.#rules.sweeps) this.#log.records.push({ table, opening: Number(snapshot.opening) });
-      this.#active.delete(table);
-      session.window.unwatch(table);
-    }
+    for (const reading of this.#active.values()) if (reading.snapshot.complete && reading.start.phase === "open") session.ends.add(reading);
   }
-}
-
-/** R-window-toast: the row with what is newer folded over it; null when it is not true any more. */
-function valuesAtMark(window: RealWindow<Update>, chunk: Chunk, row: Row): Values | null {
-  const verdict = window.judge(chunk, String(row.key));
-  if (verdict === "emit") return row.values;
-  if (verdict === "drop") return null;
-  const { columns, rows } = verdict;
-  const newest = (column: number): number | undefined => rows.findLast(({ unsent }) => !unsent.includes(column))?.values[column];
-  return COLUMNS.map((column) => (columns.includes(column) ? row.values[column]! : (newest(column) ?? 0)));
-}
-
-function isIn(key: number, { after, upTo }: KeyRange): boolean {
-  return key < KEYS && (after === null || key > Number(after[0])) && (upTo === null || key <= Number(upTo[0]));
-}
-
-function queuedKey(key: number): QueuedKey {
-  return [{ form: "text", value: String(key) }];
-}
-
-function keyOf(key: QueuedKey): number {
-  return Number(key[0]?.value);
 }

@@ -11,7 +11,15 @@ test("x", () => {
   let ran = 0;
   const t = performance.now();
   try {
-  fc.assert(fc.property(histories(200), (history) => { ran++; run(history, modules); }), { numRuns: RUNS });
-  } finally { console.log(ran, performance.now() - t); }
+    fc.assert(
+      fc.property(histories(200), (history) => {
+        ran++;
+        run(history, modules);
+      }),
+      { numRuns: RUNS },
+    );
+  } finally {
+    console.log(ran, performance.now() - t);
+  }
   expect(ran).toBe(RUNS);
 }, 600_000);

@@ -2,8 +2,9 @@
 // is the target what the source's tables are? A history is an array of small commands that do what is possible then.
 import fc from "fast-check";
 import { COLUMNS, Database, KEYS, TABLES, Transaction } from "./snapshot-model-database.ts";
-import { Log, merge } from "./snapshot-model-log.ts";
-import { allRules, Source, type Modules, type Rules } from "./snapshot-model-source.ts";
+import { Log, merge, PARTITIONS } from "./snapshot-model-log.ts";
+import { allRules, type Modules, type Rules } from "./snapshot-model-rules.ts";
+import { Source } from "./snapshot-model-source.ts";
 
 /** What may happen, and how often. */
 const weights = {
@@ -17,24 +18,35 @@ const weights = {
   deliver: 12,
   catchUp: 4,
   flush: 8,
-  writeState: 4,
-  stateWritten: 4,
+  writeState: 6,
+  stateWritten: 6,
   poll: 4,
   markOpening: 4,
   read: 20,
   work: 60,
   truncate: 3,
-  alter: 9,
+  alter: 10,
   look: 6,
-  dropSlot: 2,
-  crash: 3,
-  lose: 3,
+  request: 1,
+  sayEnds: 3,
+  dropSlot: 4,
+  crash: 4,
+  lose: 4,
   loseReader: 4,
   endOrphan: 4,
 } as const;
 
 /** Each kind of trouble is left out of half of the histories, so that there are quieter ones for the others. */
-const troubles: readonly (readonly Act[])[] = [["catchUp"], ["truncate"], ["alter", "look"], ["dropSlot"], ["crash"], ["lose"], ["loseReader", "endOrphan"]];
+const troubles: readonly (readonly Act[])[] = [
+  ["deliver"],
+  ["catchUp"],
+  ["truncate"],
+  ["alter", "look"],
+  ["dropSlot"],
+  ["crash"],
+  ["lose"],
+  ["loseReader", "endOrphan"],
+];
 
 type Act = keyof typeof weights;
 const ACTS = Object.entries(weights).flatMap(([act, weight]) => Array<Act>(weight).fill(act as Act));
@@ -58,14 +70,16 @@ export type History = {
 
 export function histories(maxLength: number): fc.Arbitrary<History> {
   return fc
-    .noBias(fc.record({
-      firstXid: fc.integer({ min: 1, max: 40 }).map((before) => 3 * 2 ** 32 - before),
-      rows: fc.nat(2 ** (TABLES * KEYS) - 1),
-      settled: fc.nat(2).map((n) => n === 1),
-      advances: fc.boolean(),
-      quiet: fc.subarray([...troubles.keys()]),
-      numbers: fc.array(fc.nat(ACTS.length * 1024 - 1), { maxLength, size: "max" }),
-    }))
+    .noBias(
+      fc.record({
+        firstXid: fc.integer({ min: 1, max: 40 }).map((before) => 3 * 2 ** 32 - before),
+        rows: fc.nat(2 ** (TABLES * KEYS) - 1),
+        settled: fc.nat(2).map((n) => n === 1),
+        advances: fc.boolean(),
+        quiet: fc.subarray([...troubles.keys()]),
+        numbers: fc.array(fc.nat(ACTS.length * 1024 - 1), { maxLength, size: "max" }),
+      }),
+    )
     .map(({ quiet, numbers, ...history }): History => {
       const left = quiet.flatMap((index) => troubles[index]!);
       const commands = numbers.map((n): Command => ({ act: ACTS[n >> 10]!, a: (n >> 7) & 7, b: (n >> 4) & 7, c: n & 15 }));
@@ -93,7 +107,7 @@ class World {
   constructor(history: History, modules: Modules, rules: Rules) {
     const database = new Database(history.firstXid);
     this.#database = database;
-    this.#source = new Source(database, this.#log, modules, { ...rules, advances: history.advances });
+    this.#source = new Source(database, this.#log, modules, rules, history.advances);
     const first = new Transaction();
     for (let place = 0; place < TABLES * KEYS; place++)
       if (((history.rows >> place) & 1) === 1) database.insert(first, Math.floor(place / KEYS), place % KEYS);
@@ -150,7 +164,11 @@ class World {
         for (let n = 0; n < 8; n++) source.deliver();
         return;
       case "flush":
-        return a < 3 ? source.flushAll() : source.flush(b % (TABLES * 2), 1 + c);
+        return a < 3 ? source.flushAll() : source.flush(b % PARTITIONS, 1 + c);
+      case "sayEnds":
+        return source.sayEnds();
+      case "request":
+        return source.request(a % TABLES);
       case "writeState":
         return source.writeState();
       case "stateWritten":
@@ -178,6 +196,7 @@ class World {
       source.connect();
       for (let n = 0; n < 20; n++) source.deliver();
       source.flushAll();
+      source.sayEnds();
       source.poll();
       source.markOpening();
       for (const reader of [0, 1]) while (source.read(reader, KEYS, false));

@@ -1,9 +1,21 @@
 import { describe, expect, test } from "vitest";
 import type { Barrier } from "../../../src/core/barrier.ts";
+import { errors, TailraceError, type ErrorCode } from "../../../src/core/errors.ts";
 import { parseLsn, ZERO_LSN } from "../../../src/core/lsn.ts";
 import type { SourceState } from "../../../src/core/source-state.ts";
+import type { PublicationFingerprint, PublishedTable } from "../../../src/postgres/publication.ts";
 import type { Slot } from "../../../src/postgres/slot.ts";
-import { judgeOptions, judgeStart, judgeTopics, type SeenTopics, type StartFacts } from "../../../src/source/start.ts";
+import {
+  changesOf,
+  isGap,
+  judgeOptions,
+  judgePublication,
+  judgeStart,
+  judgeTopics,
+  renewal,
+  type SeenTopics,
+  type StartFacts,
+} from "../../../src/source/start.ts";
 
 const slot: Slot = {
   name: "tailrace_shop",
@@ -108,6 +120,98 @@ describe("the start of a source", () => {
     expect(judgeStart({ ...facts, cluster })).toMatchObject({ kind: "resume" });
     const earlier = { ...cluster, history: [{ timeline: 1, at: parseLsn("0/8F") }] };
     expect(() => judgeStart({ ...facts, cluster: earlier })).toThrow(refused("WAL_REWOUND"));
+  });
+});
+
+describe("behind a gap", () => {
+  // In place of errors that have parameters: only the code counts.
+  const gap = (code: ErrorCode): TailraceError => new TailraceError(code);
+  const anew = ["SLOT_MISSING", "SLOT_LOST", "ANOTHER_DATABASE", "WAL_REWOUND", "PUBLICATION_MISSING", "PUBLICATION_CHANGED"] as const;
+  const kept = ["SLOT_AHEAD", "OPTIONS_CHANGED", "TOPIC_LOST", "STATE_MISSING", "STATE_BEHIND"] as const;
+
+  test.each(kept)("R-epoch: %s begins the next epoch where the slot stands", (code) => {
+    expect(renewal(gap(code), slot, true, 4)).toEqual({ kind: "renew", epoch: 5, from: slot.confirmedFlushLsn });
+    expect(renewal(gap(code), slot, false, 4)).toMatchObject({ kind: "renew", from: slot.confirmedFlushLsn });
+  });
+
+  test.each(anew)("R-epoch: %s begins the next epoch with a new slot, also where one stands", (code) => {
+    expect(renewal(gap(code), slot, true, 1)).toEqual({ kind: "renew", epoch: 2, from: null });
+  });
+
+  test("R-epoch: a state that is gone together with its slot asks for a new slot", () => {
+    expect(renewal(gap("STATE_MISSING"), null, true, 3)).toEqual({ kind: "renew", epoch: 4, from: null });
+    const invalid = { ...slot, confirmedFlushLsn: null };
+    expect(renewal(gap("STATE_BEHIND"), invalid, true, 3)).toEqual({ kind: "renew", epoch: 4, from: null });
+  });
+
+  test("with create: false a slot that would have to be made is left to the operator", () => {
+    for (const code of anew) expect(renewal(gap(code), slot, false, 1)).toBeNull();
+    for (const code of kept) expect(renewal(gap(code), null, false, 1)).toBeNull();
+  });
+
+  test("R-routing: a table whose events were not captured for a while is healed alone, within the epoch", () => {
+    expect(isGap(gap("TABLE_GAP"))).toBe(true);
+    expect(renewal(gap("TABLE_GAP"), slot, true, 1)).toBeNull();
+  });
+
+  test("no other error is taken for a gap: what nobody has lost is not read again", () => {
+    const healed = new Set<string>([...anew, ...kept, "TABLE_GAP"]);
+    const others = (Object.keys(errors) as ErrorCode[]).filter((code) => !healed.has(code));
+    expect(others.filter((code) => isGap(gap(code)))).toEqual([]);
+    expect(others.filter((code) => renewal(gap(code), slot, true, 1) !== null)).toEqual([]);
+    expect([...healed].filter((code) => !isGap(gap(code as ErrorCode)))).toEqual([]);
+  });
+
+  test("every gap says that it heals by itself, and what to write where it does not", () => {
+    for (const code of [...anew, ...kept, "TABLE_GAP"] as const) {
+      expect(gap(code).remedy, code).toMatch(/with snapshot\.mode initial .* by itself.*; with no_data .*set mode: initial/);
+      expect(gap(code).remedy.includes("create: true"), code).toBe((anew as readonly ErrorCode[]).includes(code));
+    }
+  });
+
+  test("a gap never comes back as one: what it left is gone on with", () => {
+    const making: SourceState = { ...state, phase: "making", epoch: 2, acknowledged: ZERO_LSN, published: ZERO_LSN, snapshots: [] };
+    expect(judgeStart({ ...facts, state: making, slot: null })).toEqual({ kind: "fresh", epoch: 2 });
+    expect(judgeStart({ ...facts, state: making })).toEqual({ kind: "adopt", epoch: 2, from: slot.confirmedFlushLsn });
+  });
+});
+
+describe("R-publication", () => {
+  const member = (name: string, membership: number): PublishedTable => {
+    return { schema: "public", name, oid: name.length, membership, filter: null, columns: null };
+  };
+  const flags = { insert: true, update: true, delete: true, truncate: true, viaRoot: true, generated: false };
+  const then: PublicationFingerprint = { oid: 1, ...flags, tables: [member("items", 11), member("notes", 12), member("orders", 13)] };
+  const before: SourceState = { ...state, publication: JSON.stringify(then) };
+  const tables = ["items", "notes", "orders"].map((name) => ({ schema: "public", name }));
+
+  test("the same publication asks for nothing, nor does a table that is new to it", () => {
+    expect(changesOf("p", before, then, tables)).toEqual([]);
+    expect(changesOf("p", before, { ...then, tables: [...then.tables, member("late", 14)] }, tables)).toEqual([]);
+  });
+
+  test("a table that was taken out and added again is read again, and no other; every such table is named", () => {
+    const now = { ...then, tables: [member("items", 21), member("notes", 12), { ...member("orders", 13), filter: "digest" }] };
+    expect(changesOf("p", before, now, tables)).toEqual([
+      { table: tables[0], words: "table public.items was taken out and added again" },
+      { table: tables[2], words: "the row filter of table public.orders changed" },
+    ]);
+    expect(() => judgePublication("p", before, now, tables)).toThrow(refused("PUBLICATION_CHANGED"));
+  });
+
+  test("a table that is not captured any more may leave the publication", () => {
+    expect(changesOf("p", before, { ...then, tables: then.tables.slice(1) }, tables.slice(1))).toEqual([]);
+  });
+
+  test("a publication that was made again, or sent less for a while, concerns every table", () => {
+    expect(changesOf("p", before, { ...then, oid: 2 }, tables)).toEqual([{ table: null, words: "it was dropped and made again" }]);
+    expect(changesOf("p", before, { ...then, delete: false }, tables)).toEqual([
+      { table: null, words: "publishing DELETE was turned off" },
+    ]);
+  });
+
+  test("a publication that is gone is refused by name", () => {
+    expect(() => changesOf("p", before, null, tables)).toThrow(refused("PUBLICATION_MISSING"));
   });
 });
 
