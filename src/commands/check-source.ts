@@ -5,6 +5,7 @@ import type { EventLog } from "../core/event-log.ts";
 import { tableLabel, type ColumnKind } from "../core/table.ts";
 import { sourceOptions } from "../parts.ts";
 import { Session } from "../postgres/session.ts";
+import { unreadableTables } from "../postgres/server.ts";
 import { judgeSlot, slotError } from "../postgres/slot.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import { newMemory } from "../source/parts.ts";
@@ -34,7 +35,15 @@ export async function checkSource(source: SourceConfig, log: SeenLog, found: Fou
     } else {
       try {
         if (log === "unknown") refuseSlot(options.slot, seen);
-        else await findBeginning(options, log, settings, seen, newMemory(), signal);
+        else {
+          const { gaps } = await findBeginning(options, log, settings, seen, newMemory(), signal);
+          for (const gap of gaps)
+            tell({
+              of,
+              kind: "warning",
+              message: `${gap.message} (${gap.code}): the source will begin anew behind it and read its tables again`,
+            });
+        }
       } catch (cause) {
         signal.throwIfAborted();
         hasGap = true;
@@ -42,6 +51,7 @@ export async function checkSource(source: SourceConfig, log: SeenLog, found: Fou
       }
     }
     for (const error of await findObstacles(options, session, seen)) tell(problem(of, error));
+    if (options.snapshot.mode !== "no_data") for (const error of await unreadableTables(session, seen.tables)) tell(problem(of, error));
     if (log !== "unknown" && !hasGap && namingProblems(options.topics, seen.tables).length === 0)
       for (const error of await topicProblems(log, options.topics, seen.tables, signal)) tell(problem(of, error));
     return `PostgreSQL ${facts.versionText} at ${session.peer.address}, ${seen.tables.length} table(s)`;

@@ -122,3 +122,25 @@ export async function readTimelineHistory(
   const [row] = await session.query(`TIMELINE_HISTORY ${timeline}`);
   return parseTimelineHistory(row?.content ?? "");
 }
+
+/** PRIVILEGE_MISSING for each table whose rows the session's user may not read, or not all of them: what a snapshot needs, and the stream does not. */
+export async function unreadableTables(
+  session: Session,
+  tables: readonly (TableName & { readonly oid: number })[],
+): Promise<readonly TailraceError[]> {
+  const rows = await session.query(
+    `SELECT current_user AS "user", privilege, format(fix, object, current_user) AS fix FROM (
+       SELECT c.oid, format('SELECT on table %I.%I', n.nspname, c.relname) AS privilege, format('%I.%I', n.nspname, c.relname) AS object, 'GRANT SELECT ON %s TO %I' AS fix
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+       WHERE NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))
+       UNION ALL
+       SELECT c.oid, format('BYPASSRLS, for the row-level security of %I.%I', n.nspname, c.relname), '', 'ALTER ROLE %2$I BYPASSRLS'
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE row_security_active(c.oid)) lacking
+     WHERE oid = ANY($1::oid[]) ORDER BY privilege`,
+    [tables.map(({ oid }) => oid)],
+  );
+  return rows.map(
+    ({ user, privilege, fix }) =>
+      new TailraceError("PRIVILEGE_MISSING", { user: user ?? "", privilege: privilege ?? "", grant: fix ?? "" }),
+  );
+}

@@ -38,8 +38,8 @@ export type MarkedChunk = {
   readonly rows: number;
   /** Points the tuple at a row; its bytes are the chunk's. */
   fill(row: number, into: Tuple): void;
-  /** Its rows have been handed on: those that are true at the mark are among the transaction's events. */
-  emitted(): void;
+  /** Its rows have been handed on: those that are true at the mark are among the transaction's events. `others`: transactions with rows since the mark before. */
+  emitted(others: number): void;
 };
 
 export type ChangesOptions = {
@@ -84,6 +84,8 @@ export class Changes {
   #processedMs = 0;
   #row = 0;
   #hasRows = false;
+  /** Transactions with rows since the last chunk's mark. */
+  #others = 0;
   #open = false;
   #walHigh = 0;
   #walLow = 0;
@@ -179,6 +181,7 @@ export class Changes {
     const tail = this.#options.highestTail;
     if (this.#redelivery && tail !== null && this.#commitLsn >= tail.commitLsn) this.#redelivery = false;
     this.#open = false;
+    if (this.#row > 0) this.#others += 1;
     this.#publisher.commit(this.#commitLsn, endLsn, this.#redelivery ? "redelivered" : this.#hasRows ? "barrier" : "empty");
   }
 
@@ -321,7 +324,8 @@ export class Changes {
     if (mark === null || marked === null) return;
     this.#hasRows = true; // a barrier behind it though no row is left: a snapshot's end may have to be said there
     for (let row = 0; row < marked.rows; row++) this.#emitChunkRow(marked, row);
-    marked.emitted();
+    marked.emitted(this.#others);
+    this.#others = 0;
   }
 
   #emitChunkRow(marked: MarkedChunk, row: number): void {

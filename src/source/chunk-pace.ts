@@ -4,13 +4,25 @@
 /** What a chunk should take from its first statement to its mark, ms. Longer: more touched keys. */
 const TARGET_MS = 500;
 /**
- * What handing a chunk's rows on at its mark should take, ms. Every transaction behind the mark waits so long, with
- * `parallel` chunks in a row that many times: chunks of 8 MiB made the 14 ms until a commit is durable 590 ms. Shorter: more
- * transactions, about 3 ms each of the database's time.
+ * What handing a chunk's rows on at its mark should take, ms. The stream stands still meanwhile: with chunks of 8 MiB the
+ * median time until a commit is durable went from 14 to 590 ms. Shorter: more chunks, each 3 ms of the database's time.
  */
-const TARGET_HOLD_MS = 15;
+const TARGET_HOLD_MS = { busy: 10, quiet: 40 };
 const LEAST_ROWS = 100;
 const MOST_ROWS = 200_000;
+
+/** How long a chunk's rows held the stream, and how many other transactions with rows have come by since the chunk before. */
+export type Hold = { readonly ms: number; readonly others: number };
+
+export type ChunkTaken = {
+  readonly rows: number;
+  /** From the first statement until the rows were handed on. */
+  readonly ms: number;
+  readonly hold: Hold;
+  readonly bytes: number;
+  /** What is kept of a chunk at most. */
+  readonly maxBytes: number;
+};
 
 export class ChunkPace {
   readonly #firstRows: number;
@@ -25,26 +37,19 @@ export class ChunkPace {
     return this.#rows.get(table) ?? this.#firstRows;
   }
 
-  /** Before the first chunk: `fit` rows fit into what is kept, by the table's statistics. */
-  expect(table: string, fit: number): void {
-    if (!this.#rows.has(table)) this.#set(table, Math.min(this.#firstRows, Math.floor(fit / 2)));
-  }
-
-  /** A whole chunk of `rows` rows and `bytes` bytes took `ms`, and held the stream for `heldMs` of them. */
-  took(table: string, rows: number, { ms, heldMs }: { readonly ms: number; readonly heldMs: number }, bytes: number, maxBytes: number): void {
+  /** A whole chunk of `rows` rows and `bytes` bytes took `ms`, `hold` of them at its mark. */
+  took(table: string, { rows, ms, hold, bytes, maxBytes }: ChunkTaken): void {
     if (rows < this.rows(table) / 2) return; // the range's end
-    const byTime = Math.min((rows * TARGET_MS) / Math.max(ms, 1), (rows * TARGET_HOLD_MS) / Math.max(heldMs, 1));
+    const holdMs = hold.others > 0 ? TARGET_HOLD_MS.busy : TARGET_HOLD_MS.quiet;
+    const byTime = rows * Math.min(TARGET_MS / Math.max(ms, 1), holdMs / Math.max(hold.ms, 1));
     const byBytes = bytes === 0 ? MOST_ROWS : (rows * maxBytes * 0.5) / bytes;
-    this.#set(table, Math.min(byTime, byBytes, rows * 2));
+    const wanted = Math.min(Math.max(LEAST_ROWS, Math.min(byTime, rows * 2)), byBytes, MOST_ROWS);
+    this.#rows.set(table, Math.max(1, Math.floor(wanted)));
   }
 
   /** The chunk had more bytes than are kept. */
   tooLarge(table: string, rows: number): void {
     this.#rows.set(table, Math.max(1, Math.floor(Math.min(rows, this.rows(table)) / 2)));
-  }
-
-  #set(table: string, rows: number): void {
-    this.#rows.set(table, Math.max(LEAST_ROWS, Math.min(MOST_ROWS, Math.floor(rows))));
   }
 }
 

@@ -28,7 +28,7 @@ export function initialSnapshots(facts: BeginningFacts): readonly SnapshotRecord
   return facts.tables.flatMap((table) => {
     const label = tableLabel(table);
     const before = facts.state?.snapshots?.find((record) => tableLabel(record.table) === label);
-    const reason = reasonFor(table, facts);
+    const reason = reasonFor(table, facts, before !== undefined);
     if (reason === null) return before ?? [];
     const kind = keyColumns(table).length === 0 ? "keyless" : "table";
     return { ...TableSnapshot.begin(table, kind, reason).record(), rereads: before?.rereads ?? [] };
@@ -36,11 +36,12 @@ export function initialSnapshots(facts: BeginningFacts): readonly SnapshotRecord
 }
 
 /** null: what is there of the table goes on. */
-function reasonFor(table: TableName, { mode, state, start, concerned, gap, first }: BeginningFacts): string | null {
+function reasonFor(table: TableName, { mode, state, start, concerned, gap, first }: BeginningFacts, isRecorded: boolean): string | null {
   const isThis = (other: TableName): boolean => other.schema === table.schema && other.name === table.name;
   if (gap !== "" && (concerned === null || concerned.some(isThis))) return gap;
   if (state === null || (state.phase === "making" && start.kind !== "renew" && state.snapshots === null)) return "first start";
-  if (state.phase === "making") return null;
+  // Each table of the beginning that was not finished has a record: one without came later.
+  if (state.phase === "making") return isRecorded ? null : "new table";
   if (!state.topics.some((topic) => isThis(topic.table))) return "new table";
   return mode === "always" && first ? "start" : null;
 }

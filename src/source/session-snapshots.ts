@@ -29,6 +29,9 @@ export function newSnapshots(options: SourceOptions, parts: SourceParts, prepare
     events: {
       durable: (table, rows) => parts.observer.snapshotRows(table, rows),
       ended: (end: SnapshotEnd) => publisher.announce([end]),
+      completed: ({ table, kind, rows, chunks }) => {
+        if (kind !== "rereads") parts.logger.info({ table: tableLabel(table), rows, chunks }, "snapshot: complete");
+      },
     },
   });
 }

@@ -20,7 +20,7 @@ import { seeTable, type SnapshotTable } from "../postgres/snapshot-table.ts";
 import { freshXid, waitForXmin } from "../postgres/snapshot-waits.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import type { CapturedTable } from "./captured-table.ts";
-import { ChunkPace, RowLimit } from "./chunk-pace.ts";
+import { ChunkPace, RowLimit, type Hold } from "./chunk-pace.ts";
 import type { SnapshotOptions } from "./parts.ts";
 import type { TableSnapshot } from "./snapshot-progress.ts";
 import type { ChunkJob, Snapshots } from "./snapshots.ts";
@@ -47,6 +47,7 @@ const BLOCKS = 1_000;
 const KEYLESS_WAIT_MS = 2_000;
 /** Above every LSN: what a keyless table's snapshot will hold is passed over until its place is known. */
 export const FOREVER = 0xffff_ffff_ffff_ffffn;
+const NO_HOLD: Hold = { ms: 0, others: 0 };
 const RETRY = { firstMs: 200, maxMs: 10_000 };
 
 export type SnapshotWorkOptions = {
@@ -109,7 +110,7 @@ export class SnapshotWork {
   async #repeat(step: (session: SessionKeeper) => Promise<boolean>, signal: AbortSignal): Promise<void> {
     await using keeper = new SessionKeeper(this.#options.settings, signal);
     const isOver = (): boolean => signal.aborted;
-    for (let failures = 0; !isOver(); ) {
+    for (let failures = 0; !isOver();) {
       try {
         if (await step(keeper)) {
           failures = 0;
@@ -245,14 +246,14 @@ export class SnapshotWork {
         : { kind: "range", range: job.range };
     try {
       const begun = performance.now();
-      const { outcome, heldMs } = await this.#chunk(keeper, job, table, part, null, signal);
+      const { outcome, hold } = await this.#chunk(keeper, job, table, part, null, signal);
       if (outcome.kind === "changed") this.#seen.delete(label);
       if (outcome.kind === "tooLarge") this.#pace.tooLarge(label, outcome.rows);
       if (outcome.kind !== "read") return giveBack(job);
       waiting(label, null);
-      const times = { ms: performance.now() - begun, heldMs };
-      this.#pace.took(label, outcome.rows.count, times, outcome.rows.length, CHUNK_BYTES);
-      await pause(job.kind === "keys" ? GATHER_MS : this.#limit.waitAfter(outcome.rows.count, performance.now()), signal);
+      const { count, length } = outcome.rows;
+      this.#pace.took(label, { rows: count, ms: performance.now() - begun, hold, bytes: length, maxBytes: CHUNK_BYTES });
+      await pause(job.kind === "keys" ? GATHER_MS : this.#limit.waitAfter(count, performance.now()), signal);
     } catch (cause) {
       giveBack(job);
       throw cause;
@@ -267,12 +268,12 @@ export class SnapshotWork {
     part: ChunkPart,
     under: string | null,
     signal: AbortSignal,
-  ): Promise<{ readonly outcome: ChunkOutcome; readonly heldMs: number }> {
+  ): Promise<{ readonly outcome: ChunkOutcome; readonly hold: Hold }> {
     const { tables, publication } = this.#options;
     const captured = await tables.inShape(table.table);
     const { window } = this.#snapshots;
     const chunk = window.beginChunk(table.table.oid);
-    const passed = settable<number | null>();
+    const passed = settable<Hold | null>();
     const written: { mark: Mark | null } = { mark: null };
     let bytes = 0;
     try {
@@ -289,13 +290,13 @@ export class SnapshotWork {
         },
       );
       if (outcome.kind === "tooLarge") await keeper.close();
-      const heldMs = outcome.kind === "read" ? await unlessAborted(passed.value, signal) : 0;
-      if (heldMs === null)
+      const hold = outcome.kind === "read" ? await unlessAborted(passed.value, signal) : NO_HOLD;
+      if (hold === null)
         throw new TailraceError("SNAPSHOT_LOST", {
           table: tableLabel(job.snapshot.table),
           reason: "its window was closed before its mark came by",
         });
-      return { outcome, heldMs };
+      return { outcome, hold };
     } finally {
       this.#chunkBytes -= bytes;
       if (written.mark !== null) this.#snapshots.forgetMark(written.mark);

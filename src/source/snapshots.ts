@@ -12,6 +12,7 @@ import { tupleState, type Tuple } from "../core/tuple.ts";
 import type { Mark } from "../postgres/snapshot-mark.ts";
 import type { ChunkRows } from "../postgres/snapshot-rows.ts";
 import type { CapturedTable } from "./captured-table.ts";
+import type { Hold } from "./chunk-pace.ts";
 import type { MarkedChunk, SnapshotStream } from "./changes.ts";
 import { TableSnapshot } from "./snapshot-progress.ts";
 import { SnapshotWindow, type Chunk } from "./window.ts";
@@ -30,8 +31,8 @@ export type AwaitedChunk = {
   readonly chunk: Chunk;
   readonly captured: CapturedTable;
   readonly rows: ChunkRows;
-  /** The mark has come by: handing the rows on took so many ms; null: too late for them. */
-  readonly passed: (heldMs: number | null) => void;
+  /** The mark has come by; null: too late for the rows. */
+  readonly passed: (hold: Hold | null) => void;
 };
 
 /** A chunk whose rows are in the stream's transaction at `commitLsn`. */
@@ -48,6 +49,8 @@ export type SnapshotEvents = {
   durable(table: string, rows: number): void;
   /** A snapshot is complete: to be said in a barrier, and done when announced() is called. */
   ended(end: SnapshotEnd): void;
+  /** Nothing of it is left to do or to say. */
+  completed(snapshot: TableSnapshot): void;
 };
 
 export class Snapshots implements SnapshotStream {
@@ -148,10 +151,10 @@ export class Snapshots implements SnapshotStream {
       chunk,
       rows: rows.count,
       fill: (row, into) => rows.fillTuple(row, into),
-      emitted: () => {
+      emitted: (others) => {
         this.window.close(chunk);
         this.#emitted.push({ job, chunk, commitLsn, opening, rows: rows.count });
-        passed(performance.now() - begun);
+        passed({ ms: performance.now() - begun, others });
       },
     };
   }
@@ -188,16 +191,21 @@ export class Snapshots implements SnapshotStream {
     const { table, kind, opening } = snapshot;
     // Rows that a condition left out, or keys that were not asked for, are not gone.
     if ((kind === "table" || kind === "keyless") && opening !== null) this.#events.ended({ table, topic: this.#topicOf(table), opening });
-    else this.#tables.delete(tableLabel(table));
+    else this.#done(snapshot);
   }
 
   /** The barrier that says these ends is durable. */
   announced(ends: readonly SnapshotEnd[]): void {
     for (const { table } of ends) {
       const snapshot = this.#tables.get(tableLabel(table));
-      if (snapshot?.complete === true) this.#tables.delete(tableLabel(table));
+      if (snapshot?.complete === true) this.#done(snapshot);
     }
     this.bell.ring();
+  }
+
+  #done(snapshot: TableSnapshot): void {
+    this.#tables.delete(tableLabel(snapshot.table));
+    this.#events.completed(snapshot);
   }
 }
 

@@ -62,6 +62,14 @@ function begun(facts: Partial<BeginningFacts>): readonly string[] | null {
 }
 
 describe("what is read as a source begins", () => {
+  test("a table that was added while a beginning was not finished, too", () => {
+    const making: SourceState = { ...state, phase: "making", topics: [], snapshots: [half] };
+    expect(begun({ state: making, start: { kind: "adopt", epoch: 1, from: parseLsn("0/100") } })).toEqual([
+      "orders: first start, 500 rows",
+      "items: new table",
+    ]);
+  });
+
   test("every table at the first start, from the beginning", () => {
     const records = initialSnapshots({ ...goesOn, state: null, start: { kind: "fresh", epoch: 1 } });
     expect(records).toHaveLength(2);

@@ -3,6 +3,7 @@ import type { KeyRange, QueuedKey } from "../../../src/core/snapshot-record.ts";
 import type { TableSnapshot } from "../../../src/source/snapshot-progress.ts";
 import type { Chunk, SnapshotWindow, Visibility } from "../../../src/source/window.ts";
 import { COLUMNS, KEYS, type Change, type Database, type Row, type Transaction, type Values } from "./snapshot-model-database.ts";
+import type { Producer, State } from "./snapshot-model-log.ts";
 import type { Rules } from "./snapshot-model-rules.ts";
 
 /** An update as the window keeps it. */
@@ -32,6 +33,22 @@ export type Attempt = {
   visibility: Visibility | null;
   known: boolean;
   readonly transaction: Transaction;
+};
+
+/** Of the stream. */
+export type Session = {
+  readonly window: SnapshotWindow<Update>;
+  readonly producer: Producer;
+  next: number;
+  delivered: number;
+  readonly awaiting: Map<string, Attempt>;
+  readonly emitted: { readonly attempt: Attempt; readonly lsn: number; readonly rows: number }[];
+  readonly readers: (Attempt | null)[];
+  checkpoint: State | null;
+  /** Snapshots that are complete; their ends are to be said. */
+  readonly ends: Set<Reading>;
+  /** Begun in it. */
+  chunks: number;
 };
 
 /** The next step of its reading session; `late`: the answer with its snapshot takes longer. false: it is over. */
@@ -74,7 +91,7 @@ export function touch(window: SnapshotWindow<Update>, change: Change, rules: Rul
   const moved = change.from !== change.key;
   if (moved && rules.touchesOldKey) window.gone(table, String(change.from));
   if (moved && !rules.touchesNewKey) return;
-  if (change.unsent.length === 0) window.whole(table, key);
+  if (moved || change.unsent.length === 0) window.whole(table, key);
   else window.partial(table, key, change.unsent, change, 1);
 }
 

@@ -19,6 +19,8 @@ export type Rules = {
   /** R-window-start: what is in progress ends before the opening mark, and what came before that mark before a chunk. */
   readonly firstWait: boolean;
   readonly secondWait: boolean;
+  /** R-window-start: until a fresh id has ended, not until a snapshot's xmax has: who is behind that may have begun. */
+  readonly waitsForFreshXid: boolean;
   /** R-window-toast. */
   readonly rereads: boolean;
   readonly queuesRedelivered: boolean;
@@ -38,6 +40,7 @@ export const allRules: Rules = {
   uniqueNonces: true,
   firstWait: true,
   secondWait: true,
+  waitsForFreshXid: true,
   rereads: true,
   queuesRedelivered: true,
   queueIsInState: true,

@@ -2,7 +2,6 @@
 // method is one step that the world lets happen, or not, at any time. `Rules` takes single rules of the runner out.
 import type { SnapshotRecord } from "../../../src/core/snapshot-record.ts";
 import type { TableSnapshot } from "../../../src/source/snapshot-progress.ts";
-import type { SnapshotWindow } from "../../../src/source/window.ts";
 import {
   isIn,
   keyOf,
@@ -12,27 +11,13 @@ import {
   valuesAtMark,
   type Attempt,
   type Reading,
+  type Session,
   type Start,
   type Update,
 } from "./snapshot-model-chunks.ts";
 import { TABLES, Transaction, type Change, type Database } from "./snapshot-model-database.ts";
 import { PARTITIONS, Producer, sequenceOf, type Event, type Log, type State } from "./snapshot-model-log.ts";
 import type { Modules, Rules } from "./snapshot-model-rules.ts";
-
-type Session = {
-  readonly window: SnapshotWindow<Update>;
-  readonly producer: Producer;
-  next: number;
-  delivered: number;
-  readonly awaiting: Map<string, Attempt>;
-  readonly emitted: { readonly attempt: Attempt; readonly lsn: number; readonly rows: number }[];
-  readonly readers: (Attempt | null)[];
-  checkpoint: State | null;
-  /** Snapshots that are complete; their ends are to be said. */
-  readonly ends: Set<Reading>;
-  /** Begun in it. */
-  chunks: number;
-};
 
 const READERS = 2;
 
@@ -189,10 +174,11 @@ export class Source {
   /** It is durable. `told`: the acknowledgement reaches the slot. */
   stateWritten(told: boolean): void {
     const session = this.#session;
-    if (session === null || session.checkpoint === null) return;
-    this.#state = this.#log.state = session.checkpoint;
+    const checkpoint = session?.checkpoint ?? null;
+    if (session === null || checkpoint === null) return;
+    this.#state = this.#log.state = checkpoint;
     session.checkpoint = null;
-    if (told) this.#database.slot = Math.max(this.#database.slot ?? 0, this.#state.acknowledged);
+    if (told) this.#database.slot = Math.max(this.#database.slot ?? 0, checkpoint.acknowledged);
   }
 
   /** The barrier is durable that says which snapshots are complete. */
@@ -243,7 +229,7 @@ export class Source {
         continue;
       }
       this.#database.commit(start.mark);
-      start.waitFor = this.#database.freshXid();
+      start.waitFor = this.#waitFor();
       start.phase = this.#rules.secondWait ? "passing" : "open";
     }
   }
@@ -265,8 +251,8 @@ export class Source {
   /** A reading session is lost: whether its COMMIT arrives nobody knows. */
   loseReader(reader: number): void {
     const session = this.#session;
-    const attempt = session?.readers[reader];
-    if (session === null || attempt === null || attempt === undefined) return;
+    const attempt = session?.readers[reader] ?? null;
+    if (session === null || attempt === null) return;
     if (!attempt.transaction.ended) this.orphans.push(attempt.transaction);
     session.readers[reader] = null;
     this.#giveUp(session, attempt);
@@ -294,7 +280,12 @@ export class Source {
 
   #newStart(): Start {
     const phase = this.#rules.firstWait ? "ending" : "marking";
-    return { phase, waitFor: this.#database.freshXid(), mark: null, nonce: String(++this.#nonce), opening: null };
+    return { phase, waitFor: this.#waitFor(), mark: null, nonce: String(++this.#nonce), opening: null };
+  }
+
+  /** An id that all transactions have ended below when those that may have written by now have. */
+  #waitFor(): number {
+    return this.#rules.waitsForFreshXid ? this.#database.freshXid() : this.#database.visibility().xmax;
   }
 
   #records(): readonly SnapshotRecord[] {
