@@ -148,7 +148,9 @@ async function streams({ only, rows }: Options, surroundings: Surroundings, clos
     about: "a slot drained",
     server: "walsender s per 1M",
     entries,
-    fill: async (repeat) => void (await client.query(insertRows(STREAMED_TABLE, (repeat - 1) * rows, rows))),
+    fill: async (repeat) => {
+      await client.query(insertRows(STREAMED_TABLE, (repeat - 1) * rows, rows));
+    },
   };
 }
 

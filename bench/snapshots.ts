@@ -8,17 +8,7 @@ import type pg from "pg";
 import { openEmbeddedLog } from "../src/log/embedded/embedded-log.ts";
 import { perMillion, perSecond, type Contestant, type Surroundings } from "./contestant.ts";
 import { childrenCpuSeconds, ProcessMeter } from "./process-meter.ts";
-import {
-  configure,
-  ended,
-  limitMs,
-  pidOf,
-  remember,
-  startService,
-  stopService,
-  untilPublished,
-  whatArrived,
-} from "./service-process.ts";
+import { configure, ended, limitMs, pidOf, remember, startService, stopService, untilPublished, whatArrived } from "./service-process.ts";
 import { dropSource } from "./streams.ts";
 
 export const READ_TABLE = "public.stock";

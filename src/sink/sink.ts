@@ -273,6 +273,7 @@ class SinkRun {
       // Of after the barriers: a topic that is not in it is gone, not new.
       const topics = (await this.#source.refresh(performance.now(), force))?.topics ?? [];
       for (const barrier of ends) {
+        for (const end of barrier.snapshots) this.#source.ended(end);
         const asked = sweepsOf(barrier, topics, this.#options.rule);
         const kept = asked.sweeps.filter(({ topic, barrierOffset }) => barrierOffset >= (this.#sweepsFrom.get(topic) ?? 0));
         barriers.await(kept);

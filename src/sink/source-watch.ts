@@ -1,9 +1,9 @@
 // What a sink knows of its source: the newest state that it has read.
-import { barrierTopic } from "../core/barrier.ts";
+import { barrierTopic, type SnapshotEnd } from "../core/barrier.ts";
 import type { EventLog } from "../core/event-log.ts";
 import { pause } from "../core/pause.ts";
 import { readState, type SourceState } from "../core/source-state.ts";
-import type { TableName } from "../core/table.ts";
+import { tableLabel, type TableName } from "../core/table.ts";
 import type { ReadTopic } from "./positions.ts";
 
 /** How often the state is read for topics that are new, ms. */
@@ -15,6 +15,10 @@ export class SourceWatch {
   readonly #log: EventLog;
   readonly #prefix: string;
   #newest: SourceState | null = null;
+  /** Labels of tables. */
+  readonly #snapshotting = new Set<string>();
+  /** By label: the opening of the last snapshot whose end a barrier has said. */
+  readonly #ended = new Map<string, string>();
   /** performance.now() when the newest state was asked for. */
   #askedAt = -Infinity;
 
@@ -33,10 +37,15 @@ export class SourceWatch {
     return this.#newest !== null && this.#newest.snapshots !== null;
   }
 
-  /** Whether a snapshot of every row of the table is unfinished. */
-  isSnapshotting({ schema, name }: TableName): boolean {
-    const isThis = (table: TableName): boolean => table.schema === schema && table.name === name;
-    return this.#newest?.snapshots?.some(({ table, kind }) => (kind === "table" || kind === "keyless") && isThis(table)) === true;
+  /** Whether a snapshot of every row of the table is unfinished, or was, and its end has not come by: the state is ahead of what is read. */
+  isSnapshotting(table: TableName): boolean {
+    return this.#snapshotting.has(tableLabel(table));
+  }
+
+  /** A barrier has said the end of the table's snapshot. */
+  ended({ table, opening }: SnapshotEnd): void {
+    this.#snapshotting.delete(tableLabel(table));
+    this.#ended.set(tableLabel(table), opening);
   }
 
   /** Reads the state unless that was done at `since` (performance.now()) or later. */
@@ -46,6 +55,11 @@ export class SourceWatch {
     const state = await readState(this.#log, this.#prefix, signal);
     if (asked >= this.#askedAt) {
       this.#newest = state ?? this.#newest;
+      for (const { table, kind, opening } of this.#newest?.snapshots ?? []) {
+        // The state may name a snapshot for a while whose end has come by.
+        const isOver = opening !== null && opening <= (this.#ended.get(tableLabel(table)) ?? "");
+        if ((kind === "table" || kind === "keyless") && !isOver) this.#snapshotting.add(tableLabel(table));
+      }
       this.#askedAt = asked;
     }
     return this.#newest;

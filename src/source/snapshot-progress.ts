@@ -81,10 +81,12 @@ export class TableSnapshot {
     return range ?? null;
   }
 
-  /** Cuts a taken range behind `upTo`: the front is the caller's, the rest is left for others. */
+  /** Cuts a taken range behind `upTo`: the front is the caller's, the rest is left for others. Throws RangeError for one that is durable or cut. */
   carve(range: KeyRange, upTo: KeyText): KeyRange {
+    const at = this.#todo.indexOf(range);
+    if (at === -1) throw new RangeError("a range that is not to be read any more can't be cut");
     const front: KeyRange = { after: range.after, upTo };
-    this.#todo.splice(this.#todo.indexOf(range), 1, front, { after: upTo, upTo: range.upTo });
+    this.#todo.splice(at, 1, front, { after: upTo, upTo: range.upTo });
     this.#taken.delete(range);
     this.#taken.add(front);
     return front;

@@ -229,7 +229,9 @@ describeWithKafka("with Kafka", () => {
     await sources.insert(all, 1);
     await published(scene, all, 1);
     // Before its row is acknowledged it would come again, and a lost topic were no loss.
-    const [{ written } = { written: 0 }] = await database.sql<{ written: number }>("SELECT (pg_current_wal_lsn() - '0/0')::float8 AS written");
+    const [{ written } = { written: 0 }] = await database.sql<{ written: number }>(
+      "SELECT (pg_current_wal_lsn() - '0/0')::float8 AS written",
+    );
     await until(async () => {
       for (const name of all) expect(await sources.acknowledged(name), name).toBeGreaterThanOrEqual(written);
     });

@@ -103,9 +103,9 @@ describe("R-keyless", () => {
     await database.sql("CREATE TABLE lines (n int, word text); ALTER TABLE lines REPLICA IDENTITY FULL");
     await database.sql("INSERT INTO lines SELECT i % 1000, repeat('w', 50) FROM generate_series(1, 30000) i");
     await using scene = await SourceScene.open(database, { snapshot: { mode: "initial" } });
-    let stop = false;
+    const stop = new AbortController();
     const load = (async () => {
-      for (let i = 0; !stop; i++) {
+      for (let i = 0; !stop.signal.aborted; i++) {
         await database.sql(`INSERT INTO lines VALUES (${5000 + i}, 'new')`);
         await database.sql(`UPDATE lines SET word = 'changed ${i}' WHERE n = ${i % 1000}`);
         await database.sql(`DELETE FROM lines WHERE n = ${(i * 7) % 1000} AND word LIKE 'changed%'`);
@@ -115,12 +115,12 @@ describe("R-keyless", () => {
       await scene.while(async () => {
         await scene.untilRead();
         await new Promise((resolve) => setTimeout(resolve, 500));
-        stop = true;
+        stop.abort();
         await load;
         await scene.untilLevel(database);
       });
     } finally {
-      stop = true;
+      stop.abort();
     }
     const count = new Map<string, number>();
     const add = (values: readonly unknown[], by: number): void => {

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { TailraceError } from "../../../src/core/errors.ts";
 import type { Column } from "../../../src/core/table.ts";
 import { Tuple, tupleState } from "../../../src/core/tuple.ts";
-import { ChunkRows } from "../../../src/postgres/snapshot-rows.ts";
+import { ChunkMemory, ChunkRows } from "../../../src/postgres/snapshot-rows.ts";
 
 const HEADER = Buffer.from("5047434f50590aff0d0a00" + "00000000" + "00000000", "hex");
 const TRAILER = Buffer.from("ffff", "hex");
@@ -78,6 +78,33 @@ test("a row over the limit is not taken, unless it is the first; what is held is
   expect(filled([HEADER, row("x".repeat(500), null)], 100).count).toBe(1);
   const many = filled([HEADER, ...Array.from({ length: 5_000 }, () => row("x".repeat(90), null))]);
   expect(many.memoryBytes).toBeLessThan(many.length * 2 + 100_000);
+});
+
+test("chunks one after the other share a memory, which does not grow beyond a chunk's limit", () => {
+  const memory = new ChunkMemory();
+  const chunk = (...messages: readonly Buffer[]): ChunkRows => {
+    const rows = new ChunkRows(columns, 1_000, memory);
+    for (const message of [HEADER, ...messages, TRAILER]) rows.take(message);
+    return rows;
+  };
+  const long = chunk(...Array.from({ length: 20 }, () => row("x".repeat(30), "y")));
+  const { bytes, starts } = memory;
+  expect([long.count, read(chunk(row("second", null)), 0)]).toEqual([20, ["binary second", null]]);
+  expect([memory.bytes === bytes, memory.starts === starts]).toEqual([true, true]);
+  const giant = chunk(row("z".repeat(5_000), null));
+  expect([giant.memoryBytes > 5_000, memory.bytes === bytes]).toEqual([true, true]);
+  expect(read(chunk(row("after", null)), 0)).toEqual(["binary after", null]);
+});
+
+test("a message may stand anywhere in the bytes that came", () => {
+  const rows = new ChunkRows(columns, 1_000);
+  const came = Buffer.concat([Buffer.from("before"), HEADER, row("1", "2"), Buffer.from("between"), row("3", null)]);
+  const second = came.indexOf("between") + 7;
+  expect([rows.take(came, 6, second - 7), rows.take(came, second, came.length)]).toEqual([true, true]);
+  expect([0, 1].map((index) => read(rows, index))).toEqual([
+    ["binary 1", "text 2"],
+    ["binary 3", null],
+  ]);
 });
 
 describe("bad bytes are STREAM_PROTOCOL, never a crash", () => {

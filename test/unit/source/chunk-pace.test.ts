@@ -9,10 +9,10 @@ const TABLE = "public.orders";
 /** A whole chunk; by itself it takes no time and has no bytes. */
 function took(
   pace: ChunkPace,
-  chunk: { readonly rows: number; readonly ms?: number; readonly heldMs?: number; readonly bytes?: number },
+  chunk: { readonly rows: number; readonly ms?: number; readonly heldMs?: number; readonly others?: number; readonly bytes?: number },
 ): void {
-  const { rows, ms = 0, heldMs = 0, bytes = 0 } = chunk;
-  pace.took(TABLE, rows, { ms, heldMs }, bytes, MAX_BYTES);
+  const { rows, ms = 0, heldMs = 0, others = 0, bytes = 0 } = chunk;
+  pace.took(TABLE, { rows, ms, hold: { ms: heldMs, others }, bytes, maxBytes: MAX_BYTES });
 }
 
 describe("R-chunk: rows of the next chunk", () => {
@@ -31,9 +31,13 @@ describe("R-chunk: rows of the next chunk", () => {
     expect(pace.rows(TABLE)).toBe(5_000);
   });
 
-  test("are as many as hold the stream at their mark for 15 ms: transactions behind it wait", () => {
+  test("are as many as hold the stream at their mark for 40 ms, or for 10 ms while there are transactions to wait behind it", () => {
     const pace = new ChunkPace(10_000);
-    took(pace, { rows: 10_000, ms: 400, heldMs: 60 });
+    took(pace, { rows: 10_000, ms: 400, heldMs: 80 });
+    expect(pace.rows(TABLE)).toBe(5_000);
+    took(pace, { rows: 5_000, ms: 400, heldMs: 40, others: 1 });
+    expect(pace.rows(TABLE)).toBe(1_250);
+    took(pace, { rows: 1_250, ms: 100, heldMs: 10 });
     expect(pace.rows(TABLE)).toBe(2_500);
   });
 

@@ -35,7 +35,7 @@ export type Attempt = {
   readonly transaction: Transaction;
 };
 
-/** Of the stream. */
+/** One session of the stream. */
 export type Session = {
   readonly window: SnapshotWindow<Update>;
   readonly producer: Producer;

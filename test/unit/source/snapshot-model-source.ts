@@ -103,10 +103,7 @@ export class Source {
       ends: new Set(),
       chunks: 0,
     };
-    for (const [table, { snapshot }] of this.#active) {
-      this.#session.window.watch(table);
-      this.#active.set(table, { snapshot, start: this.#newStart() });
-    }
+    for (const [table, { snapshot }] of this.#active) this.#active.set(table, { snapshot, start: this.#newStart() });
   }
 
   /** The stream session ends; `crash`: the process with it. `written`: a state record in flight is durable nevertheless. */
@@ -198,12 +195,10 @@ export class Source {
 
   /** An operator asks for the table. */
   request(table: number): void {
-    const session = this.#session;
-    if (session === null) return;
+    if (this.#session === null) return;
     const rereads = this.#active.get(table)?.snapshot.record().rereads ?? [];
     this.#endStart(table);
     this.#activate(this.#modules.TableSnapshot.of({ ...this.#begin(table, "table").record(), rereads }));
-    session.window.watch(table);
   }
 
   /** A session looks whether those that are waited for have ended. */
@@ -220,8 +215,9 @@ export class Source {
 
   /** Opening marks are written: they take an id first, and commit in another step. */
   markOpening(): void {
-    if (this.#session === null) return;
-    for (const { start } of this.#active.values()) {
+    const session = this.#session;
+    if (session === null) return;
+    for (const [table, { start }] of this.#active) {
       if (start.phase !== "marking") continue;
       if (start.mark === null) {
         start.mark = new Transaction();
@@ -229,6 +225,7 @@ export class Source {
         continue;
       }
       this.#database.commit(start.mark);
+      session.window.watch(table); // at the latest: before the id is taken from which on somebody may be unseen
       start.waitFor = this.#waitFor();
       start.phase = this.#rules.secondWait ? "passing" : "open";
     }
@@ -308,7 +305,6 @@ export class Source {
     let reading = this.#active.get(table);
     if (reading === undefined || (reading.snapshot.complete && !this.#rules.keepsUnsaid)) {
       reading = this.#activate(this.#begin(table, "rereads"));
-      session.window.watch(table);
     }
     reading.snapshot.queue(queuedKey(key), (transaction.xid ?? 0) % 2 ** 32);
   }

@@ -66,6 +66,16 @@ describe("ranges", () => {
     expect(snapshot.take()).toBe(range);
   });
 
+  test("a range that was cut or read meanwhile is not cut again: what is left of it stays as it is", () => {
+    const snapshot = begin();
+    const whole = snapshot.take()!;
+    const front = snapshot.carve(whole, ["g"]);
+    expect(() => snapshot.carve(whole, ["k"])).toThrow(RangeError);
+    snapshot.durable(front, "o1", 1);
+    expect(() => snapshot.carve(front, ["c"])).toThrow(RangeError);
+    expect(snapshot.record().todo).toEqual([{ after: ["g"], upTo: null }]);
+  });
+
   test("a chunk that becomes durable twice counts once", () => {
     const snapshot = begin();
     const range = takeUpTo(snapshot, "g");
