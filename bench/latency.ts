@@ -15,6 +15,7 @@ import { newMemory, type SourceObserver, type SourceOptions } from "../src/sourc
 import { runSource } from "../src/source/source.ts";
 import { openLog } from "../src/telemetry/log.ts";
 import type { Surroundings } from "./contestant.ts";
+import { limitMs } from "./service-process.ts";
 import { dropSource } from "./streams.ts";
 
 export type Percentiles = { readonly transactions: number; readonly p50Ms: number; readonly p99Ms: number; readonly maxMs: number };
@@ -25,7 +26,6 @@ const PER_SECOND = 2_000;
 const WRITERS = 4;
 const QUIET_MS = 8_000;
 const SETTLE_MS = 2_000;
-const START_MS = 60_000;
 const NAME = "bench_latency";
 const TOPIC = `${NAME}.public.ticks`;
 
@@ -70,7 +70,7 @@ export async function measureLatency(
   const all = Promise.all([running, ...writers]);
   all.catch(() => undefined); // awaited below
   const work = async (): Promise<{ quiet: Stretch[]; reading: Stretch[] }> => {
-    await source.until(() => source.control !== null && source.unfinished === 0); // the first snapshot warms everything up
+    await source.until(() => source.control !== null && source.unfinished === 0, rows); // the first snapshot warms everything up
     const stretches: { quiet: Stretch[]; reading: Stretch[] } = { quiet: [], reading: [] };
     for (let repeat = 1; repeat <= repeats; repeat++) {
       say(`latency, repeat ${repeat} of ${repeats}`);
@@ -79,7 +79,7 @@ export async function measureLatency(
       source.rows = 0;
       const table = { schema: "public", name: "shelf" };
       await source.control?.requestSnapshot([{ table, where: null }], "bench");
-      stretches.reading.push(await during(async () => source.until(() => source.rows >= rows)));
+      stretches.reading.push(await during(async () => source.until(() => source.rows >= rows, rows)));
     }
     return stretches;
   };
@@ -123,8 +123,8 @@ class RunningSource {
     snapshotMemory: () => undefined,
   };
 
-  async until(isSo: () => boolean): Promise<void> {
-    for (const deadline = performance.now() + START_MS; !isSo(); await sleep(10))
+  async until(isSo: () => boolean, rows: number): Promise<void> {
+    for (const deadline = performance.now() + limitMs(rows); !isSo(); await sleep(10))
       if (performance.now() > deadline) throw new Error("the source does not get on");
   }
 }

@@ -90,6 +90,12 @@ function begin({ snapshots, captured, tables }: SnapshotSession, { table, where 
   const found = captured.find((each) => each.schema === table.schema && each.name === table.name);
   if (found === undefined) throw new TailraceError("TABLE_MISSING", { table: tableLabel(table) });
   const keyless = keyColumns(found).length === 0;
+  const goesOn = snapshots.all.some((each) => each.kind !== "rereads" && tableLabel(each.table) === tableLabel(table));
+  if (where !== null && goesOn)
+    throw new TailraceError("SNAPSHOT_REFUSED", {
+      table: tableLabel(table),
+      reason: "a snapshot of it goes on; ask again when that is complete",
+    });
   if (keyless && where !== null)
     throw new TailraceError("SNAPSHOT_REFUSED", {
       table: tableLabel(table),

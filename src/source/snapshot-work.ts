@@ -20,7 +20,7 @@ import { seeTable, type SnapshotTable } from "../postgres/snapshot-table.ts";
 import { freshXid, waitForXmin } from "../postgres/snapshot-waits.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import type { CapturedTable } from "./captured-table.ts";
-import { ChunkPace, RowLimit, type Hold } from "./chunk-pace.ts";
+import { ChunkPace, restAfter, RowLimit, type Hold } from "./chunk-pace.ts";
 import type { SnapshotOptions } from "./parts.ts";
 import type { TableSnapshot } from "./snapshot-progress.ts";
 import type { ChunkJob, Snapshots } from "./snapshots.ts";
@@ -41,8 +41,8 @@ const IDLE_MS = 5_000;
 /** A wait shorter than this is not worth a word, ms. */
 const PATIENCE_MS = 1_000;
 const LIMITS: SnapshotLimits = { lockMs: 3_000, statementMs: 300_000, idleMs: 60_000 };
-/** Blocks of a keyless table's chunk. */
-const BLOCKS = 1_000;
+/** Blocks of a keyless table's first chunk. */
+const BLOCKS = 200;
 /** How long a keyless table's snapshot may wait for older transactions, ms: the stream is held meanwhile. */
 const KEYLESS_WAIT_MS = 2_000;
 /** Above every LSN: what a keyless table's snapshot will hold is passed over until its place is known. */
@@ -154,13 +154,14 @@ export class SnapshotWork {
     const labels = due.map(({ table }) => tableLabel(table));
     if (due.every(({ kind }) => kind === "rereads")) await pause(GATHER_MS, signal);
     else logger.info({ tables: labels }, "snapshot: begins, or goes on");
-    for (const label of labels) this.#watch(label, true);
     const session = await keeper.session();
     const patience = new Patience((holders) => {
       if (holders !== null) logger.warn({ tables: labels, holders }, "snapshot: waits until open transactions end");
       for (const label of labels) waiting(label, holders === null ? null : `open transactions: ${holders}`);
     });
     await waitForXmin(session, await freshXid(session), (holders) => patience.look(holders), signal);
+    // Not before: the first wait may take hours, and what is watched can't be forgotten while it lasts.
+    for (const label of labels) this.#watch(label, true);
     await writeMark(session, this.#snapshots.openingMark(due));
     const xmin = await waitForXmin(session, await freshXid(session), (holders) => patience.look(holders), signal);
     patience.over();
@@ -203,12 +204,13 @@ export class SnapshotWork {
     if (this.#open.size === 0 || this.#yields()) return false;
     const job = this.#take();
     if (job === null) return false;
+    const held = { job };
     try {
       if (job.snapshot.kind === "keyless" && job.kind === "range") await this.#readKeyless(keeper, job, signal);
-      else await this.#read(keeper, job, signal);
+      else await this.#read(keeper, held, signal);
       return true;
     } catch (cause) {
-      giveBack(job);
+      giveBack(held.job);
       throw cause;
     }
   }
@@ -232,32 +234,31 @@ export class SnapshotWork {
     return null;
   }
 
-  async #read(keeper: SessionKeeper, taken: ChunkJob, signal: AbortSignal): Promise<void> {
+  /** `held`: the job that the caller gives back when this throws. */
+  async #read(keeper: SessionKeeper, held: { job: ChunkJob }, signal: AbortSignal): Promise<void> {
     const { waiting } = this.#options;
+    const taken = held.job;
     const { snapshot } = taken;
     const label = tableLabel(snapshot.table);
     const session = await keeper.session();
     const table = await this.#see(session, label);
     if (table === null) return giveBack(taken);
-    const job = taken.kind === "range" ? await this.#carve(session, taken, table) : taken;
+    const job = (held.job = taken.kind === "range" ? await this.#carve(session, taken, table) : taken);
     const part: ChunkPart =
       job.kind === "keys"
         ? { kind: "keys", keys: await keyTexts(session, table, job.keys.map(wireKey)) }
         : { kind: "range", range: job.range };
-    try {
-      const begun = performance.now();
-      const { outcome, hold } = await this.#chunk(keeper, job, table, part, null, signal);
-      if (outcome.kind === "changed") this.#seen.delete(label);
-      if (outcome.kind === "tooLarge") this.#pace.tooLarge(label, outcome.rows);
-      if (outcome.kind !== "read") return giveBack(job);
-      waiting(label, null);
-      const { count, length } = outcome.rows;
-      this.#pace.took(label, { rows: count, ms: performance.now() - begun, hold, bytes: length, maxBytes: CHUNK_BYTES });
-      await pause(job.kind === "keys" ? GATHER_MS : this.#limit.waitAfter(count, performance.now()), signal);
-    } catch (cause) {
-      giveBack(job);
-      throw cause;
-    }
+    const begun = performance.now();
+    const { outcome, hold } = await this.#chunk(keeper, job, table, part, null, signal);
+    if (outcome.kind === "changed") this.#seen.delete(label);
+    if (outcome.kind === "tooLarge") this.#pace.tooLarge(label, outcome.rows);
+    if (outcome.kind !== "read") return giveBack(job);
+    waiting(label, null);
+    const { count, length } = outcome.rows;
+    const ms = performance.now() - begun;
+    this.#pace.took(label, { rows: count, ms, hold, bytes: length, maxBytes: CHUNK_BYTES });
+    const wait = job.kind === "keys" ? GATHER_MS : this.#limit.waitAfter(count, performance.now());
+    await pause(Math.max(wait, restAfter(ms, hold)), signal);
   }
 
   /** Reads one chunk and waits until its mark has come by. Throws SNAPSHOT_LOST when the chunk was given up meanwhile. */
@@ -335,23 +336,28 @@ export class SnapshotWork {
       snapshot.estimatedRows ??= await estimateRows(await keeper.session(), table, null);
       const opening = formatSequence({ epoch, commitLsn: exported.consistentPoint, ordinal: 0 });
       const blocks = await blockCount(await keeper.session(), table);
-      let step = BLOCKS;
+      const pace = new ChunkPace(BLOCKS); // in blocks
       for (let from = 0; ;) {
+        const step = pace.rows(label);
+        const begun = performance.now();
         const to = from + step < blocks ? from + step : null;
         const part: ChunkPart = { kind: "blocks", from, to };
         const one: ChunkJob = { kind: "blocks", snapshot, range, isLast: to === null, opening };
-        const { outcome } = await this.#chunk(keeper, one, table, part, exported.name, signal);
+        const { outcome, hold: held } = await this.#chunk(keeper, one, table, part, exported.name, signal);
         if (outcome.kind === "changed") throw new TailraceError("SNAPSHOT_LOST", { table: label, reason: "the table has changed" });
         if (outcome.kind === "tooLarge") {
           if (step === 1)
             throw new TailraceError("SNAPSHOT_ROW_WIDE", { table: label, reason: `a block's rows have more than ${CHUNK_BYTES} bytes` });
-          step = Math.max(1, step >> 2);
+          pace.tooLarge(label, step);
           continue;
         }
         waiting(label, null);
         if (to === null) return;
         from = to;
-        await pause(this.#limit.waitAfter(outcome.rows.count, performance.now()), signal);
+        const { count, length } = outcome.rows;
+        const ms = performance.now() - begun;
+        pace.took(label, { rows: step, ms, hold: held, bytes: length, maxBytes: CHUNK_BYTES });
+        await pause(Math.max(this.#limit.waitAfter(count, performance.now()), restAfter(ms, held)), signal);
       }
     } finally {
       hold(false);

@@ -161,7 +161,8 @@ export class Snapshots implements SnapshotStream {
 
   keyChanged(captured: CapturedTable, xid: number, row: Tuple, old: Tuple): void {
     let table = this.#tables.get(captured.label);
-    if (table === undefined || table.complete) {
+    // One that is complete and not said to be stays: its end, and with it the sweep, waits until these keys are read.
+    if (table === undefined) {
       table = TableSnapshot.begin(captured.table, "rereads", "a changed key with unsent columns");
       this.#tables.set(captured.label, table);
     }

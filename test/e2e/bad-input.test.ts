@@ -61,7 +61,7 @@ name: shop
 postgres: { url: "${url}", slto: shop }
 tables: ["public.*"]
 topics: { partitions: many }
-snapshot: { mode: initial }
+schema_changes: { incompatible: park }
 ---
 kind: sink
 name: lake

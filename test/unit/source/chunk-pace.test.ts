@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ChunkPace, RowLimit } from "../../../src/source/chunk-pace.ts";
+import { ChunkPace, restAfter, RowLimit } from "../../../src/source/chunk-pace.ts";
 
 const KIB = 1_024;
 const MAX_BYTES = 16 * KIB * KIB;
@@ -31,13 +31,13 @@ describe("R-chunk: rows of the next chunk", () => {
     expect(pace.rows(TABLE)).toBe(5_000);
   });
 
-  test("are as many as hold the stream at their mark for 40 ms, or for 10 ms while there are transactions to wait behind it", () => {
+  test("are as many as hold the stream at their mark for 30 ms, or for 5 ms while there are transactions to wait behind it", () => {
     const pace = new ChunkPace(10_000);
-    took(pace, { rows: 10_000, ms: 400, heldMs: 80 });
+    took(pace, { rows: 10_000, ms: 400, heldMs: 60 });
     expect(pace.rows(TABLE)).toBe(5_000);
-    took(pace, { rows: 5_000, ms: 400, heldMs: 40, others: 1 });
+    took(pace, { rows: 5_000, ms: 400, heldMs: 20, others: 1 });
     expect(pace.rows(TABLE)).toBe(1_250);
-    took(pace, { rows: 1_250, ms: 100, heldMs: 10 });
+    took(pace, { rows: 1_250, ms: 100, heldMs: 5 });
     expect(pace.rows(TABLE)).toBe(2_500);
   });
 
@@ -90,6 +90,12 @@ describe("R-chunk: rows of the next chunk", () => {
       }),
     );
   });
+});
+
+test("a reader rests as long as its chunk took while other transactions come by, but no longer than 100 ms", () => {
+  expect(restAfter(40, { ms: 5, others: 1 })).toBe(40);
+  expect(restAfter(4_000, { ms: 5, others: 1 })).toBe(100);
+  expect(restAfter(40, { ms: 5, others: 0 })).toBe(0);
 });
 
 describe("snapshot.max_rows_per_second", () => {
