@@ -135,6 +135,8 @@ class SinkRun {
   readonly #keyless = new Set<string>();
   #routes: ReadonlyMap<string, Route> = new Map();
   #barriers: Barriers | null = null;
+  /** Of the state that the routes are of. */
+  #epoch = 0;
   #pending: Pending;
   /** performance.now() of the first event that is not flushed. */
   #pendingSince: number | null = null;
@@ -187,6 +189,7 @@ class SinkRun {
   #route(state: SourceState): void {
     const { name, prefix, rule } = this.#options;
     this.#progress.clear();
+    this.#epoch = state.epoch;
     const read = { epoch: state.epoch, topics: readTopics(state, prefix) };
     for (const progress of startPositions(name, read, [...this.#stored.values()])) this.#progress.set(placeOf(progress), progress);
     const paused = this.#parts.pausedTables();
@@ -325,6 +328,8 @@ class SinkRun {
         throw unreadableAt(cause, fetched, record.offset);
       }
       const { decoder, columns, keyed } = decoding;
+      // R-routing: the topic may be another one of the same name, whose offsets and id are not those of the checkpoint.
+      if (decoder.epoch > this.#epoch) throw new TailraceError("GAP_FOUND", { reason: `the source has begun epoch ${decoder.epoch}` });
       if (!keyed) this.#skipKeyless(route);
       else if (this.#pending.offer(route, progress, fetched.partition, record, decoder, columns) === "schema_changed") {
         this.#pending.advance(progress, fetched, record.offset); // this record belongs to the next flush
