@@ -79,7 +79,7 @@ function noteTables(of: string, { tables, skipped }: SeenDatabase, tell: Found):
   }
   const partitioned = tables.filter((table) => table.partitioned);
   if (partitioned.length > 0) {
-    const message = `${namesOf(partitioned)}: PostgreSQL sends nothing when a single partition is truncated, detached or dropped, or attached with rows in it; the targets keep the rows that went and lack those that came. Use DELETE (or TRUNCATE of the whole table) and INSERT on the partitioned table where the targets are to follow`;
+    const message = `${namesOf(partitioned)}: PostgreSQL sends nothing when a single partition is truncated, detached or dropped; the targets keep the rows that went. Use DELETE, or TRUNCATE of the whole table, where the targets are to follow`;
     tell({ of, kind: "warning", message });
   }
 }

@@ -182,6 +182,12 @@ export const errors = {
     remedy: "none needed: the source begins anew behind the gap and reads the tables concerned again",
     retry: "auto",
   },
+  ROWS_CHANGED: {
+    what: "rows of table {table} changed without events: {change}",
+    remedy:
+      "none needed with snapshots: the table is read again by itself; with snapshot.mode no_data set mode: initial and reload, then: tailrace snapshot SOURCE TABLE",
+    retry: "auto",
+  },
   TABLE_LOCKED: {
     what: "table {table} can't be read while it is locked by {holder}",
     remedy: "let it end, or end it (SELECT pg_terminate_backend(…), ROLLBACK PREPARED …); Tailrace tries again",

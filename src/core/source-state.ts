@@ -5,6 +5,7 @@ import type { EventLog, EncodedBatch, LogWriter, TopicSpec } from "./event-log.t
 import { formatLsn, parseLsn, type Lsn } from "./lsn.ts";
 import { RecordBatchWriter } from "./record-batch.ts";
 import type { SnapshotRecord } from "./snapshot-record.ts";
+import type { TableLayout } from "./table-layout.ts";
 
 export type TopicState = {
   readonly name: string;
@@ -38,6 +39,8 @@ export type SourceState = {
   readonly topics: readonly TopicState[];
   /** The unfinished ones; null: this source makes none (snapshot.mode no_data). */
   readonly snapshots: readonly SnapshotRecord[] | null;
+  /** R-silent-ddl: of the captured tables, as last looked at; a snapshot that a difference asked for stands in `snapshots`. */
+  readonly layouts: readonly TableLayout[];
 };
 
 export function stateTopic(prefix: string): string {
@@ -114,18 +117,19 @@ export async function writeState(writer: LogWriter, prefix: string, state: Sourc
 }
 
 /** A state as JSON has it. */
-type Written = Omit<SourceState, "acknowledged" | "published" | "barriers" | "snapshots"> & {
+type Written = Omit<SourceState, "acknowledged" | "published" | "barriers" | "snapshots" | "layouts"> & {
   readonly acknowledged: string;
   readonly published: string;
   readonly barriers?: string;
   readonly snapshots?: SourceState["snapshots"];
+  readonly layouts?: SourceState["layouts"];
 };
 
 function parseState(value: Buffer, topic: string, offset: number): SourceState {
   try {
     const raw = JSON.parse(value.toString()) as Written;
-    const { barriers = null, snapshots = null } = raw;
-    return { ...raw, acknowledged: parseLsn(raw.acknowledged), published: parseLsn(raw.published), barriers, snapshots };
+    const { barriers = null, snapshots = null, layouts = [] } = raw;
+    return { ...raw, acknowledged: parseLsn(raw.acknowledged), published: parseLsn(raw.published), barriers, snapshots, layouts };
   } catch (cause) {
     throw new TailraceError("LOG_CORRUPT", { topic, partition: 0, offset, reason: reasonOf(cause) }, { cause });
   }

@@ -73,12 +73,12 @@ export class Acknowledger {
     }, wait);
   }
 
-  /** Makes the snapshots' progress durable, whether or not anything may be acknowledged. */
-  async save(): Promise<void> {
+  /** Makes the snapshots' progress durable, and `change` with it, whether or not anything may be acknowledged. */
+  async save(change: Partial<Pick<SourceState, "layouts">> = {}): Promise<void> {
     const before = this.#underWay;
     this.#underWay = (async () => {
       await before;
-      await this.#write({});
+      await this.#write(change);
     })();
     await this.#underWay;
   }

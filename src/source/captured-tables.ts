@@ -129,10 +129,7 @@ export class CapturedTables {
     const reshaped: CapturedTable = { ...captured, ...(await this.#compile(table, captured.buffers[0]?.topic ?? "")) };
     this.#tables[this.#tables.indexOf(captured)] = reshaped;
     const columns = table.columns.map(({ name }) => name);
-    this.#logger.warn(
-      { table: captured.label, columns },
-      "the table's columns changed; rows from before an ADD COLUMN keep null in the targets",
-    );
+    this.#logger.warn({ table: captured.label, columns }, "the table's columns changed");
     return reshaped;
   }
 }

@@ -70,7 +70,7 @@ export async function runSnapshots(session: SnapshotSession, signal: AbortSignal
   });
   parts.control({
     requestSnapshot: async (requests, reason) => {
-      for (const request of requests) begin(session, request, reason);
+      for (const request of requests) beginSnapshot(session, request, reason);
       await acks.save();
     },
   });
@@ -86,7 +86,12 @@ export async function runSnapshots(session: SnapshotSession, signal: AbortSignal
   return false;
 }
 
-function begin({ snapshots, captured, tables }: SnapshotSession, { table, where }: SnapshotRequest, reason: string): void {
+/** Not durable before the state is written. Throws TABLE_MISSING, SNAPSHOT_REFUSED. */
+export function beginSnapshot(
+  { snapshots, captured, tables }: Pick<SnapshotSession, "snapshots" | "captured" | "tables">,
+  { table, where }: SnapshotRequest,
+  reason: string,
+): void {
   const found = captured.find((each) => each.schema === table.schema && each.name === table.name);
   if (found === undefined) throw new TailraceError("TABLE_MISSING", { table: tableLabel(table) });
   const keyless = keyColumns(found).length === 0;

@@ -8,6 +8,7 @@ import { formatLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { writeState, type SourceState } from "../core/source-state.ts";
 import { tableLabel, type Table } from "../core/table.ts";
 import type { ResolvedTables } from "../postgres/catalog.ts";
+import { readLayouts } from "../postgres/layout.ts";
 import { compareFingerprints, dropPublication, ensurePublication, type PublicationFingerprint } from "../postgres/publication.ts";
 import type { ServerFacts } from "../postgres/server.ts";
 import { Session, type ConnectionSettings } from "../postgres/session.ts";
@@ -18,6 +19,7 @@ import { needsText } from "../postgres/types.ts";
 import type { SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import { initialSnapshots } from "./initial-snapshots.ts";
 import { findBeginning, findObstacles, seeDatabase, type Beginning } from "./past.ts";
+import { firstLayouts } from "./silent-changes.ts";
 import { isGap, knownCluster } from "./start.ts";
 import { streamChanges } from "./streaming.ts";
 import { ensureDataTopics, ensureOwnTopics } from "./topics.ts";
@@ -68,7 +70,18 @@ async function runSession(
   const own = await ensureOwnTopics(parts.log, options.topics, stop);
   const barriers = own.find(({ name }) => name === barrierTopic(prefix))?.id ?? null;
   await using writer = await parts.log.openWriter({ name: `tailrace-${options.name}` }, stop);
-  const making = beginState(options, facts, beginning, snapshotsOf(options, memory, beginning, tables), barriers);
+  const snapshots = snapshotsOf(options, memory, beginning, tables);
+  const layouts = await readLayouts(
+    session,
+    tables.map(({ oid }) => oid),
+  );
+  const making = beginState(
+    options,
+    facts,
+    beginning,
+    { snapshots, layouts: firstLayouts(before?.layouts ?? [], layouts, snapshots) },
+    barriers,
+  );
   const topics = await ensureDataTopics(parts.log, options.topics, tables, stop);
   // Before the slot exists: a slot that stands without this record is not known to be ours.
   if (start.kind === "fresh" || start.kind === "renew") await writeState(writer, prefix, making, stop);
@@ -173,7 +186,7 @@ function beginState(
   options: SourceOptions,
   facts: ServerFacts,
   { state: before, start }: Beginning,
-  snapshots: SourceState["snapshots"],
+  { snapshots, layouts }: Pick<SourceState, "snapshots" | "layouts">,
   barriers: string | null,
 ): SourceState {
   return {
@@ -191,5 +204,6 @@ function beginState(
     barriers,
     topics: before?.topics ?? [],
     snapshots,
+    layouts,
   };
 }

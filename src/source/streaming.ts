@@ -5,6 +5,7 @@ import { TailraceError } from "../core/errors.ts";
 import { formatLsn, parseLsn } from "../core/lsn.ts";
 import { pause } from "../core/pause.ts";
 import type { Sequence } from "../core/sequence.ts";
+import type { SourceState } from "../core/source-state.ts";
 import { tableLabel } from "../core/table.ts";
 import { openStream } from "../postgres/stream.ts";
 import { clusterProblem } from "../postgres/timeline.ts";
@@ -12,10 +13,12 @@ import { Acknowledger } from "./acknowledger.ts";
 import { countedOps, highestWatermark, type CapturedTable, type CountedOp } from "./captured-table.ts";
 import { CapturedTables } from "./captured-tables.ts";
 import { Changes } from "./changes.ts";
+import type { SnapshotRequest } from "./control.ts";
 import { deadLetterTopic, encodeDeadLetter, lettersTail, type SourceDeadLetter } from "./dead-letters.ts";
 import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import { Publisher, type PartitionBuffer, type PublishedRound } from "./publisher.ts";
-import { newSnapshots, runSnapshots } from "./session-snapshots.ts";
+import { beginSnapshot, newSnapshots, runSnapshots } from "./session-snapshots.ts";
+import { lookForSilentChanges } from "./silent-changes.ts";
 import { knownCluster } from "./start.ts";
 import { readTails } from "./tails.ts";
 import { DEFAULT_MESSAGE_BYTES } from "./topics.ts";
@@ -127,7 +130,27 @@ export async function streamChanges(
 
   const over = new AbortController();
   const lag = { bytes: 0 };
-  const watch = watchSource(options, parts, prepared, () => acks.state.acknowledged, lag, over.signal);
+  const { session } = prepared;
+  const begin =
+    snapshots === null
+      ? null
+      : (request: SnapshotRequest, reason: string) => beginSnapshot({ snapshots, tables, captured: prepared.tables }, request, reason);
+  const look = {
+    session,
+    logger: parts.logger,
+    state: () => acks.state,
+    save: async (change: Pick<SourceState, "layouts">) => acks.save(change),
+    begin,
+  };
+  const watch = watchSource(
+    options,
+    parts,
+    prepared,
+    () => acks.state.acknowledged,
+    lag,
+    async (existing, seen) => lookForSilentChanges(look, existing, seen),
+    over.signal,
+  );
   watch.catch((cause: unknown) => fail(TailraceError.from(cause)));
   const reading =
     snapshots === null

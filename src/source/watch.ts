@@ -6,9 +6,10 @@ import { pause } from "../core/pause.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
 import { harmedTables } from "../postgres/catalog.ts";
 import { serverMessage } from "../postgres/database-errors.ts";
-import { readPublication } from "../postgres/publication.ts";
+import { readPublication, type PublicationFingerprint } from "../postgres/publication.ts";
 import { quoteIdentifier, type Session } from "../postgres/session.ts";
 import { readSlot } from "../postgres/slot.ts";
+import type { CatalogTable } from "../postgres/table-judgement.ts";
 import type { Prepared, SourceOptions, SourceParts } from "./parts.ts";
 import { judgePublication } from "./start.ts";
 
@@ -17,13 +18,17 @@ const WATCH_EVERY_MS = 5_000;
 /** SQLSTATE lock_not_available: somebody rewrites a table. The stream goes on, and so does the next look. */
 const LOCK_NOT_AVAILABLE = "55P03";
 
-/** Looks until the signal aborts; `seen.bytes` becomes what the acknowledged LSN is behind the end of the WAL. Throws PUBLICATION_CHANGED, PUBLICATION_MISSING, DATABASE_UNREACHABLE. */
+/**
+ * Looks until the signal aborts; `seen.bytes` becomes what the acknowledged LSN is behind the end of the WAL. `look` is told of the
+ * captured tables that exist and of the publication. Throws PUBLICATION_CHANGED, PUBLICATION_MISSING, DATABASE_UNREACHABLE.
+ */
 export async function watchSource(
   options: SourceOptions,
   parts: SourceParts,
   prepared: Prepared,
   acknowledged: () => Lsn,
   seen: { bytes: number },
+  look: (tables: readonly CatalogTable[], publication: PublicationFingerprint | null) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
   const { session } = prepared;
@@ -44,7 +49,9 @@ export async function watchSource(
       const tables = await existing(session, prepared.tables);
       for (const table of prepared.tables)
         if (!tables.includes(table)) once("the table was dropped; its events stay in the log", table, {});
-      judgePublication(options.publication, prepared.state, await readPublication(session, options.publication, tables), tables);
+      const publication = await readPublication(session, options.publication, tables);
+      judgePublication(options.publication, prepared.state, publication, tables);
+      await look(tables, publication);
       for (const { table, reason } of await harmedTables(session, options.publication)) {
         const fix = `ALTER PUBLICATION ${quoteIdentifier(options.publication)} DROP TABLE ${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)};`;
         once("the application's UPDATE and DELETE on this published table fail", table, { reason, fix });

@@ -136,7 +136,7 @@ export class SinkScene implements AsyncDisposable {
   async state({ epoch = this.#epoch, snapshotting = false }): Promise<void> {
     this.#epoch = epoch;
     const { name, id } = this.#topic;
-    const unused = { systemId: "1", timeline: 1, slot: "s", options: "", publication: "", barriers: this.#barriers.id };
+    const unused = { systemId: "1", timeline: 1, slot: "s", options: "", publication: "", barriers: this.#barriers.id, layouts: [] };
     const counters = { generation: 1, number: ++this.#states, epoch, acknowledged: ZERO_LSN, published: ZERO_LSN };
     const record = { kind: "table", reason: "", where: null, opening: null, todo: [], rereads: [], rows: 0, chunks: 0 } as const;
     const snapshots = this.makesSnapshots ? (snapshotting ? [{ ...record, table: TABLE, estimatedRows: null }] : []) : null;

@@ -23,6 +23,7 @@ const state: SourceState = {
   barriers: "B",
   topics: [],
   snapshots: null,
+  layouts: [],
 };
 
 describe("R-epoch: the state that counts", () => {

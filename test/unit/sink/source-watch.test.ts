@@ -35,6 +35,7 @@ const state: SourceState = {
   barriers: "B",
   topics: [],
   snapshots: [snapshot],
+  layouts: [],
 };
 
 test("R-sweep: a snapshot counts as unfinished until its end has come by, though the state is further, and not once more while the state is behind", async () => {

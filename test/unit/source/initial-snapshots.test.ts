@@ -30,6 +30,7 @@ const state: SourceState = {
   barriers: "B",
   topics: [topic("orders"), topic("items")],
   snapshots: [],
+  layouts: [],
 };
 /** Of orders: read up to the key 500. */
 const half: SnapshotRecord = {

@@ -49,6 +49,7 @@ const state: SourceState = {
   barriers: "B",
   topics: [{ name: "shop.public.orders", id: "A", partitions: 2, table: { schema: "public", name: "orders" } }],
   snapshots: null,
+  layouts: [],
 };
 const barrier: Barrier = {
   epoch: 1,

@@ -1,0 +1,97 @@
+// R-silent-ddl: whether rows of a table have changed, or come, without events, told by what the catalogs say of it.
+import { tableLabel, type TableName } from "../core/table.ts";
+import type { TableLayout } from "../core/table-layout.ts";
+import type { Session } from "./session.ts";
+
+/** A layout with what only the moment shows. */
+export type SeenLayout = Omit<TableLayout, "formerNames"> & {
+  /** Attribute numbers of columns with a default, an identity or a generating expression. */
+  readonly computed: readonly number[];
+  /** Attribute numbers of columns that were added with a constant default: rows of before have it though nothing was written. */
+  readonly filled: readonly number[];
+};
+
+/** What changed without events. `where`: the rows concerned, as SQL; null: all of them. */
+export type SilentChange = { readonly words: string; readonly where: string | null };
+
+/** The tables as the catalogs have them now; one that is gone is left out. */
+export async function readLayouts(session: Session, oids: readonly number[]): Promise<readonly SeenLayout[]> {
+  if (oids.length === 0) return [];
+  return (await session.json<SeenLayout[]>(LAYOUTS_SQL, [oids], { prepared: "layouts" })) ?? [];
+}
+
+/**
+ * What asks for the table to be read again; null: nothing. `published`: attribute numbers that the publication sends; null: all.
+ * Rows in other files alone are no reason (VACUUM FULL, CLUSTER, another tablespace; TRUNCATE has an event): a change of values also
+ * writes the catalog's row of a column. An added column without a value is none either: null is what the targets have.
+ */
+export function silentChange(before: TableLayout, now: SeenLayout, published: readonly number[] | null): SilentChange | null {
+  if (before.oid !== now.oid) return null; // another table of this name: R-publication
+  const isPublished = (attnum: number): boolean => published === null || published.includes(attnum);
+  const former = new Map(before.columns.map(([attnum, name, version]) => [attnum, { name, version }]));
+  const columns = now.columns.filter(([attnum]) => isPublished(attnum));
+  for (const [attnum, name] of columns) {
+    const was = former.get(attnum);
+    if (was === undefined && (before.formerNames.includes(name) || before.columns.some((column) => column[1] === name)))
+      return all(`column ${name} was dropped and made again, or took the name of one that was renamed`);
+    if (was === undefined && now.filled.includes(attnum)) return all(`column ${name} was added with a default`);
+    if (was !== undefined && was.name !== name) return all(`column ${was.name} was renamed to ${name}`);
+  }
+  if (before.files !== now.files) {
+    const rewritten = columns.find(([attnum, , version]) => {
+      const was = former.get(attnum);
+      return was === undefined ? now.computed.includes(attnum) : was.version !== version;
+    });
+    if (rewritten !== undefined) return all(`its rows were rewritten together with column ${rewritten[1]}`);
+  }
+  const known = new Map(before.attached);
+  const attached = now.attached.filter(([oid, version]) => known.get(oid) !== version).map(([oid]) => oid);
+  if (attached.length === 0) return null;
+  const trees = attached.map((oid) => `SELECT relid FROM pg_partition_tree(${oid})`).join(" UNION ALL ");
+  return { words: "a table with rows of its own may have become a partition of it", where: `tableoid IN (${trees})` };
+}
+
+/** What is kept of a layout; `known`: what was kept of the one before. */
+export function layoutOf(now: SeenLayout, known: TableLayout | undefined): TableLayout {
+  const { schema, name, oid, columns, files, attached } = now;
+  const names = new Set(columns.map((column) => column[1]));
+  const before = known?.oid === oid ? [...known.formerNames, ...known.columns.map((column) => column[1])] : [];
+  const formerNames = [...new Set(before)].filter((each) => !names.has(each));
+  return { schema, name, oid, columns, formerNames, files, attached };
+}
+
+/** For messages. */
+export function describeChange(table: TableName, { words }: SilentChange): string {
+  return `rows of ${tableLabel(table)} changed without events: ${words}`;
+}
+
+function all(words: string): SilentChange {
+  return { words, where: null };
+}
+
+// A partition is told from a table that was attached by its row type, which is made with the table, as its place in the tree is only then.
+const LAYOUTS_SQL = `
+  SELECT jsonb_agg(jsonb_build_object(
+    'schema', n.nspname, 'name', c.relname, 'oid', c.oid::int8,
+    'columns', (
+      SELECT coalesce(jsonb_agg(jsonb_build_array(a.attnum, a.attname, a.xmin::text::int8) ORDER BY a.attnum), '[]')
+      FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+    'computed', (
+      SELECT coalesce(jsonb_agg(a.attnum), '[]') FROM pg_attribute a
+      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND (a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '')),
+    'filled', (
+      SELECT coalesce(jsonb_agg(a.attnum), '[]') FROM pg_attribute a
+      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND EXISTS (
+        SELECT FROM pg_attribute own WHERE own.attrelid = ANY (t.leaves) AND own.attname = a.attname AND own.atthasmissing)),
+    'files', (SELECT md5(string_agg(leaf || ':' || coalesce(pg_relation_filenode(leaf), 0), ',' ORDER BY leaf)) FROM unnest(t.leaves) leaf),
+    'attached', (
+      SELECT coalesce(jsonb_agg(jsonb_build_array(i.inhrelid::int8, i.xmin::text::int8) ORDER BY i.inhrelid), '[]')
+      FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhrelid JOIN pg_type row ON row.oid = p.reltype
+      WHERE i.inhrelid = ANY (t.below) AND i.xmin <> row.xmin)
+  ) ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C") AS json
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(relid::oid) FILTER (WHERE isleaf), ARRAY[c.oid]) AS leaves,
+      coalesce(array_agg(relid::oid) FILTER (WHERE relid <> c.oid), '{}') AS below
+    FROM pg_partition_tree(c.oid)) t
+  WHERE c.oid = ANY($1::oid[])`;
