@@ -1,6 +1,7 @@
 // The first load of a large table by the real service: while the application changes rows that are being read, and while
 // the service is killed again and again.
 import { setTimeout as sleep } from "node:timers/promises";
+import { DuckDBInstance } from "@duckdb/node-api";
 import pg from "pg";
 import { describe, expect, test } from "vitest";
 import { EventDecoder, schemaIdOf } from "../../src/avro/decoder.ts";
@@ -16,12 +17,15 @@ import { TestService } from "../support/service.ts";
 /** A million with SNAPSHOT_ROWS=1000000; what CI has time for otherwise. */
 const ROWS = Number(process.env.SNAPSHOT_ROWS ?? 60_000);
 const CHANGES_PER_SECOND = Number(process.env.SNAPSHOT_CHANGES ?? 1_000);
+/** From here on the end-to-end time is judged. */
+const LARGE = 500_000;
 const KILLS = 10;
 const LONG_MS = 1_200_000;
 /** Rows whose key was changed have keys from here on. */
 const MOVED = 100_000_000;
 const ITEMS = { schema: "public", name: "items" };
 const { signal } = new AbortController();
+const isOfTicks = ({ table }: { readonly table: string }): boolean => table === "public.ticks";
 
 async function itemsDatabase(): Promise<TestDatabase> {
   const database = await (await postgres()).createDatabase("items");
@@ -88,6 +92,54 @@ class Changes {
   }
 }
 
+/** One row a transaction, a hundred a second, until stop(): what a user waits for while a table is read. */
+class Ticks {
+  readonly #stop = new AbortController();
+  readonly #done: Promise<void>;
+
+  constructor(url: string) {
+    this.#done = this.#run(url);
+    this.#done.catch(() => undefined); // stop() tells
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#done;
+  }
+
+  async #run(url: string): Promise<void> {
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    try {
+      while (!this.#stop.signal.aborted) {
+        await client.query("INSERT INTO ticks DEFAULT VALUES");
+        await sleep(10);
+      }
+    } finally {
+      await client.end();
+    }
+  }
+}
+
+/** From commit to the warehouse, of the ticks that were committed between two moments (ms since 1970), in ms. */
+async function endToEnd(
+  file: string,
+  from: number,
+  to: number,
+): Promise<{ readonly ticks: number; readonly p50: number; readonly p99: number }> {
+  const instance = await DuckDBInstance.create(file, { access_mode: "READ_ONLY" });
+  const connection = await instance.connect();
+  const ms = "date_diff('microseconds', _tailrace_commit_ts, _tailrace_merged_ts) / 1000.0";
+  const reader = await connection.runAndReadAll(
+    `SELECT count(*)::int AS ticks, quantile_cont(${ms}, 0.5) AS p50, quantile_cont(${ms}, 0.99) AS p99 FROM public.ticks
+     WHERE epoch_ms(_tailrace_commit_ts) BETWEEN ${Math.ceil(from)} AND ${Math.floor(to)}`,
+  );
+  connection.closeSync();
+  instance.closeSync();
+  const [row] = reader.getRowObjectsJS();
+  return { ticks: Number(row?.ticks), p50: Number(row?.p50), p99: Number(row?.p99) };
+}
+
 type Durable = { readonly ends: ReadonlyMap<number, number>; readonly todo: readonly KeyRange[] };
 
 /** What was durable when the service had been killed. */
@@ -142,13 +194,33 @@ describe("a large table that changes while it is read", () => {
     "R-window, R-window-toast, R-sweep: the target equals the source (embedded log, DuckDB)",
     async () => {
       await using database = await itemsDatabase();
+      await database.sql("CREATE TABLE ticks (id bigserial PRIMARY KEY)");
       await using service = await TestService.create({ url: database.url, tables: ["public.*"], warehouse: "duckdb", snapshot: {} });
+      const [changes, ticks] = [new Changes(database.url), new Ticks(database.url)];
       await service.start();
-      const changes = new Changes(database.url);
-      await service.until("the snapshot is complete", (source) => source.state === "running" && source.snapshots.length === 0, 600_000);
-      await changes.stop();
+      await service.until(
+        "ticks are not read any more",
+        ({ state, snapshots }) => state === "running" && !snapshots.some(isOfTicks),
+        60_000,
+      );
+      const begun = Date.now();
+      await service.until("the snapshot is complete", (source) => source.snapshots.length === 0, 600_000);
+      const read = Date.now();
+      if (ROWS >= LARGE) {
+        await service.until("every row is merged", (_, sink) => sink.lagRecords !== null && sink.lagRecords < CHANGES_PER_SECOND, 300_000);
+        await sleep(1_000);
+      }
+      const level = Date.now();
+      if (ROWS >= LARGE) await sleep(20_000);
+      const over = Date.now();
+      await Promise.all([changes.stop(), ticks.stop()]);
       await settle(service, database, { duckdb: service.duckdbFile });
       expect(changes.count).toBeGreaterThan(100);
+      if (ROWS < LARGE) return;
+      // What others wait for, while the table is read and merged and without: over a shorter time it would be chance.
+      const [during, without] = [await endToEnd(service.duckdbFile, begun, level), await endToEnd(service.duckdbFile, level, over)];
+      console.info(`end to end while reading for ${read - begun} ms and merging for ${level - read} ms`, during, "without", without);
+      expect(during.p99).toBeLessThan(3 * without.p99);
     },
     LONG_MS,
   );
