@@ -43,12 +43,16 @@ export type SourceState = {
   readonly layouts: readonly TableLayout[];
 };
 
+/** A record holds about 500 bytes a table, and up to 1 MiB of queued keys a table that is being repaired. */
+const LARGEST_STATE_BYTES = 32 * 1024 * 1024;
+
 export function stateTopic(prefix: string): string {
   return `${prefix}.state`;
 }
 
 export function stateTopicSpec(prefix: string, replication: number): TopicSpec {
-  return { name: stateTopic(prefix), partitions: 1, replication, configs: { "cleanup.policy": "compact" } };
+  const configs = { "cleanup.policy": "compact", "max.message.bytes": String(LARGEST_STATE_BYTES) };
+  return { name: stateTopic(prefix), partitions: 1, replication, configs };
 }
 
 /**

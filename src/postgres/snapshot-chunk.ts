@@ -1,14 +1,13 @@
 // R-chunk: one transaction reads some rows of a table and marks its place in the stream. The lock comes before the
 // snapshot: a rewrite that commits in between leaves the snapshot without a single row of the table.
 import { TailraceError } from "../core/errors.ts";
-import { serverMessage, wording } from "./database-errors.ts";
+import { readGrant, readingError } from "./snapshot-errors.ts";
 import { quoteIdentifier, quoteLiteral, type Session } from "./session.ts";
 import type { KeyRange, KeyText } from "../core/snapshot-record.ts";
 import { keysCondition, rangeCondition } from "./snapshot-key.ts";
-import { describeHolder, tableHolders } from "./snapshot-holders.ts";
 import { markSql, type Mark } from "./snapshot-mark.ts";
 import { ChunkRows, type ChunkMemory } from "./snapshot-rows.ts";
-import { labelOf, publishedCondition, readsAlike, rowsSql, seeTable, tableSql, type SnapshotTable } from "./snapshot-table.ts";
+import { labelOf, publishedCondition, readsAlike, rowsSql, seeTable, type SnapshotTable } from "./snapshot-table.ts";
 
 /** Which rows. `keys`: at least one. `blocks`: of every partition, `to` not included; null: to the end. */
 export type ChunkPart =
@@ -61,14 +60,13 @@ export async function readChunk(session: Session, request: ChunkRequest, events:
     return outcome;
   } catch (error) {
     await session.query("ROLLBACK").catch(() => undefined); // a lost connection has rolled it back
-    throw await chunkError(session, error, request);
+    throw await readingError(session, error, request.table, request.under);
   }
 }
 
 async function read(session: Session, request: ChunkRequest, events: ChunkEvents): Promise<ChunkOutcome> {
   const { table, publication, under, limitBytes } = request;
-  const user = quoteIdentifier(session.peer.user);
-  const grant = `GRANT SELECT ON ${tableSql(table)} TO ${user}; with row-level security also: ALTER ROLE ${user} BYPASSRLS`;
+  const grant = readGrant(session, table);
   // One round trip, and nothing in it takes a snapshot.
   const begin = `BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE ${rowsSql(table)} IN ACCESS SHARE MODE`;
   await session.query(under === null ? begin : `${begin}; SET TRANSACTION SNAPSHOT ${quoteLiteral(under)}`, [], { grant });
@@ -108,38 +106,4 @@ function partCondition({ key }: SnapshotTable, part: ChunkPart): string | null {
     case "blocks":
       return `ctid >= '(${part.from},0)'${part.to === null ? "" : ` AND ctid < '(${part.to},0)'`}`;
   }
-}
-
-/** SQLSTATEs (manual, appendix "PostgreSQL Error Codes"). */
-const LOCK_NOT_AVAILABLE = "55P03";
-const QUERY_CANCELED = "57014";
-const UNDEFINED_TABLE = "42P01";
-const INVALID_SCHEMA = "3F000";
-const PROGRAM_LIMIT_EXCEEDED = "54000";
-const INVALID_PARAMETER = "22023";
-const UNDEFINED_OBJECT = "42704";
-
-async function chunkError(session: Session, error: unknown, { table, under }: ChunkRequest): Promise<unknown> {
-  const said = error instanceof TailraceError ? serverMessage(error.cause) : null;
-  if (!(error instanceof TailraceError) || error.code !== "UNEXPECTED" || said === null) return error;
-  const label = labelOf(table);
-  const options = { place: { table: label }, cause: error.cause };
-  switch (said.code) {
-    case LOCK_NOT_AVAILABLE: {
-      const [longest] = await tableHolders(session, [table.table.oid, ...table.storage.map(({ oid }) => oid)]);
-      const holder = longest === undefined ? "somebody who has ended meanwhile" : describeHolder(longest);
-      return new TailraceError("TABLE_LOCKED", { table: label, holder }, options);
-    }
-    case UNDEFINED_TABLE:
-    case INVALID_SCHEMA:
-      return new TailraceError("TABLE_MISSING", { table: label }, options);
-    case QUERY_CANCELED:
-      return new TailraceError("SNAPSHOT_SLOW", { table: label, reason: said.message }, options);
-    case PROGRAM_LIMIT_EXCEEDED:
-      return new TailraceError("SNAPSHOT_ROW_WIDE", { table: label, reason: wording(said) }, options);
-    case INVALID_PARAMETER:
-    case UNDEFINED_OBJECT:
-      if (under !== null) return new TailraceError("SNAPSHOT_LOST", { table: label, reason: wording(said) }, options);
-  }
-  return new TailraceError("SNAPSHOT_REFUSED", { table: label, reason: `${wording(said)} (SQLSTATE ${said.code})` }, options);
 }

@@ -29,10 +29,15 @@ const OPTIONS_SINCE = 150_000;
 const LOCK_NOT_AVAILABLE = "55P03";
 
 /**
- * Takes the snapshot. Making the slot waits for every transaction that is open. Throws SLOT_WAITS with one that stays
+ * Takes the snapshot. Making the slot waits for every transaction that is open; `ready` is called before, when both sessions stand. Throws SLOT_WAITS with one that stays
  * open, SLOT_LIMIT, NOT_PRIMARY, PRIVILEGE_MISSING, DATABASE_UNREACHABLE; the signal's reason after abort.
  */
-export async function exportSnapshot(settings: ConnectionSettings, options: ExportOptions, signal: AbortSignal): Promise<ExportedSnapshot> {
+export async function exportSnapshot(
+  settings: ConnectionSettings,
+  options: ExportOptions,
+  signal: AbortSignal,
+  ready: () => void = () => undefined,
+): Promise<ExportedSnapshot> {
   const { slot, waitMs, limits } = options;
   // Without an end: both sessions are idle in their transactions by design, and settings for forgetful people must not end them.
   const holder = await openSnapshotSession(settings, { ...limits, idleMs: 0 }, signal);
@@ -43,6 +48,7 @@ export async function exportSnapshot(settings: ConnectionSettings, options: Expo
       startup: { lock_timeout: waitMs, idle_in_transaction_session_timeout: 0 },
     });
     const syntax = (await walsender.version()) >= OPTIONS_SINCE ? "(SNAPSHOT 'export')" : "EXPORT_SNAPSHOT";
+    ready();
     const created = await createSlot(
       walsender,
       `CREATE_REPLICATION_SLOT ${quoteIdentifier(slot)} TEMPORARY LOGICAL pgoutput ${syntax}`,

@@ -1,13 +1,14 @@
 // Cutting a table into chunks: where the next one ends, how many rows there may be, which keys to read again.
 import { TailraceError } from "../core/errors.ts";
-import { quoteIdentifier, type Parameter, type Session } from "./session.ts";
+import { quoteIdentifier, type Parameter, type Row, type Session } from "./session.ts";
 import type { KeyRange, KeyText } from "../core/snapshot-record.ts";
+import { readGrant, readingError } from "./snapshot-errors.ts";
 import { keyOrder, rangeCondition } from "./snapshot-key.ts";
 import { labelOf, publishedCondition, rowsSql, type SnapshotTable } from "./snapshot-table.ts";
 
 /**
  * The key `rows` rows into the range, so that the rows up to it are as many; null when the range has no more than that. Rows
- * that are not published count as well: the index alone is read. Throws as Session.query(), a statement timeout among it.
+ * that are not published count as well: the index alone is read. Throws as readChunk() does.
  */
 export async function nextBoundary(session: Session, table: SnapshotTable, range: KeyRange, rows: number): Promise<KeyText | null> {
   const { key } = table;
@@ -16,7 +17,9 @@ export async function nextBoundary(session: Session, table: SnapshotTable, range
   // Under their own names: ORDER BY would take another for the column that has it. Two rows: that at the boundary, and one
   // behind it, without which the boundary would be the end.
   const names = key.map((part) => quoteIdentifier(part.name));
-  const found = await session.query(
+  const found = await read(
+    session,
+    table,
     `SELECT ${names.join(", ")} FROM ${rowsSql(table)}${condition === null ? "" : ` WHERE ${condition}`}
      ORDER BY ${keyOrder(key)} OFFSET ${rows - 1} LIMIT 2`,
   );
@@ -29,9 +32,21 @@ export async function nextBoundary(session: Session, table: SnapshotTable, range
 export async function estimateRows(session: Session, table: SnapshotTable, where: string | null): Promise<number> {
   if ((await blockCount(session, table)) === 0) return 0;
   const condition = publishedCondition(table, where);
-  const plan = await session.query(`EXPLAIN (FORMAT JSON) SELECT FROM ${rowsSql(table)}${condition === null ? "" : ` WHERE ${condition}`}`);
+  const plan = await read(
+    session,
+    table,
+    `EXPLAIN (FORMAT JSON) SELECT FROM ${rowsSql(table)}${condition === null ? "" : ` WHERE ${condition}`}`,
+  );
   const [root] = JSON.parse(plan[0]?.["QUERY PLAN"] ?? "[]") as readonly { readonly Plan: { readonly "Plan Rows": number } }[];
   return root?.Plan["Plan Rows"] ?? 0;
+}
+
+async function read(session: Session, table: SnapshotTable, sql: string): Promise<readonly Row[]> {
+  try {
+    return await session.query(sql, [], { grant: readGrant(session, table) });
+  } catch (error) {
+    throw await readingError(session, error, table, null);
+  }
 }
 
 /** Blocks of the table, of a partitioned one those of its largest partition: a range of blocks is read of all of them. */

@@ -12,26 +12,25 @@ export async function freshXid(session: Session): Promise<number> {
   return Number(row?.xid);
 }
 
-/** The xmin of a snapshot taken now: every transaction below it has ended, for all sessions. */
-export async function currentXmin(session: Session): Promise<number> {
-  const [row] = await session.query("SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xmin");
-  return Number(row?.xmin);
-}
-
 /**
  * Waits until every transaction with an id below `xid` has ended: those of other databases, prepared ones, and those that
- * are committed but wait for their standby. Resolves with the xmin then, `xid` or more. As long as it takes: `onWaiting`
- * is told who is waited for at every look (at most a second apart), and the signal ends it.
+ * are committed but wait for their standby. As long as it takes; the signal ends it. At every look (at most a second apart)
+ * `looked` is told of the snapshot taken for it (pg_current_snapshot() as text), the last one without any of them, and
+ * `onWaiting` who is waited for.
  */
 export async function waitForXmin(
   session: Session,
   xid: number,
+  looked: (snapshot: string) => void,
   onWaiting: (holders: readonly Holder[]) => void,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<void> {
   for (let looks = 0; ; looks++) {
-    const xmin = await currentXmin(session);
-    if (xmin >= xid) return xmin;
+    const [row] = await session.query(
+      "SELECT pg_current_snapshot()::text AS snapshot, pg_snapshot_xmin(pg_current_snapshot())::text AS xmin",
+    );
+    looked(row?.snapshot ?? "");
+    if (Number(row?.xmin) >= xid) return;
     onWaiting(await transactionHolders(session, xid));
     await pause(backoffMs(looks, POLL, Math.random()), signal);
     signal.throwIfAborted();

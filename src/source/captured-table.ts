@@ -22,6 +22,12 @@ export type CapturedTable = {
   readonly counter: number;
   /** Commit LSN of the transaction that the encoder was last told of; −1n before the first. */
   transaction: bigint;
+  /** One object for all shapes that the table takes in a session: a new one must not lose what is set while it is being registered. */
+  readonly reading: TableReading;
+};
+
+/** How a table is being read by its snapshot. */
+export type TableReading = {
   /** A snapshot of it goes on: its window is told of every row. */
   watched: boolean;
   /** R-keyless: transactions of a lower commit LSN are in the snapshot that is read, and are passed over; 0n: none are. */

@@ -45,8 +45,7 @@ export class CapturedTables {
       watermarks: tails.map(({ watermark }) => watermark),
       keylessPartition: keylessPartition(table, topic.topic.partitions),
       counter: this.#tables.length * countedOps.length,
-      watched: false,
-      passedBelow: 0n,
+      reading: { watched: false, passedBelow: 0n },
     });
   }
 

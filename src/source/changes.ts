@@ -23,7 +23,7 @@ type RowOp = "c" | "u" | "d" | "t" | "r";
 
 /** What the changes of a session tell its snapshots, and ask them. */
 export type SnapshotStream = {
-  /** Told of every row of the tables that it watches (captured.watched), in the order of the stream. Keys are the Avro body as latin1. */
+  /** Told of every row of the tables that it watches (captured.reading.watched), in the order of the stream. Keys are the Avro body as latin1. */
   readonly window: SnapshotWindow<Tuple>;
   /** A mark comes by, in the transaction of this commit LSN. Gives the chunk that waits for it; null for an opening mark, or one of an attempt that is over. */
   mark(mark: Mark, commitLsn: Lsn): MarkedChunk | null;
@@ -252,7 +252,7 @@ export class Changes {
       const captured = this.#captured(reader.truncated[i] ?? 0);
       if (captured === null) continue;
       this.#hasRows = true;
-      if (captured.watched) this.#snapshots?.window.truncate(captured.table.oid);
+      if (captured.reading.watched) this.#snapshots?.window.truncate(captured.table.oid);
       this.#tellTransaction(captured, false);
       for (let partition = 0; partition < captured.buffers.length; partition++) {
         if (this.#isInLog(captured, partition, ordinal)) continue;
@@ -302,10 +302,10 @@ export class Changes {
     if (this.#snapshots === null || keyEnd < 0) return;
     const unsent = op === "d" || after === null ? 0 : captured.encoder.unsentCount;
     const moves = unsent > 0 && movedFrom !== null;
-    if (!captured.watched && !moves) return;
+    if (!captured.reading.watched && !moves) return;
     const { window } = this.#snapshots;
     const key = this.#out.bytes.toString("latin1", FRAME_BYTES, keyEnd);
-    if (captured.watched) {
+    if (captured.reading.watched) {
       if (op === "d") window.gone(captured.table.oid, key);
       else if (unsent === 0 || after === null || moves) window.whole(captured.table.oid, key);
       else {
@@ -419,7 +419,7 @@ export class Changes {
       this.#lastTable = found;
     }
     const captured = this.#lastTable;
-    return captured !== null && this.#commitLsn < captured.passedBelow ? null : captured;
+    return captured !== null && this.#commitLsn < captured.reading.passedBelow ? null : captured;
   }
 
   #isInLog(captured: CapturedTable, partition: number, ordinal: number): boolean {

@@ -11,7 +11,8 @@ import type { SnapshotRequest } from "./control.ts";
 import type { Prepared, SourceOptions, SourceParts } from "./parts.ts";
 import type { Publisher } from "./publisher.ts";
 import { SnapshotBoard } from "./snapshot-status.ts";
-import { FOREVER, SnapshotWork } from "./snapshot-work.ts";
+import { FOREVER } from "./snapshot-keyless.ts";
+import { SnapshotWork } from "./snapshot-work.ts";
 import { Snapshots } from "./snapshots.ts";
 
 /** How often status is told, ms. */
@@ -113,5 +114,5 @@ export function beginSnapshot(
 /** R-keyless: whatever comes before the snapshot is taken will be in it. */
 function passOver(tables: CapturedTables, table: TableName): void {
   const captured = tables.find(tableLabel(table));
-  if (captured !== null) captured.passedBelow = FOREVER;
+  if (captured !== null) captured.reading.passedBelow = FOREVER;
 }

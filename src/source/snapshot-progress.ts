@@ -19,6 +19,7 @@ export class TableSnapshot {
   readonly #taken = new Set<KeyRange>();
   /** By the key's values. */
   readonly #rereads = new Map<string, QueuedReread>();
+  #queuedCharacters = 0;
   #rows: number;
   #chunks: number;
 
@@ -33,7 +34,7 @@ export class TableSnapshot {
     this.#rows = record.rows;
     this.#chunks = record.chunks;
     // Whoever changed these keys has ended before this process reads anything (R-window-start).
-    for (const key of record.rereads) this.#rereads.set(JSON.stringify(key), { key, xids: [], taken: false });
+    for (const key of record.rereads) this.#queued(JSON.stringify(key), key, []);
   }
 
   static begin(table: TableName, kind: SnapshotKind, reason: string, where: string | null = null): TableSnapshot {
@@ -124,8 +125,18 @@ export class TableSnapshot {
   queue(key: QueuedKey, xid: number): void {
     const name = JSON.stringify(key);
     const queued = this.#rereads.get(name);
-    if (queued === undefined) this.#rereads.set(name, { key, xids: [xid], taken: false });
+    if (queued === undefined) this.#queued(name, key, [xid]);
     else queued.xids.push(xid);
+  }
+
+  #queued(name: string, key: QueuedKey, xids: number[]): void {
+    this.#rereads.set(name, { key, xids, taken: false });
+    this.#queuedCharacters += name.length;
+  }
+
+  /** What the queue takes in a state record. */
+  get queuedCharacters(): number {
+    return this.#queuedCharacters;
   }
 
   /** Queued keys that nobody reads, at most `limit`; they are the caller's until reread(). */
@@ -156,7 +167,9 @@ export class TableSnapshot {
       queued.taken = false;
       if (visibility === null) continue;
       queued.xids = queued.xids.filter((xid) => !sees(visibility, xid));
-      if (queued.xids.length === 0) this.#rereads.delete(name);
+      if (queued.xids.length > 0) continue;
+      this.#rereads.delete(name);
+      this.#queuedCharacters -= name.length;
     }
   }
 

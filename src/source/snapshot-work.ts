@@ -1,52 +1,39 @@
 // The work of a session's snapshots: an opener, which lets tables be read once R-window-start allows it, and readers,
 // each with a session of its own, chunk after chunk. What fails is named and tried again; nothing of it ends the stream.
-import { randomUUID } from "node:crypto";
-import { setMaxListeners } from "node:events";
 import { TailraceError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import { backoffMs, pause } from "../core/pause.ts";
 import type { QueuedKey } from "../core/snapshot-record.ts";
-import { formatSequence } from "../core/sequence.ts";
 import { tableLabel } from "../core/table.ts";
+import { relationExists } from "../postgres/catalog.ts";
 import type { ConnectionSettings, Session } from "../postgres/session.ts";
 import { readChunk, type ChunkOutcome, type ChunkPart } from "../postgres/snapshot-chunk.ts";
-import { exportSnapshot, type ExportedSnapshot } from "../postgres/snapshot-export.ts";
 import { describeHolder, type Holder } from "../postgres/snapshot-holders.ts";
 import { writeMark, type Mark } from "../postgres/snapshot-mark.ts";
-import { blockCount, estimateRows, keyTexts, nextBoundary, type WireKey } from "../postgres/snapshot-plan.ts";
-import { ChunkMemory } from "../postgres/snapshot-rows.ts";
-import { openSnapshotSession, type SnapshotLimits } from "../postgres/snapshot-session.ts";
+import { estimateRows, keyTexts, nextBoundary, type WireKey } from "../postgres/snapshot-plan.ts";
 import { seeTable, type SnapshotTable } from "../postgres/snapshot-table.ts";
 import { freshXid, waitForXmin } from "../postgres/snapshot-waits.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import type { CapturedTable } from "./captured-table.ts";
 import { ChunkPace, restAfter, RowLimit, type Hold } from "./chunk-pace.ts";
 import type { SnapshotOptions } from "./parts.ts";
+import { allowListeners, SessionKeeper } from "./session-keeper.ts";
+import { readKeyless, Turns } from "./snapshot-keyless.ts";
 import type { TableSnapshot } from "./snapshot-progress.ts";
-import type { ChunkJob, Snapshots } from "./snapshots.ts";
+import type { ChunkJob, RangeJob, Snapshots } from "./snapshots.ts";
+import { TableTroubles } from "./table-troubles.ts";
 import { parseVisibility } from "./window.ts";
 
 /** Bytes of one chunk's rows. With `parallel` chunks, and as many in the log's rounds, it bounds the memory. */
 const CHUNK_BYTES = 16 * 1024 * 1024;
-/** Bytes of touched keys above which the window is given up and opened anew: a bulk change of a table must not fill the memory. */
-const WINDOW_BYTES = 64 * 1024 * 1024;
 /** Keys of one re-read. */
 const REREAD_KEYS = 500;
 /** How long keys are gathered before they are read again, ms: each time transactions are waited for. */
 const GATHER_MS = 100;
 /** Nothing rings when a table is paused or the stream catches up: looked at this often, ms. */
 const LOOK_MS = 500;
-/** A session that has nothing to do is closed after this, ms. */
-const IDLE_MS = 5_000;
 /** A wait shorter than this is not worth a word, ms. */
 const PATIENCE_MS = 1_000;
-const LIMITS: SnapshotLimits = { lockMs: 3_000, statementMs: 300_000, idleMs: 60_000 };
-/** Blocks of a keyless table's first chunk. */
-const BLOCKS = 200;
-/** How long a keyless table's snapshot may wait for older transactions, ms: the stream is held meanwhile. */
-const KEYLESS_WAIT_MS = 2_000;
-/** Above every LSN: what a keyless table's snapshot will hold is passed over until its place is known. */
-export const FOREVER = 0xffff_ffff_ffff_ffffn;
 const NO_HOLD: Hold = { ms: 0, others: 0 };
 const RETRY = { firstMs: 200, maxMs: 10_000 };
 
@@ -78,15 +65,19 @@ export class SnapshotWork {
   readonly #snapshots: Snapshots;
   readonly #pace: ChunkPace;
   readonly #limit: RowLimit;
-  /** Those that may be read: everything that their chunks may not see is in the window. */
-  readonly #open = new Set<TableSnapshot>();
+  /** Those that may be read, everything that their chunks may not see being in the window, as long as the window's generation is this one. */
+  readonly #open = new Map<TableSnapshot, number>();
+  readonly #troubles = new TableTroubles(RETRY);
+  readonly #turns = new Turns();
   /** The tables as their chunks are planned. */
   readonly #seen = new Map<string, SnapshotTable>();
   #chunkBytes = 0;
+  #generation: number;
 
   constructor(options: SnapshotWorkOptions) {
     this.#options = options;
     this.#snapshots = options.snapshots;
+    this.#generation = options.snapshots.window.generation;
     this.#pace = new ChunkPace(options.snapshot.chunkRows);
     this.#limit = new RowLimit(options.snapshot.maxRowsPerSecond);
   }
@@ -98,8 +89,7 @@ export class SnapshotWork {
 
   /** Until the signal aborts; never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    // Each worker's session listens to it, and what the worker waits for. Beyond ten Node warns of a leak.
-    setMaxListeners(4 * (this.#options.snapshot.parallel + 2), signal);
+    allowListeners(this.#options.snapshot.parallel + 2, signal);
     const readers = Array.from({ length: this.#options.snapshot.parallel }, async () =>
       this.#repeat(async (session) => this.#readNext(session, signal), signal),
     );
@@ -110,26 +100,26 @@ export class SnapshotWork {
   async #repeat(step: (session: SessionKeeper) => Promise<boolean>, signal: AbortSignal): Promise<void> {
     await using keeper = new SessionKeeper(this.#options.settings, signal);
     const isOver = (): boolean => signal.aborted;
+    let said: string | null = null;
     for (let failures = 0; !isOver();) {
       try {
         if (await step(keeper)) {
           failures = 0;
+          said = null;
           continue;
         }
         await keeper.closeWhenIdle();
         await this.#snapshots.bell.wait(LOOK_MS, signal);
       } catch (cause) {
         if (isOver()) return;
-        this.#say(TailraceError.from(cause), failures);
+        const error = TailraceError.from(cause);
+        for (const snapshot of this.#due()) this.#options.waiting(tableLabel(snapshot.table), error.message);
+        if (said !== error.code) this.#options.logger.warn(error.toJSON(), `snapshots wait: ${error.message}`);
+        said = error.code;
         await keeper.close();
         await pause(backoffMs(failures++, RETRY, Math.random()), signal);
       }
     }
-  }
-
-  #say(error: TailraceError, failures: number): void {
-    for (const snapshot of this.#due()) this.#options.waiting(tableLabel(snapshot.table), error.message);
-    if (failures === 0) this.#options.logger.warn(error.toJSON(), `a snapshot waits: ${error.message}`);
   }
 
   #due(): readonly TableSnapshot[] {
@@ -148,9 +138,10 @@ export class SnapshotWork {
    */
   async #openNext(keeper: SessionKeeper, signal: AbortSignal): Promise<boolean> {
     this.#closeDone();
-    const due = this.#due().filter((snapshot) => !this.#open.has(snapshot));
+    const due = this.#due().filter((snapshot) => !this.#isOpen(snapshot));
     if (due.length === 0) return false;
     const { logger, waiting } = this.#options;
+    const { window } = this.#snapshots;
     const labels = due.map(({ table }) => tableLabel(table));
     if (due.every(({ kind }) => kind === "rereads")) await pause(GATHER_MS, signal);
     else logger.info({ tables: labels }, "snapshot: begins, or goes on");
@@ -159,31 +150,41 @@ export class SnapshotWork {
       if (holders !== null) logger.warn({ tables: labels, holders }, "snapshot: waits until open transactions end");
       for (const label of labels) waiting(label, holders === null ? null : `open transactions: ${holders}`);
     });
-    await waitForXmin(session, await freshXid(session), (holders) => patience.look(holders), signal);
-    // Not before: the first wait may take hours, and what is watched can't be forgotten while it lasts.
+    const ended = async (): Promise<void> =>
+      waitForXmin(
+        session,
+        await freshXid(session),
+        (snapshot) => window.advance(parseVisibility(snapshot)), // so that a wait of hours keeps no more than a moment's keys
+        (holders) => patience.look(holders),
+        signal,
+      );
+    await ended();
     for (const label of labels) this.#watch(label, true);
+    const { generation } = window;
     await writeMark(session, this.#snapshots.openingMark(due));
-    const xmin = await waitForXmin(session, await freshXid(session), (holders) => patience.look(holders), signal);
+    await ended();
     patience.over();
-    this.#snapshots.window.advance(xmin);
+    if (window.generation !== generation) return true; // what had been touched since is forgotten: begin anew
     for (const snapshot of due) {
-      this.#open.add(snapshot);
+      this.#open.set(snapshot, generation);
       this.#snapshots.endIfComplete(snapshot); // said again, should the last process have ended before it was
     }
     this.#snapshots.bell.ring();
     return true;
   }
 
-  /** What is complete, or given up, is not watched any longer. A window that has grown too large is closed for all. */
+  #isOpen(snapshot: TableSnapshot): boolean {
+    return this.#open.get(snapshot) === this.#snapshots.window.generation;
+  }
+
+  /** What is complete, or given up, is not watched any longer. */
   #closeDone(): void {
     const { window } = this.#snapshots;
-    if (window.bytes > WINDOW_BYTES) {
-      const fields = { bytes: window.bytes, keys: window.touches };
-      this.#options.logger.warn(fields, "snapshot: too many changed rows to keep; the chunks that are open are read again");
-      window.forget();
-      this.#open.clear();
+    if (window.generation !== this.#generation) {
+      this.#generation = window.generation;
+      this.#options.logger.warn({}, "snapshot: too many changed rows to keep; the chunks that are open are read again");
     }
-    for (const snapshot of this.#open) {
+    for (const snapshot of this.#open.keys()) {
       if (this.#snapshots.isCurrent(snapshot) && !snapshot.complete) continue;
       this.#open.delete(snapshot);
       const label = tableLabel(snapshot.table);
@@ -195,7 +196,7 @@ export class SnapshotWork {
   #watch(label: string, on: boolean): void {
     const captured = this.#options.tables.find(label);
     if (captured === null) return;
-    captured.watched = on;
+    captured.reading.watched = on;
     if (on) this.#snapshots.window.watch(captured.table.oid);
     else this.#snapshots.window.unwatch(captured.table.oid);
   }
@@ -204,28 +205,53 @@ export class SnapshotWork {
     if (this.#open.size === 0 || this.#yields()) return false;
     const job = this.#take();
     if (job === null) return false;
+    const { snapshot } = job;
+    const label = tableLabel(snapshot.table);
     const held = { job };
     try {
-      if (job.snapshot.kind === "keyless" && job.kind === "range") await this.#readKeyless(keeper, job, signal);
+      if (snapshot.kind === "keyless" && job.kind === "range") await this.#readKeyless(keeper, job, signal);
       else await this.#read(keeper, held, signal);
-      return true;
+      if (this.#troubles.over(label)) this.#options.logger.info({ table: label }, "snapshot: goes on");
     } catch (cause) {
       giveBack(held.job);
-      throw cause;
+      const error = TailraceError.from(cause, { table: label });
+      if (signal.aborted || TableTroubles.isOfConnection(error)) throw error;
+      await keeper.close();
+      await this.#failed(keeper, snapshot, error);
     }
+    return true;
+  }
+
+  /** A bad table costs that table: it rests, the others are read. */
+  async #failed(keeper: SessionKeeper, snapshot: TableSnapshot, error: TailraceError): Promise<void> {
+    const { logger, tables, waiting } = this.#options;
+    const label = tableLabel(snapshot.table);
+    this.#seen.delete(label);
+    if (error.code === "SNAPSHOT_SLOW") this.#pace.tooLarge(label, this.#pace.rows(label));
+    const oid = tables.find(label)?.table.oid;
+    if (error.code === "TABLE_MISSING" && oid !== undefined && !(await relationExists(await keeper.session(), oid))) {
+      logger.warn({ table: label }, "snapshot: the table was dropped; it is not read any more");
+      this.#snapshots.abandon(snapshot);
+      this.#troubles.over(label);
+      return;
+    }
+    waiting(label, error.message);
+    const isNew = this.#troubles.failed(label, error.code, performance.now(), Math.random());
+    if (isNew) logger.warn(error.toJSON(), `a snapshot waits: ${error.message}`);
   }
 
   #yields(): boolean {
     const { lagBytes, snapshot, waiting } = this.#options;
     const lag = lagBytes();
     if (lag <= snapshot.maxLagBytes) return false;
-    for (const { table } of this.#open) waiting(tableLabel(table), `the stream, which is ${lag} bytes behind`);
+    for (const { table } of this.#open.keys()) waiting(tableLabel(table), `the stream, which is ${lag} bytes behind`);
     return true;
   }
 
   #take(): ChunkJob | null {
+    const now = performance.now();
     for (const snapshot of this.#due()) {
-      if (!this.#open.has(snapshot)) continue;
+      if (!this.#isOpen(snapshot) || this.#troubles.rests(tableLabel(snapshot.table), now)) continue;
       const keys = snapshot.takeRereads(REREAD_KEYS);
       if (keys.length > 0) return { kind: "keys", snapshot, keys };
       const range = snapshot.take();
@@ -242,8 +268,8 @@ export class SnapshotWork {
     const label = tableLabel(snapshot.table);
     const session = await keeper.session();
     const table = await this.#see(session, label);
-    if (table === null) return giveBack(taken);
-    const job = (held.job = taken.kind === "range" ? await this.#carve(session, taken, table) : taken);
+    const planned = this.#pace.rows(label);
+    const job = (held.job = taken.kind === "range" ? await this.#carve(session, taken, table, planned) : taken);
     const part: ChunkPart =
       job.kind === "keys"
         ? { kind: "keys", keys: await keyTexts(session, table, job.keys.map(wireKey)) }
@@ -256,7 +282,8 @@ export class SnapshotWork {
     waiting(label, null);
     const { count, length } = outcome.rows;
     const ms = performance.now() - begun;
-    this.#pace.took(label, { rows: count, ms, hold, bytes: length, maxBytes: CHUNK_BYTES });
+    // A range's end says nothing of the size; of a condition's rows those count that were looked at.
+    if (job !== taken) this.#pace.took(label, { rows: planned, ms, hold, bytes: length, maxBytes: CHUNK_BYTES });
     const wait = job.kind === "keys" ? GATHER_MS : this.#limit.waitAfter(count, performance.now());
     await pause(Math.max(wait, restAfter(ms, hold)), signal);
   }
@@ -273,7 +300,7 @@ export class SnapshotWork {
     const { tables, publication } = this.#options;
     const captured = await tables.inShape(table.table);
     const { window } = this.#snapshots;
-    const chunk = window.beginChunk(table.table.oid);
+    const chunk = window.beginChunk(table.table.oid, this.#open.get(job.snapshot) ?? -1);
     const passed = settable<Hold | null>();
     const written: { mark: Mark | null } = { mark: null };
     let bytes = 0;
@@ -305,68 +332,29 @@ export class SnapshotWork {
     }
   }
 
-  /**
-   * R-keyless: rows have no key by which a change could be told from what was read. So all of them are read as one
-   * snapshot saw them, which also says at which commit: the table's transactions before it are not published. Whatever
-   * fails begins the table again.
-   */
-  async #readKeyless(keeper: SessionKeeper, job: Extract<ChunkJob, { readonly kind: "range" }>, signal: AbortSignal): Promise<void> {
+  async #readKeyless(keeper: SessionKeeper, job: RangeJob, signal: AbortSignal): Promise<void> {
     const { settings, tables, hold, epoch, waiting } = this.#options;
-    const { snapshot, range } = job;
-    const label = tableLabel(snapshot.table);
-    const pass = (below: bigint): void => {
-      const captured = tables.find(label);
-      if (captured !== null) captured.passedBelow = below;
+    const label = tableLabel(job.snapshot.table);
+    const reading = {
+      settings,
+      epoch,
+      pass: (below: bigint) => {
+        const captured = tables.find(label);
+        if (captured !== null) captured.reading.passedBelow = below;
+      },
+      hold,
+      see: async () => this.#see(await keeper.session(), label),
+      chunk: async (one: ChunkJob, table: SnapshotTable, part: ChunkPart, under: string) =>
+        this.#chunk(keeper, one, table, part, under, signal),
+      read: () => waiting(label, null),
+      rest: async (rows: number, ms: number) => pause(Math.max(this.#limit.waitAfter(rows, performance.now()), ms), signal),
+      maxBytes: CHUNK_BYTES,
     };
-    snapshot.recount();
-    let exported: ExportedSnapshot | null = null;
-    try {
-      // What has come by so far was committed before the snapshot is taken; what comes meanwhile waits for its word.
-      pass(FOREVER);
-      hold(true);
-      exported = await exportSnapshot(
-        settings,
-        { slot: `tailrace_${randomUUID().replaceAll("-", "_")}`, waitMs: KEYLESS_WAIT_MS, limits: LIMITS },
-        signal,
-      );
-      pass(exported.consistentPoint);
-      hold(false);
-      const table = await this.#see(await keeper.session(), label);
-      if (table === null) return giveBack(job);
-      snapshot.estimatedRows ??= await estimateRows(await keeper.session(), table, null);
-      const opening = formatSequence({ epoch, commitLsn: exported.consistentPoint, ordinal: 0 });
-      const blocks = await blockCount(await keeper.session(), table);
-      const pace = new ChunkPace(BLOCKS); // in blocks
-      for (let from = 0; ;) {
-        const step = pace.rows(label);
-        const begun = performance.now();
-        const to = from + step < blocks ? from + step : null;
-        const part: ChunkPart = { kind: "blocks", from, to };
-        const one: ChunkJob = { kind: "blocks", snapshot, range, isLast: to === null, opening };
-        const { outcome, hold: held } = await this.#chunk(keeper, one, table, part, exported.name, signal);
-        if (outcome.kind === "changed") throw new TailraceError("SNAPSHOT_LOST", { table: label, reason: "the table has changed" });
-        if (outcome.kind === "tooLarge") {
-          if (step === 1)
-            throw new TailraceError("SNAPSHOT_ROW_WIDE", { table: label, reason: `a block's rows have more than ${CHUNK_BYTES} bytes` });
-          pace.tooLarge(label, step);
-          continue;
-        }
-        waiting(label, null);
-        if (to === null) return;
-        from = to;
-        const { count, length } = outcome.rows;
-        const ms = performance.now() - begun;
-        pace.took(label, { rows: step, ms, hold: held, bytes: length, maxBytes: CHUNK_BYTES });
-        await pause(Math.max(this.#limit.waitAfter(count, performance.now()), restAfter(ms, held)), signal);
-      }
-    } finally {
-      hold(false);
-      await exported?.[Symbol.asyncDispose]();
-    }
+    await readKeyless(reading, keeper, job, this.#turns, signal);
   }
 
-  /** The table as the next chunk is planned; null when it is not there as it is captured. */
-  async #see(session: Session, label: string): Promise<SnapshotTable | null> {
+  /** The table as the next chunk is planned. Throws TABLE_MISSING when it is not there as it is captured. */
+  async #see(session: Session, label: string): Promise<SnapshotTable> {
     const known = this.#seen.get(label);
     if (known !== undefined) return known;
     const oid = this.#options.tables.find(label)?.table.oid;
@@ -377,50 +365,14 @@ export class SnapshotWork {
   }
 
   /** Cuts the next chunk off a taken range. Meanwhile nobody else takes it. */
-  async #carve(session: Session, taken: Extract<ChunkJob, { readonly kind: "range" }>, table: SnapshotTable): Promise<ChunkJob> {
+  async #carve(session: Session, taken: RangeJob, table: SnapshotTable, rows: number): Promise<ChunkJob> {
     const { snapshot, range } = taken;
-    const label = tableLabel(snapshot.table);
     snapshot.estimatedRows ??= await estimateRows(session, table, snapshot.where);
-    const boundary = await nextBoundary(session, table, range, this.#pace.rows(label));
+    const boundary = await nextBoundary(session, table, range, rows);
     if (boundary === null) return taken;
     const front = snapshot.carve(range, boundary);
     this.#snapshots.bell.ring(); // the rest is for others
     return { kind: "range", snapshot, range: front };
-  }
-}
-
-/** A session that is opened when it is first asked for, and anew after close(); with the memory of its chunks, of which one is read at a time. */
-class SessionKeeper implements AsyncDisposable {
-  memory = new ChunkMemory();
-  readonly #settings: ConnectionSettings;
-  readonly #signal: AbortSignal;
-  #session: Session | null = null;
-  #usedAt = 0;
-
-  constructor(settings: ConnectionSettings, signal: AbortSignal) {
-    this.#settings = settings;
-    this.#signal = signal;
-  }
-
-  async session(): Promise<Session> {
-    this.#session ??= await openSnapshotSession(this.#settings, LIMITS, this.#signal);
-    this.#usedAt = performance.now();
-    return this.#session;
-  }
-
-  async close(): Promise<void> {
-    const session = this.#session;
-    this.#session = null;
-    this.memory = new ChunkMemory();
-    await session?.[Symbol.asyncDispose]();
-  }
-
-  async closeWhenIdle(): Promise<void> {
-    if (this.#session !== null && performance.now() - this.#usedAt > IDLE_MS) await this.close();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
   }
 }
 

@@ -17,6 +17,11 @@ import type { MarkedChunk, SnapshotStream } from "./changes.ts";
 import { TableSnapshot } from "./snapshot-progress.ts";
 import { SnapshotWindow, type Chunk } from "./window.ts";
 
+/** Characters of keys queued for a re-read above which the table is read whole: the queue stands in each state record (core/source-state.ts). */
+const QUEUE_CHARACTERS = 1024 * 1024;
+/** Bytes of touched keys above which all are forgotten, and what is open is opened anew. */
+const WINDOW_BYTES = 64 * 1024 * 1024;
+
 /** What a chunk is to read; taken from the snapshot until it is given back or durable. */
 export type ChunkJob = { readonly snapshot: TableSnapshot } & (
   | { readonly kind: "range"; readonly range: KeyRange }
@@ -24,6 +29,8 @@ export type ChunkJob = { readonly snapshot: TableSnapshot } & (
   /** R-keyless: blocks of the range, the last of them or not; `opening` as SnapshotEnd has it. */
   | { readonly kind: "blocks"; readonly range: KeyRange; readonly isLast: boolean; readonly opening: string }
 );
+
+export type RangeJob = Extract<ChunkJob, { readonly kind: "range" }>;
 
 /** A chunk that has been read and waits for its mark. */
 export type AwaitedChunk = {
@@ -54,7 +61,7 @@ export type SnapshotEvents = {
 };
 
 export class Snapshots implements SnapshotStream {
-  readonly window = new SnapshotWindow<Tuple>();
+  readonly window = new SnapshotWindow<Tuple>(WINDOW_BYTES);
   /** Rings when something may be read that could not before. */
   readonly bell = new Bell();
   readonly #source: string;
@@ -167,6 +174,9 @@ export class Snapshots implements SnapshotStream {
       this.#tables.set(captured.label, table);
     }
     table.queue(queuedKey(captured, row, old), xid);
+    // Its chunks see these changes: none is read before every transaction that is open now has ended (R-window-start).
+    if (table.queuedCharacters > QUEUE_CHARACTERS)
+      this.#tables.set(captured.label, TableSnapshot.begin(captured.table, "table", "many changed keys with unsent columns"));
     this.bell.ring();
   }
 

@@ -34,6 +34,14 @@ export function sees(visibility: Visibility, xid: number): boolean {
   return wide < visibility.xmin || (wide < visibility.xmax && !visibility.inProgress.has(wide));
 }
 
+/**
+ * Whether `a` was taken after `b`. Of two snapshots of a primary the later one sees whatever the earlier one sees: commits only add, and
+ * xmax grows with them, or they take an id out of the list.
+ */
+function isNewer(a: Visibility, b: Visibility): boolean {
+  return a.xmax === b.xmax ? a.inProgress.size < b.inProgress.size : a.xmax > b.xmax;
+}
+
 /** One read of some of a table's rows, from before its transaction begins until its mark has come by or it is given up. */
 export type Chunk = {
   readonly table: number;
@@ -63,7 +71,7 @@ type Touches<Row> = { first: Touch<Row>; last: Touch<Row> };
 
 type WatchedTable<Row> = { readonly byKey: Map<string, Touches<Row>>; truncates: Touch<Row>[] };
 
-type OpenChunk = { table: number; visibility: Visibility | null; touched: boolean; xminAtBegin: number | null };
+type OpenChunk = { table: number; visibility: Visibility | null; touched: boolean; newestAtBegin: Visibility | null };
 
 /** What an entry takes beside its key's characters and its row, measured. */
 const TOUCH_BYTES = 190;
@@ -80,8 +88,20 @@ export class SnapshotWindow<Row> {
   #head = 0;
   #bytes = 0;
   #xid = 0;
-  /** The highest xmin of any snapshot known: what begins later sees everything below it. null: none is known. */
-  #xmin: number | null = null;
+  /** The newest snapshot known: what begins later sees everything that it sees. null: none is known. */
+  #newest: Visibility | null = null;
+  #generation = 0;
+  readonly #limitBytes: number;
+
+  /** `limitBytes`: when the touched keys take more, all are forgotten: a bulk change of a table must not fill the memory. */
+  constructor(limitBytes = Infinity) {
+    this.#limitBytes = limitBytes;
+  }
+
+  /** Grows whenever everything is forgotten: what was opened before by R-window-start is not open any more. */
+  get generation(): number {
+    return this.#generation;
+  }
 
   /** Bytes that the touched keys take, about. */
   get bytes(): number {
@@ -131,10 +151,10 @@ export class SnapshotWindow<Row> {
     this.#touch(table, null, null, 0);
   }
 
-  /** Before the chunk's transaction begins. */
-  beginChunk(table: number): Chunk {
-    const chunk: OpenChunk = { table, visibility: null, touched: false, xminAtBegin: this.#xmin };
-    this.#chunks.add(chunk);
+  /** Before the chunk's transaction begins. `generation`: in which its table was opened; of another one the chunk is given up at once. */
+  beginChunk(table: number, generation = this.#generation): Chunk {
+    const chunk: OpenChunk = { table, visibility: null, touched: false, newestAtBegin: this.#newest };
+    if (generation === this.#generation) this.#chunks.add(chunk);
     return chunk;
   }
 
@@ -143,12 +163,14 @@ export class SnapshotWindow<Row> {
     const open = this.#open(chunk);
     if (open === null) return;
     open.visibility = visibility;
-    this.#seen(visibility.xmin);
+    this.advance(visibility);
   }
 
-  /** A snapshot was taken, for no chunk: what begins from now on sees everything below its xmin. */
-  advance(xmin: number): void {
-    this.#seen(xmin);
+  /** A snapshot was taken, for a chunk or for none: what begins from now on sees everything that it sees. */
+  advance(visibility: Visibility): void {
+    if (this.#newest !== null && !isNewer(visibility, this.#newest)) return;
+    this.#newest = visibility;
+    this.#prune();
   }
 
   /**
@@ -192,6 +214,7 @@ export class SnapshotWindow<Row> {
 
   /** Gives every chunk up and forgets every key: what is read from now on has to wait by R-window-start. */
   forget(): void {
+    this.#generation += 1;
     this.#chunks.clear();
     for (const watched of this.#tables.values()) {
       watched.byKey.clear();
@@ -200,7 +223,7 @@ export class SnapshotWindow<Row> {
     this.#order = [];
     this.#head = 0;
     this.#bytes = 0;
-    this.#xmin = null;
+    this.#newest = null;
   }
 
   #open(chunk: Chunk): OpenChunk | null {
@@ -211,6 +234,7 @@ export class SnapshotWindow<Row> {
     const watched = this.#tables.get(table);
     if (watched === undefined) return;
     const touch: Touch<Row> = { table, key, xid: this.#xid, unsent, bytes: TOUCH_BYTES + (key?.length ?? 0) + rowBytes, next: null };
+    if (this.#bytes + touch.bytes > this.#limitBytes) this.forget();
     this.#order.push(touch);
     this.#bytes += touch.bytes;
     if (key === null) {
@@ -226,27 +250,22 @@ export class SnapshotWindow<Row> {
     }
   }
 
-  #seen(xmin: number): void {
-    if (this.#xmin !== null && xmin <= this.#xmin) return;
-    this.#xmin = xmin;
-    this.#prune();
-  }
-
   /**
-   * R-window-start: keys are kept back to the least xmin of the chunks that are being read or wait for their mark, one
-   * whose snapshot is not known counting with the xmin known at its begin, and of what is known for those to come.
+   * R-window-start: keys are kept until the oldest snapshot of the chunks that are being read or wait for their mark sees who touched
+   * them, and the newest one known, which stands for those to come. A chunk whose snapshot is not known counts with the newest known at
+   * its begin. One long transaction keeps nothing: a key that others have touched meanwhile is seen by whoever begins.
    */
   #prune(): void {
-    let floor = this.#xmin;
-    for (const { visibility, xminAtBegin } of this.#chunks) {
-      const xmin = visibility?.xmin ?? xminAtBegin;
-      if (xmin === null) return; // begun before any snapshot was known: everything is kept
-      if (floor === null || xmin < floor) floor = xmin;
+    let oldest = this.#newest;
+    for (const { visibility, newestAtBegin } of this.#chunks) {
+      const sight = visibility ?? newestAtBegin;
+      if (sight === null) return; // begun before any snapshot was known: everything is kept
+      if (oldest === null || isNewer(oldest, sight)) oldest = sight;
     }
-    if (floor === null) return;
+    if (oldest === null) return;
     while (this.#head < this.#order.length) {
       const touch = this.#order[this.#head]!;
-      if (widenXid(touch.xid, floor) >= floor) break; // ids are taken in another order than commits: those behind wait
+      if (!sees(oldest, touch.xid)) break; // those behind wait: a key's touches go in the order in which they came
       this.#drop(touch);
       this.#head += 1;
     }

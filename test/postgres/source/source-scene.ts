@@ -3,9 +3,11 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { EventDecoder, schemaIdOf } from "../../../src/avro/decoder.ts";
 import type { EventLog } from "../../../src/core/event-log.ts";
 import type { Log } from "../../../src/core/log.ts";
+import type { SchemaRegistry } from "../../../src/core/schema-registry.ts";
 import { topicName } from "../../../src/core/naming.ts";
 import { TailraceError } from "../../../src/core/errors.ts";
 import type { Value } from "../../../src/core/table.ts";
@@ -46,6 +48,8 @@ export class SourceScene implements AsyncDisposable {
   snapshotRows = 0;
   /** What was said at `warn`. */
   readonly warnings: { readonly message: string; readonly table?: string }[] = [];
+  /** How long registering a schema takes, ms: as a registry far away. */
+  registerMs = 0;
   readonly #registry: EmbeddedRegistry;
   readonly #close: () => Promise<void>;
   #memory: SourceMemory = newMemory();
@@ -269,7 +273,15 @@ export class SourceScene implements AsyncDisposable {
       child: () => logger,
     };
     const control = (given: SourceControl | null): void => void (this.control = given);
-    const parts = { log: this.log, registry: this.#registry, logger, observer, control, pausedTables: () => new Set<string>() };
+    const registry: SchemaRegistry = {
+      address: this.#registry.address,
+      schema: async (...args) => this.#registry.schema(...args),
+      register: async (...args) => {
+        await sleep(this.registerMs);
+        return this.#registry.register(...args);
+      },
+    };
+    const parts = { log: this.log, registry, logger, observer, control, pausedTables: () => new Set<string>() };
     try {
       await runSource(this.options, parts, this.#memory, stop, signal);
       return null;

@@ -84,22 +84,35 @@ export const mutants: readonly Mutant[] = [
   {
     rule: "R-window-start",
     without: "keeping what chunks that are being read don't see",
-    ...inWindow("const xmin = visibility?.xmin ?? xminAtBegin;", "const xmin = visibility === null ? xminAtBegin : floor;"),
+    ...inWindow("const sight = visibility ?? newestAtBegin;", "const sight = visibility === null ? newestAtBegin : this.#newest;"),
   },
   {
     rule: "R-window-start",
     without: "counting a chunk whose snapshot is not known",
-    ...inWindow("const xmin = visibility?.xmin ?? xminAtBegin;", "const xmin = visibility === null ? floor : visibility.xmin;"),
+    ...inWindow("const sight = visibility ?? newestAtBegin;", "const sight = visibility ?? this.#newest;"),
   },
   {
     rule: "R-window-start",
     without: "keeping everything before the first snapshot",
-    ...inWindow("if (xmin === null) return; // begun", "if (xmin === null) continue; // begun"),
+    ...inWindow("if (sight === null) return; // begun", "if (sight === null) continue; // begun"),
   },
   {
     rule: "R-window-start",
     without: "keeping what chunks to come don't see",
-    ...inWindow("let floor = this.#xmin;", "let floor = this.#chunks.size === 0 && this.#xmin !== null ? this.#xmin + 1000 : null;"),
+    ...inWindow(
+      "let oldest = this.#newest;",
+      "const all = this.#newest; let oldest = all !== null && this.#chunks.size === 0 ? { xmin: all.xmax + 1000, xmax: all.xmax + 1000, inProgress: new Set() } : null;",
+    ),
+  },
+  {
+    rule: "R-window-start",
+    without: "the order of snapshots",
+    ...inWindow("return a.xmax === b.xmax ? a.inProgress.size < b.inProgress.size : a.xmax > b.xmax;", "return a.xmin >= b.xmin;"),
+  },
+  {
+    rule: "R-window-start",
+    without: "the order of snapshots with one end",
+    ...inWindow("a.inProgress.size < b.inProgress.size", "a.inProgress.size > b.inProgress.size"),
   },
   { rule: "R-window-toast", without: "folding: the row is dropped", ...inWindow("rows.push(unsent.row);", 'return "drop";') },
   { rule: "R-window-toast", without: "folding: the row is emitted", ...inWindow("rows.push(unsent.row);", "kept = null;") },

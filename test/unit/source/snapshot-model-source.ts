@@ -205,8 +205,9 @@ export class Source {
   poll(): void {
     const session = this.#session;
     if (session === null) return;
-    const { xmin } = this.#database.visibility();
-    if (this.#advances && this.#rules.judgesByVisibility) session.window.advance(xmin);
+    const visibility = this.#database.visibility();
+    const { xmin } = visibility;
+    if (this.#advances && this.#rules.judgesByVisibility) session.window.advance(visibility);
     for (const { start } of this.#active.values()) {
       const isWaiting = start.phase === "ending" || start.phase === "passing";
       if (isWaiting && xmin >= start.waitFor) start.phase = start.phase === "ending" ? "marking" : "open";

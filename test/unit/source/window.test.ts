@@ -134,7 +134,7 @@ describe("what is kept (R-window-start)", () => {
     window.begin(11);
     window.gone(TABLE, "a");
     const early = window.beginChunk(TABLE);
-    window.advance(100); // the early chunk's snapshot may be an older one
+    window.advance(parseVisibility("100:100:")); // the early chunk's snapshot may be an older one
     expect(window.touches).toBe(1);
     window.known(early, parseVisibility("10:10:"));
     expect(window.judge(early, "a")).toBe("drop");
@@ -144,12 +144,12 @@ describe("what is kept (R-window-start)", () => {
 
   test("what the last known snapshot does not see, for chunks to come", () => {
     const window = watching();
-    window.advance(12);
+    window.advance(parseVisibility("12:12:"));
     window.begin(12);
     window.gone(TABLE, "a");
     window.close(chunkUnder(window, "12:12:"));
     expect(window.judge(chunkUnder(window, "12:12:"), "a")).toBe("drop");
-    window.advance(13);
+    window.advance(parseVisibility("13:13:"));
     expect(window.touches).toBe(1); // two chunks under 12 are open still
   });
 
@@ -165,11 +165,11 @@ describe("what is kept (R-window-start)", () => {
 
   test("back to the snapshot known when a chunk began, as long as its own is not known", () => {
     const window = watching();
-    window.advance(10);
+    window.advance(parseVisibility("10:10:"));
     const slow = window.beginChunk(TABLE);
     window.begin(11);
     window.gone(TABLE, "a");
-    window.advance(40);
+    window.advance(parseVisibility("40:40:"));
     window.known(slow, parseVisibility("11:12:11"));
     expect(window.judge(slow, "a")).toBe("drop");
   });
@@ -181,9 +181,54 @@ describe("what is kept (R-window-start)", () => {
     window.gone(TABLE, "a");
     window.begin(3);
     window.gone(TABLE, "a");
-    window.advance(turn + 3);
+    window.advance(parseVisibility(`${turn + 3}:${turn + 3}:`));
     expect(window.touches).toBe(1);
     expect(window.judge(chunkUnder(window, `${turn + 3}:${turn + 3}:`), "a")).toBe("drop");
+  });
+
+  test("one long transaction keeps nothing: what others have touched since is seen by every chunk to come", () => {
+    const window = watching();
+    window.advance(parseVisibility("10:11:10"));
+    for (let xid = 11; xid < 1_000; xid++) {
+      window.begin(xid);
+      window.gone(TABLE, `key ${xid}`);
+      if (xid % 10 === 0) window.advance(parseVisibility(`10:${xid}:10`));
+    }
+    expect(window.touches).toBe(10);
+    window.begin(10); // it commits at last
+    window.gone(TABLE, "long");
+    window.advance(parseVisibility("10:1000:10"));
+    expect(window.touches).toBe(1);
+    expect(window.judge(chunkUnder(window, "10:1000:10"), "long")).toBe("drop");
+  });
+
+  test("of two snapshots with one end the one with fewer in progress counts", () => {
+    const window = watching();
+    window.advance(parseVisibility("10:20:10,15"));
+    window.advance(parseVisibility("10:20:10"));
+    window.advance(parseVisibility("10:20:10,15"));
+    window.begin(15);
+    window.gone(TABLE, "a");
+    window.close(chunkUnder(window, "10:20:10"));
+    expect(window.touches).toBe(0);
+  });
+
+  test("no more than the limit: all is forgotten, chunks are given up, and what was opened before is not open any more", () => {
+    const window = new SnapshotWindow<string>(10_000);
+    window.watch(TABLE);
+    const { generation } = window;
+    const chunk = chunkUnder(window, "10:10:");
+    window.begin(11);
+    for (let n = 0; n < 100; n++) window.gone(TABLE, `key ${n}`);
+    expect(window.bytes).toBeLessThanOrEqual(10_000);
+    expect(window.generation).toBeGreaterThan(generation);
+    expect(window.reached(chunk)).toBe(false);
+    const late = window.beginChunk(TABLE, generation);
+    window.known(late, parseVisibility("20:20:"));
+    expect(window.reached(late)).toBe(false);
+    const anew = window.beginChunk(TABLE, window.generation);
+    window.known(anew, parseVisibility("20:20:"));
+    expect(window.reached(anew)).toBe(true);
   });
 
   test("nothing, of tables that nobody reads", () => {
@@ -199,7 +244,7 @@ describe("what is kept (R-window-start)", () => {
     window.begin(11);
     for (let n = 0; n < 100_000; n++) window.partial(TABLE, "counter", [PHOTO], "row", 3);
     expect(window.bytes).toBeGreaterThan(100_000);
-    window.advance(12);
+    window.advance(parseVisibility("12:12:"));
     const before = performance.now();
     window.close(old);
     expect(window.touches).toBe(0);
@@ -246,7 +291,7 @@ describe("a chunk that was given up", () => {
 
   test("after forget() everything is kept again until a snapshot is known", () => {
     const window = watching();
-    window.advance(50);
+    window.advance(parseVisibility("50:50:"));
     window.forget();
     window.begin(11);
     window.gone(TABLE, "a");

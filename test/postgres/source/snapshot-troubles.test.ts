@@ -1,0 +1,135 @@
+// Snapshots when something is in their way: a table that can't be read, several without a key, a shape that is still being
+// registered, more changed keys than a state record takes.
+import { createHash } from "node:crypto";
+import { expect, test } from "vitest";
+import { eventually } from "../../support/eventually.ts";
+import { postgres, uniqueName, type TestDatabase } from "../../support/servers.ts";
+import { SourceScene } from "./source-scene.ts";
+
+const server = postgres();
+
+/** Statements one after the other, until stop(). */
+class Load {
+  count = 0;
+  readonly #stop = new AbortController();
+  readonly #done: Promise<void>;
+
+  constructor(database: TestDatabase, statement: (n: number) => string) {
+    this.#done = (async () => {
+      while (!this.#stop.signal.aborted) await database.sql(statement(this.count++));
+    })();
+    this.#done.catch(() => undefined); // stop() tells
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#done;
+  }
+}
+
+test("a table that may not be read costs that table: the others are read to their end, and it is when it may", async () => {
+  await using database = await (await server).createDatabase("troubles");
+  const role = uniqueName("reader");
+  await database.sql(`CREATE ROLE ${role} LOGIN REPLICATION PASSWORD 'p'`);
+  try {
+    await database.sql(`GRANT CREATE ON DATABASE ${database.name} TO ${role}`);
+    for (const [table, rows] of [
+      ["a_denied", 100],
+      ["b_fine", 20_000],
+    ] as const) {
+      await database.sql(`CREATE TABLE ${table} (id int PRIMARY KEY)`);
+      await database.sql(`INSERT INTO ${table} SELECT generate_series(1, ${rows})`);
+      await database.sql(`ALTER TABLE ${table} OWNER TO ${role}`);
+    }
+    await database.sql(`REVOKE SELECT ON a_denied FROM ${role}`);
+    const url = new URL(database.url);
+    url.username = role;
+    url.password = "p";
+    await using scene = await SourceScene.open(database, { url: url.href, snapshot: { mode: "initial", parallel: 1, chunkRows: 500 } });
+    await scene.while(async () => {
+      await eventually("b_fine is read", async () => (await scene.sweptBelow("b_fine")) !== "", 30_000);
+      const said = scene.warnings.map((warning) => JSON.stringify(warning)).filter((text) => text.includes("PRIVILEGE_MISSING"));
+      expect(said).toHaveLength(1);
+      expect(said[0]).toContain(`GRANT SELECT ON \\"public\\".\\"a_denied\\" TO \\"${role}\\"`);
+      await database.sql(`GRANT SELECT ON a_denied TO ${role}`);
+      await scene.untilRead();
+    });
+    expect(await scene.target("a_denied")).toHaveLength(100);
+    expect(await scene.target("b_fine")).toHaveLength(20_000);
+  } finally {
+    await database.sql(`DROP OWNED BY ${role} CASCADE`);
+    await database.sql(`DROP ROLE ${role}`);
+  }
+}, 90_000);
+
+test("R-keyless: of several tables without a key that are read at once under load every row comes once", async () => {
+  await using database = await (await server).createDatabase("troubles");
+  const names = ["one", "two", "three"];
+  for (const name of names) {
+    await database.sql(`CREATE TABLE ${name} (n int)`);
+    await database.sql(`ALTER TABLE ${name} REPLICA IDENTITY FULL`);
+    await database.sql(`INSERT INTO ${name} SELECT -i FROM generate_series(1, 20000) i`);
+  }
+  await using scene = await SourceScene.open(database, { snapshot: { mode: "initial", parallel: 3 } });
+  const load = new Load(database, (n) => names.map((name) => `INSERT INTO ${name} VALUES (${n})`).join("; "));
+  try {
+    await scene.while(async () => {
+      await scene.untilRead();
+      const already = load.count;
+      await eventually("more rows", () => load.count > already + 50);
+      await load.stop();
+      await scene.untilLevel(database);
+    });
+  } finally {
+    await load.stop();
+  }
+  for (const name of names) {
+    const floor = await scene.sweptBelow(name);
+    const seen = (await scene.events(name)).filter(({ sequence }) => sequence >= floor).map(({ values }) => Number(values[0]));
+    expect(seen.sort((a, b) => a - b)).toEqual((await database.sql<{ n: number }>(`SELECT n FROM ${name} ORDER BY n`)).map(({ n }) => n));
+  }
+}, 90_000);
+
+test("R-window: a snapshot that begins while another shape of the table is being registered loses no change", async () => {
+  await using database = await (await server).createDatabase("troubles");
+  await database.sql("CREATE TABLE items (id int PRIMARY KEY, n int)");
+  await database.sql("INSERT INTO items SELECT i, 0 FROM generate_series(1, 20000) i");
+  await using scene = await SourceScene.open(database, { snapshot: { mode: "initial", chunkRows: 200 } });
+  let load: Load | null = null;
+  try {
+    await scene.while(async () => {
+      await scene.untilRead();
+      scene.registerMs = 700;
+      await database.sql("ALTER TABLE items ADD more int");
+      load = new Load(database, (n) => `UPDATE items SET n = ${n} WHERE id % 500 = ${n % 500}`);
+      await eventually("changes of the new shape", () => (load?.count ?? 0) > 3);
+      await scene.control?.requestSnapshot([{ table: { schema: "public", name: "items" }, where: null }], "a test");
+      await scene.untilRead();
+      await load.stop();
+      await scene.untilLevel(database);
+    });
+  } finally {
+    await (load as Load | null)?.stop();
+  }
+  const rows = (await scene.target("items")).map(({ id, n }) => ({ id, n })).sort((a, b) => Number(a.id) - Number(b.id));
+  expect(rows).toEqual(await database.sql("SELECT id, n FROM items ORDER BY id"));
+}, 90_000);
+
+test("R-window-toast: more changed keys than a state record takes: the table is read whole instead", async () => {
+  await using database = await (await server).createDatabase("troubles");
+  await database.sql("CREATE TABLE items (id int PRIMARY KEY, name text, big text)");
+  await database.sql("ALTER TABLE items ALTER big SET STORAGE EXTERNAL");
+  await database.sql("INSERT INTO items SELECT i, 'old', repeat(md5(i::text), 70) FROM generate_series(1, 30000) i");
+  await using scene = await SourceScene.open(database, { snapshot: { mode: "initial" } });
+  await scene.while(async () => {
+    await scene.untilRead();
+    await database.sql("UPDATE items SET id = id + 1000000, name = 'new'");
+    await scene.untilLevel(database);
+    await scene.untilRead();
+    await scene.untilLevel(database);
+  });
+  const digest = (value: unknown): string => createHash("md5").update(String(value)).digest("hex");
+  const rows = (await scene.target("items")).map(({ id, name, big }) => `${String(id)} ${String(name)} ${digest(big)}`).sort();
+  const expected = await database.sql<{ row: string }>("SELECT format('%s %s %s', id, name, md5(big)) AS row FROM items");
+  expect(rows).toEqual(expected.map(({ row }) => row).sort());
+}, 180_000);
