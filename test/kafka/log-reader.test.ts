@@ -252,6 +252,8 @@ describeWithKafka("the reader of the Kafka log", () => {
         await transaction.commit();
       }
       await producer.disconnect();
+      // A commit is answered before its marker is in the partition.
+      await eventually(async () => expect(await log.offsets(topic, within(9_000))).toMatchObject([{ end: 4 }]));
       const fetched = await log.read(at(topic), 1_000_000, within(9_000));
       expect([fetched.records.map(({ offset }) => offset), fetched.next, fetched.end]).toEqual([[0, 2], 4, 4]);
       expect(await log.read(at(topic, 3), 1_000_000, within(9_000))).toMatchObject({ records: [], next: 4 });
