@@ -2,7 +2,7 @@
 import { Client, type ClientConfig, type QueryResult } from "pg";
 import { TailraceError } from "../core/errors.ts";
 import { CopyOut, type CopyTaker } from "./copy-out.ts";
-import { databaseError, type Peer } from "./database-errors.ts";
+import { databaseError, serverMessage, type Peer } from "./database-errors.ts";
 
 /** How to reach a database. */
 export type ConnectionSettings = {
@@ -62,6 +62,8 @@ export class Session implements AsyncDisposable {
   readonly #signal: AbortSignal;
   readonly #statementMs: number;
   #version: number | undefined;
+  /** What ended the connection between two statements; of the next one the client says only that it can't be made. */
+  #lost: Error | null = null;
   readonly #abort = (): void => {
     this.#client.connection.stream.destroy();
   };
@@ -71,7 +73,7 @@ export class Session implements AsyncDisposable {
     this.#signal = signal;
     this.#statementMs = statementMs;
     this.peer = peerOf(client);
-    client.on("error", () => undefined); // a lost connection shows in the next query; without a listener it would end the process
+    client.on("error", (error) => (this.#lost ??= error)); // without a listener it would end the process
     signal.addEventListener("abort", this.#abort, { once: true });
   }
 
@@ -171,7 +173,7 @@ export class Session implements AsyncDisposable {
 
   #failed(error: unknown, grant: string | undefined): unknown {
     if (this.#signal.aborted) return this.#signal.reason;
-    const mapped = databaseError(error, this.peer, grant);
+    const mapped = databaseError(serverMessage(error) === null ? (this.#lost ?? error) : error, this.peer, grant);
     // Without words of the server the answer may still be under way: nobody may read it as that of the next statement.
     if (mapped.code === "DATABASE_UNREACHABLE") this.#client.connection.stream.destroy();
     return mapped;

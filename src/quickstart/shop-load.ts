@@ -157,7 +157,9 @@ export class ShopLoad {
       query_timeout: QUERY_TIMEOUT_MS,
       statement_timeout: QUERY_TIMEOUT_MS,
     });
-    client.on("error", () => undefined); // the query under way fails as well
+    // Told between two queries it says why; of the next one the client says only that it can't be made.
+    const lost: { cause: Error | null } = { cause: null };
+    client.on("error", (error) => (lost.cause ??= error));
     try {
       await client.connect();
       await client.query("SELECT setseed($1)", [this.#draw()]);
@@ -172,6 +174,8 @@ export class ShopLoad {
         const early = due - performance.now();
         if (early > 1) await sleep(early, undefined, { signal }).catch(() => undefined);
       }
+    } catch (cause) {
+      throw lost.cause ?? cause;
     } finally {
       await Promise.race([client.end().catch(() => undefined), sleep(QUERY_TIMEOUT_MS, undefined, { ref: false })]);
     }
