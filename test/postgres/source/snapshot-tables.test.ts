@@ -1,5 +1,7 @@
 // Snapshots of tables of every sort: composite keys, partitions, generated columns, names that need quotes, filters.
 import { describe, expect, test } from "vitest";
+import { withClient } from "../../support/databases.ts";
+import { eventually } from "../../support/eventually.ts";
 import { postgres, type TestDatabase } from "../../support/servers.ts";
 import { SourceScene } from "./source-scene.ts";
 
@@ -156,16 +158,29 @@ test("snapshot.mode initial_only reads everything, then ends and leaves neither 
 
 test("more changed rows than are kept: the chunks that are open are read again, and nothing is lost", async () => {
   await using database = await (await server).createDatabase("tables");
-  await database.sql("CREATE TABLE bulk (id text PRIMARY KEY, note text)");
-  await database.sql("INSERT INTO bulk SELECT lpad(i::text, 1000, '.'), 'old' FROM generate_series(1, 80000) i"); // 80 MB of keys
-  await using scene = await SourceScene.open(database, { snapshot: { mode: "initial", chunkRows: 1_000, maxRowsPerSecond: 20_000 } });
+  await database.sql("CREATE TABLE bulk (id text STORAGE PLAIN PRIMARY KEY, note text)");
+  await database.sql("INSERT INTO bulk SELECT lpad(i::text, 2500, '.'), 'old' FROM generate_series(1, 30000) i"); // 75 MB of keys
+  // A chunk whose condition asks for it stays open for as long as somebody else has the lock.
+  await database.sql(`CREATE FUNCTION let_go() RETURNS boolean LANGUAGE plpgsql AS
+    $$ BEGIN WHILE NOT pg_try_advisory_xact_lock_shared(1) LOOP PERFORM pg_sleep(0.02); END LOOP; RETURN true; END $$`);
+  const isHeld = async (): Promise<boolean> =>
+    (await database.sql("SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'")).length > 0;
+  await using scene = await SourceScene.open(database, { snapshot: { mode: "initial", chunkRows: 1_000 } });
   await scene.while(async () => {
-    await database.sql("UPDATE bulk SET note = 'new'");
-    await scene.untilWarned("too many changed rows to keep");
+    await scene.untilRead();
+    const table = { schema: "public", name: "bulk" };
+    await withClient(database.url, async (holder) => {
+      await holder.query("SELECT pg_advisory_lock(1)");
+      await scene.control?.requestSnapshot([{ table, where: "(SELECT public.let_go()) AND id LIKE '%7'" }], "a test");
+      await eventually("a chunk is open", isHeld);
+      await database.sql("UPDATE bulk SET note = 'new'");
+      await scene.untilWarned("too many changed rows to keep");
+    });
     await scene.untilRead();
     await scene.untilLevel(database);
   });
+  expect(scene.snapshotRows).toBe(33_000);
   const rows = await scene.target("bulk");
-  expect(rows).toHaveLength(80_000);
+  expect(rows).toHaveLength(30_000);
   expect(rows.every(({ note }) => note === "new")).toBe(true);
 }, 180_000);
