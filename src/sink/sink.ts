@@ -114,6 +114,16 @@ async function readAll(options: SinkOptions, parts: SinkParts, stop: AbortSignal
   }
 }
 
+/** An event of a later epoch than the state's that is read by. */
+class NewEpoch extends Error {
+  readonly epoch: number;
+
+  constructor(epoch: number) {
+    super(`epoch ${epoch}`);
+    this.epoch = epoch;
+  }
+}
+
 function sayLag({ lag, observer }: SinkParts): void {
   if (lag.records !== null) observer.lag(lag.records);
 }
@@ -170,7 +180,7 @@ class SinkRun {
     return new SinkRun(options, parts, source, worker, new OpenLetters(await session.openDeadLetters(options.name)));
   }
 
-  /** Reads and flushes; the newer state when the source has other topics, null when `stop` aborted. */
+  /** Reads and flushes; the newer state when the source has other topics or has begun an epoch, null when `stop` aborted. */
   async readUntilTopicsChange(state: SourceState, stop: AbortSignal, force: AbortSignal): Promise<SourceState | null> {
     const changed = new AbortController();
     const ended = new AbortController();
@@ -181,9 +191,25 @@ class SinkRun {
       if (this.#routes.size === 0) this.#sayNothingMatches(state);
       else while (!changed.signal.aborted) await this.#readOrCross(changed.signal, force);
       return await newer;
+    } catch (cause) {
+      if (!(cause instanceof NewEpoch)) throw cause;
+      return await this.#stateOf(cause, stop);
     } finally {
       ended.abort(); // a run that failed must not go on asking for the state
     }
+  }
+
+  /** The state of an epoch that was met in the log: what is not flushed is read again under it. Throws GAP_FOUND where there is none. */
+  async #stateOf({ epoch }: NewEpoch, stop: AbortSignal): Promise<SourceState | null> {
+    const state = await unlessAborted(this.#source.refresh(performance.now(), stop), stop);
+    if (state === null || state.epoch < epoch) {
+      if (stop.aborted) return null;
+      throw new TailraceError("GAP_FOUND", { reason: `the source has begun epoch ${epoch}` });
+    }
+    this.#parts.logger.info({ epoch }, "the source has begun an epoch; going on with its state");
+    this.#pending = new Pending(this.#letters, this.#awaited);
+    this.#pendingSince = null;
+    return state;
   }
 
   #route(state: SourceState): void {
@@ -329,7 +355,7 @@ class SinkRun {
       }
       const { decoder, columns, keyed } = decoding;
       // R-routing: the topic may be another one of the same name, whose offsets and id are not those of the checkpoint.
-      if (decoder.epoch > this.#epoch) throw new TailraceError("GAP_FOUND", { reason: `the source has begun epoch ${decoder.epoch}` });
+      if (decoder.epoch > this.#epoch) throw new NewEpoch(decoder.epoch);
       if (!keyed) this.#skipKeyless(route);
       else if (this.#pending.offer(route, progress, fetched.partition, record, decoder, columns) === "schema_changed") {
         this.#pending.advance(progress, fetched, record.offset); // this record belongs to the next flush

@@ -81,6 +81,8 @@ export class SinkScene implements AsyncDisposable {
   readonly requests: string[] = [];
   /** What the source answers. */
   makesSnapshots = true;
+  /** Of what is published from now on; what the source's state says is told by state(). */
+  epoch = 1;
   readonly #folder: string;
   readonly #log: EventLog;
   #writer: LogWriter;
@@ -88,7 +90,6 @@ export class SinkScene implements AsyncDisposable {
   readonly #closeRegistry: () => Promise<void>;
   #topic: Topic;
   #barriers!: Topic;
-  #epoch = 1;
   #states = 0;
   readonly #encoder: TableEncoder;
   readonly #lag = new SinkLag();
@@ -133,8 +134,8 @@ export class SinkScene implements AsyncDisposable {
   }
 
   /** Writes the source's state. `snapshotting`: a snapshot of the table is unfinished. */
-  async state({ epoch = this.#epoch, snapshotting = false }): Promise<void> {
-    this.#epoch = epoch;
+  async state({ epoch = this.epoch, snapshotting = false }): Promise<void> {
+    this.epoch = epoch;
     const { name, id } = this.#topic;
     const unused = { systemId: "1", timeline: 1, slot: "s", options: "", publication: "", barriers: this.#barriers.id, layouts: [] };
     const counters = { generation: 1, number: ++this.#states, epoch, acknowledged: ZERO_LSN, published: ZERO_LSN };
@@ -146,7 +147,7 @@ export class SinkScene implements AsyncDisposable {
 
   /** A barrier up to these offsets. `opening`: its snapshot is complete, with the mark of that commit. */
   async barrier(next: readonly number[], opening?: number, of: { epoch?: number; topicId?: string; table?: string } = {}): Promise<void> {
-    const { epoch = this.#epoch, topicId = this.#topic.id, table: named = TABLE.name } = of;
+    const { epoch = this.epoch, topicId = this.#topic.id, table: named = TABLE.name } = of;
     const { name } = this.#topic;
     const sequence = formatSequence({ epoch, commitLsn: toLsn(BigInt(opening ?? 0)), ordinal: 0 });
     const snapshots = opening === undefined ? [] : [{ table: { ...TABLE, name: named }, topic: name, opening: sequence }];
@@ -173,7 +174,7 @@ export class SinkScene implements AsyncDisposable {
     const batch = new RecordBatchWriter();
     for (const { at, op, row, movedFrom = null } of events) {
       const [commitLsn, commitMicros] = [BigInt(at), BigInt(at) * 1_000_000n];
-      this.#encoder.beginTransaction({ epoch: this.#epoch, commitLsn, commitMicros, xid: at, processedMs: 0, snapshot: op === "r" });
+      this.#encoder.beginTransaction({ epoch: this.epoch, commitLsn, commitMicros, xid: at, processedMs: 0, snapshot: op === "r" });
       const value = new ByteWriter();
       this.#encoder.writeEvent(op, op === "d" ? row : null, op === "d" ? null : row, 0, 0, at, movedFrom, value);
       const key = new ByteWriter();

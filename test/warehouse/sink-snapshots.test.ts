@@ -126,6 +126,32 @@ for (const kind of [duckdbKind, postgresKind]) {
       ]);
     });
 
+    test("R-epoch: an epoch that is met in the log before its state was read is gone on with; one that has no state yet is waited for", async () => {
+      await using place = await kind.make();
+      await using scene = await SinkScene.open();
+      await scene.publish(0, insert(1, 1n, "a", null), insert(2, 2n, "b", null));
+      let run = scene.run(place.warehouse, "hard");
+      const untilMerged = (events: number): Promise<boolean> =>
+        eventually(`${events} events merged`, () => scene.flushes.reduce((sum, flushed) => sum + flushed.events, 0) === events);
+      await untilMerged(2);
+      await scene.state({ epoch: 2 });
+      await scene.publish(0, read(1, 2n, "B", null));
+      await untilMerged(3);
+      await run.stop();
+      expect(await rows(place)).toEqual([
+        ["1", "a", null],
+        ["2", "B", null],
+      ]);
+
+      scene.epoch = 3;
+      await scene.publish(1, read(1, 3n, "c", null));
+      run = scene.run(place.warehouse, "hard");
+      await expect(run.ended).rejects.toMatchObject({ code: "GAP_FOUND", message: expect.stringContaining("epoch 3") as string });
+      await scene.state({ epoch: 3 });
+      await flush(scene, place);
+      expect((await rows(place)).at(-1)).toEqual(["3", "c", null]);
+    });
+
     test("R-routing: a log that begins behind the checkpoint is read on when a snapshot is sure to come, and sweeps said before it are not", async () => {
       await using place = await kind.make();
       await using scene = await SinkScene.open();
