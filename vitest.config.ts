@@ -18,6 +18,7 @@ export default defineConfig({
         test: {
           name: "servers",
           include: ["test/{postgres,kafka,warehouse,conformance,console}/**/*.test.ts"],
+          setupFiles: ["test/support/kafkajs.ts"],
           testTimeout: 60_000,
           hookTimeout: 120_000, // the first test that asks for a server waits for its start
           maxWorkers: 2,
@@ -28,6 +29,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
+          setupFiles: ["test/support/kafkajs.ts"],
           testTimeout: 300_000,
           hookTimeout: 120_000,
           fileParallelism: false, // they watch a service under load, and kill things

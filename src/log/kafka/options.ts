@@ -8,6 +8,7 @@ import kafkajs from "kafkajs";
 import type { Kafka, KafkaConfig, SASLOptions } from "kafkajs";
 import { reasonOf, TailraceError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
+import { mendRequestQueue } from "./request-queue.ts";
 
 export type SaslMechanism = "plain" | "scram-sha-256" | "scram-sha-512";
 
@@ -66,6 +67,7 @@ export type KafkajsClient = {
 
 /** A kafkajs client whose sockets are ours to close. It prints nothing and retries for a few seconds only. */
 export function kafkajsClient(options: KafkaOptions): KafkajsClient {
+  mendRequestQueue();
   const { ssl, sasl, log } = named(options);
   const sockets = new Set<Socket>();
   let destroyed = false;
