@@ -10,7 +10,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/{unit,golden}/**/*.test.ts"],
-          testTimeout: 20_000, // some start a compiler or a child process, perhaps on a busy machine
+          testTimeout: 60_000, // some start a compiler or a child process, perhaps on a busy machine
           sequence: { groupOrder: 0 },
         },
       },
@@ -19,7 +19,7 @@ export default defineConfig({
           name: "servers",
           include: ["test/{postgres,kafka,warehouse,conformance,console}/**/*.test.ts"],
           setupFiles: ["test/support/kafkajs.ts"],
-          testTimeout: 60_000,
+          testTimeout: 180_000, // what takes seconds takes a minute where others have the machine
           hookTimeout: 120_000, // the first test that asks for a server waits for its start
           maxWorkers: 2,
           sequence: { groupOrder: 1 },

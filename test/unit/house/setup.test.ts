@@ -44,7 +44,7 @@ test("Ctrl-C comes to the command once, though the terminal and npm both send it
     child.kill("SIGINT");
     setTimeout(() => child.kill("SIGINT"), 50);
   });
-  await once(child, "exit");
+  await once(child, "close"); // after its last line
   expect(lines).toEqual(["ready", "1"]);
 });
 
