@@ -5,6 +5,7 @@ import { tupleState, type Tuple } from "../../src/core/tuple.ts";
 import { messageTag, oldKind, PgoutputReader } from "../../src/postgres/pgoutput.ts";
 import type { ConnectionSettings } from "../../src/postgres/session.ts";
 import { readMark, type Mark } from "../../src/postgres/snapshot-mark.ts";
+import { eventually } from "../support/eventually.ts";
 import type { TestDatabase } from "../support/servers.ts";
 import { openStream, type Stream, type StreamOptions } from "../../src/postgres/stream.ts";
 
@@ -28,7 +29,7 @@ export type Collector = AsyncDisposable & {
   readonly keepalives: readonly Lsn[];
   /** XLogData positions, one a message. */
   readonly positions: readonly Lsn[];
-  /** Waits until the condition holds; throws what ends the stream, or after 20 s. */
+  /** Waits until the condition holds; throws what ends the stream, or after 60 s. */
   until(condition: (collector: Collector) => boolean): Promise<void>;
 };
 
@@ -67,7 +68,7 @@ export async function collect(options: CollectOptions, signal = new AbortControl
     keepalives,
     positions,
     until: async (condition) => {
-      const timeout = AbortSignal.timeout(20_000);
+      const timeout = AbortSignal.timeout(60_000);
       while (!condition(collector)) {
         timeout.throwIfAborted();
         const next = new Promise<void>((resolve) => {
@@ -109,6 +110,20 @@ export async function confirmed(database: TestDatabase, slot: string): Promise<s
     `SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots WHERE slot_name = '${slot}'`,
   );
   return rows[0]?.lsn ?? "no such slot";
+}
+
+/** Until nobody reads the slot: a walsender goes a moment after its connection. */
+export async function untilFree(database: TestDatabase, slot: string): Promise<void> {
+  const sql = "SELECT FROM pg_replication_slots WHERE slot_name = $1 AND active_pid IS NOT NULL";
+  await eventually("the slot is free", async () => (await database.sql(sql, [slot])).length === 0);
+}
+
+/** Until no transaction of the server is older than this application's: other tests use it too, and the oldest is named. */
+export async function untilOldest(database: TestDatabase, application: string): Promise<void> {
+  const older = `SELECT FROM (SELECT xact_start AS since FROM pg_stat_activity WHERE backend_xid IS NOT NULL
+    UNION ALL SELECT prepared FROM pg_prepared_xacts) open
+    WHERE since < (SELECT min(xact_start) FROM pg_stat_activity WHERE application_name = $1 AND datname = current_database())`;
+  await eventually("no transaction is older", async () => (await database.sql(older, [application])).length === 0);
 }
 
 function seenOf(reader: PgoutputReader, bytes: Buffer): Seen {

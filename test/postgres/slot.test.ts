@@ -11,8 +11,9 @@ import {
 } from "../../src/postgres/server.ts";
 import { Session } from "../../src/postgres/session.ts";
 import { createSlot, dropSlot, judgeSlot, readSlot } from "../../src/postgres/slot.ts";
+import { eventually } from "../support/eventually.ts";
 import { describeWithPostgres15, postgres, postgres15, uniqueName, type SharedPostgres, type TestDatabase } from "../support/servers.ts";
-import { collect, connectionOf, openClient } from "./collect.ts";
+import { collect, connectionOf, openClient, untilOldest } from "./collect.ts";
 
 for (const [name, suite, server, version] of [
   ["PostgreSQL 18", describe, postgres, 18],
@@ -57,7 +58,7 @@ for (const [name, suite, server, version] of [
       await createSlot(short, { name: slot, temporary: true });
       expect(await readSlot(session, slot)).toMatchObject({ temporary: true, failover: false });
       await short[Symbol.asyncDispose]();
-      await expect.poll(() => readSlot(session, slot)).toBeNull();
+      await eventually("the slot is gone", async () => (await readSlot(session, slot)) === null);
     });
 
     test("a slot in use is judged active, with the name of its reader", async () => {
@@ -73,6 +74,7 @@ for (const [name, suite, server, version] of [
     test("a slot that can't be made because of an open transaction names who holds it up, and leaves nothing", async () => {
       await using writer = await openClient(database.url);
       await writer.query("SET application_name = 'month end'; BEGIN; INSERT INTO a VALUES (1)");
+      await untilOldest(database, "month end");
       const slot = uniqueName("waits");
       const error: unknown = await createSlot(session, { name: slot, timeoutMs: 500 }).catch((thrown: unknown) => thrown);
       expect(error).toMatchObject({ code: "SLOT_WAITS", message: expect.stringContaining("month end") });
@@ -159,6 +161,18 @@ for (const [name, suite, server, version] of [
       );
       expect(unreadable).toMatchObject({ code: "DATABASE_UNREACHABLE" });
       expect(JSON.stringify([unreadable, String(unreadable), String((unreadable as Error).cause)])).not.toContain("s3cret");
+    });
+
+    test("a session that was ended between two statements says why at the next one", async () => {
+      await using mine = await Session.open(connectionOf(database.url), signal);
+      const pid = Number((await mine.query("SELECT pg_backend_pid() AS pid"))[0]?.pid);
+      await database.sql("SELECT pg_terminate_backend($1)", [pid]);
+      const isGone = async (): Promise<boolean> => (await database.sql("SELECT FROM pg_stat_activity WHERE pid = $1", [pid])).length === 0;
+      await eventually("it is gone", isGone);
+      await expect(mine.query("SELECT 1")).rejects.toMatchObject({
+        code: "DATABASE_UNREACHABLE",
+        message: expect.stringContaining("terminating connection due to administrator command"),
+      });
     });
 
     test("an abort ends a statement that runs, with the signal's reason", async () => {

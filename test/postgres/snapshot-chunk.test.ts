@@ -128,7 +128,7 @@ for (const [name, suite, server, version] of [
           return message?.tag === "message" && begin?.tag === "begin" && message.lsn === begin.finalLsn;
         };
         let met = false;
-        for (let id = 1; !met && id < 200; id++) met = await meets(id);
+        for (let id = 1, until = performance.now() + 90_000; !met && performance.now() < until; id++) met = await meets(id);
         expect(met).toBe(true);
       });
 
@@ -290,8 +290,8 @@ for (const [name, suite, server, version] of [
 
       test("a statement that takes too long is SNAPSHOT_SLOW, one that the server can't do SNAPSHOT_REFUSED", async () => {
         const table = await see(session, await makeTable(2));
-        await using hasty = await openReader(database.url, { statementMs: 200 });
-        expect((await errorOf(read(hasty, table, EVERYTHING, { where: "pg_sleep(5) IS NOT NULL" }))).code).toBe("SNAPSHOT_SLOW");
+        await using hasty = await openReader(database.url, { statementMs: 2_000 });
+        expect((await errorOf(read(hasty, table, EVERYTHING, { where: "pg_sleep(30) IS NOT NULL" }))).code).toBe("SNAPSHOT_SLOW");
         expect(await readRows(hasty, table)).toHaveLength(2);
         const error = await errorOf(read(session, table, EVERYTHING, { where: "id / 0 = 1" }));
         expect(error).toMatchObject({ code: "SNAPSHOT_REFUSED", message: expect.stringContaining("division by zero") });
@@ -327,7 +327,8 @@ for (const [name, suite, server, version] of [
         abort.abort(new Error("asked to stop"));
         await expect(reading).rejects.toThrow("asked to stop");
         await eventually("no transaction is left", async () => (await openTransactions()) === 0);
-        expect(performance.now() - since).toBeLessThan(2_000); // one for the session, one for a busy machine
+        // One second for the session, the rest for a busy machine: left alone the rows take more than half a minute.
+        expect(performance.now() - since).toBeLessThan(10_000);
       });
 
       test("an abort while a lock is waited for is over at once, and the server waits no longer than the lock's bound", async () => {
@@ -336,14 +337,14 @@ for (const [name, suite, server, version] of [
         await using writer = await openClient(database.url);
         await writer.query(`BEGIN; LOCK TABLE ${name}`);
         const abort = new AbortController();
-        await using reader = await openReader(database.url, { lockMs: 1_000 }, abort.signal);
+        await using reader = await openReader(database.url, { lockMs: 5_000 }, abort.signal);
         const reading = read(reader, table);
         await eventually("it waits", () => isWaitingForLock(name));
         const since = performance.now();
         abort.abort(new Error("asked to stop"));
         await expect(reading).rejects.toThrow("asked to stop");
-        expect(performance.now() - since).toBeLessThan(500);
-        await eventually("nobody waits", async () => !(await isWaitingForLock(name)), 3_000);
+        expect(performance.now() - since).toBeLessThan(2_500); // half of the lock's bound
+        await eventually("nobody waits", async () => !(await isWaitingForLock(name)), 30_000);
       });
     });
 

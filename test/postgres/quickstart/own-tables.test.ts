@@ -105,7 +105,7 @@ test("what was made goes, also when a connection still holds the slot, and nobod
   await walsender.connect();
   await makeTemporarySlot(walsender, name);
   expect(await removeMade({ url: database.url, name }, signal)).toBe(false);
-  await expect.poll(async () => removeMade({ url: database.url, name }, signal), { timeout: 10_000 }).toBe(true);
+  await expect.poll(async () => removeMade({ url: database.url, name }, signal), { timeout: 60_000 }).toBe(true);
   expect(await database.sql("SELECT pubname FROM pg_publication")).toEqual([{ pubname: "theirs" }]);
   expect(await database.sql("SELECT FROM pg_replication_slots WHERE slot_name = $1", [name])).toEqual([]);
 });

@@ -16,7 +16,7 @@ async function openShop(): Promise<TestDatabase & { readonly written: readonly n
 }
 
 async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  await expect.poll(async () => isSo(), { timeout: 30_000, interval: 50 }).toBe(true);
+  await expect.poll(async () => isSo(), { timeout: 60_000, interval: 50 }).toBe(true);
 }
 
 test("a shop is filled with 20,000 rows, once", async () => {

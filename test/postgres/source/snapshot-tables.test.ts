@@ -43,7 +43,7 @@ describe("R-chunk: every row once, whatever the key", () => {
       async (scene) => expectCount(scene, "wide", 200_000),
       { chunkRows: 20_000 },
     );
-  }, 120_000);
+  }, 240_000);
 
   test.each([
     ["numeric, with values that differ in their scale alone", "numeric", "i + 0.50"],
@@ -183,4 +183,4 @@ test("more changed rows than are kept: the chunks that are open are read again, 
   const rows = await scene.target("bulk");
   expect(rows).toHaveLength(30_000);
   expect(rows.every(({ note }) => note === "new")).toBe(true);
-}, 180_000);
+}, 240_000);

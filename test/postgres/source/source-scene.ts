@@ -36,7 +36,7 @@ export type SeenEvent = {
   readonly columns: readonly string[];
 };
 
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 const { signal } = new AbortController();
 
 export class SourceScene implements AsyncDisposable {
@@ -98,7 +98,7 @@ export class SourceScene implements AsyncDisposable {
 
   /** Until something was said at `warn` with these words, or with this code. */
   async untilWarned(words: string): Promise<void> {
-    await eventually(`a warning ${words}`, () => this.warnings.some((warning) => JSON.stringify(warning).includes(words)), 30_000);
+    await eventually(`a warning ${words}`, () => this.warnings.some((warning) => JSON.stringify(warning).includes(words)), PATIENCE_MS);
   }
 
   /** Until every snapshot is complete, and has been said to be. */
