@@ -150,8 +150,15 @@ export type NewSlot = {
   readonly timeoutMs?: number;
 };
 
-/** Making a slot waits for every transaction that is open. Longer: more first attempts succeed. Meanwhile vacuum of the catalogs is held back. */
+/** Making a slot waits for every transaction that is open. Meanwhile vacuum of the catalogs is held back. */
 const CREATE_MS = 60_000;
+/** The first attempt is short, so that who is waited for is named soon. */
+const FIRST_CREATE_MS = 5_000;
+
+/** The bound of an attempt after `failures` others, ms: longer each time, so that an attempt is at last longer than the transactions of a busy server. */
+export function slotPatienceMs(failures: number): number {
+  return Math.min(CREATE_MS, FIRST_CREATE_MS * 2 ** Math.min(failures, 10));
+}
 const FAILOVER_SINCE = 170_000;
 
 /** Who has been writing the longest, in words. */
@@ -169,6 +176,8 @@ const OLDEST_TRANSACTION = `
 export async function createSlot(session: Session, slot: NewSlot): Promise<Lsn> {
   const { name, temporary = false, timeoutMs = CREATE_MS } = slot;
   const failover = (await session.version()) >= FAILOVER_SINCE ? `, failover => ${!temporary}` : "";
+  // The session's own bound of locks is for DDL: the waits here are for locks of transactions, and are bounded as a whole.
+  await session.query("SET lock_timeout = 0");
   try {
     const rows = await session.query(
       `SELECT lsn FROM pg_create_logical_replication_slot($1, 'pgoutput', temporary => $2::bool${failover})`,
@@ -181,6 +190,8 @@ export async function createSlot(session: Session, slot: NewSlot): Promise<Lsn> 
     if (!timedOut) throw error;
     const [oldest] = await session.query(OLDEST_TRANSACTION);
     throw new TailraceError("SLOT_WAITS", { slot: name, holder: oldest?.holder ?? "ended meanwhile" }, { cause: error });
+  } finally {
+    await session.query("SET lock_timeout = DEFAULT").catch(() => undefined); // of a lost connection nothing is left to reset
   }
 }
 

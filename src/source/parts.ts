@@ -91,10 +91,12 @@ export type SourceMemory = {
   found: TailraceError | null;
   /** snapshot.mode always: this process has begun its snapshots. */
   begun: boolean;
+  /** How often making the slot has waited in vain. */
+  slotWaits: number;
 };
 
 export function newMemory(): SourceMemory {
-  return { text: false, said: new Set(), epochSeen: 0, found: null, begun: false };
+  return { text: false, said: new Set(), epochSeen: 0, found: null, begun: false, slotWaits: 0 };
 }
 
 /** What a session knows before it streams. */

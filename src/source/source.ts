@@ -12,7 +12,7 @@ import { readLayouts } from "../postgres/layout.ts";
 import { compareFingerprints, dropPublication, ensurePublication, type PublicationFingerprint } from "../postgres/publication.ts";
 import type { ServerFacts } from "../postgres/server.ts";
 import { Session, type ConnectionSettings } from "../postgres/session.ts";
-import { createSlot, dropSlot } from "../postgres/slot.ts";
+import { createSlot, dropSlot, slotPatienceMs } from "../postgres/slot.ts";
 import { streamFingerprint } from "../postgres/stream.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import { needsText } from "../postgres/types.ts";
@@ -89,7 +89,7 @@ async function runSession(
   refuseChange(options.publication, seen.publication, publication, tables);
   const made = start.kind === "fresh" || start.from === null;
   if (start.kind === "renew" && made) await dropSlot(session, options.slot);
-  const from = !made ? start.from : options.temporary === true ? null : await createSlot(session, { name: options.slot });
+  const from = !made ? start.from : options.temporary === true ? null : await makeSlot(session, options.slot, memory);
   memory.found = null;
   memory.begun = true;
   reach("source.after_slot");
@@ -130,6 +130,17 @@ async function runSession(
     await dropSlot(session, options.slot);
     await dropPublication(session, options.publication);
     parts.logger.info({ slot: options.slot }, "everything is read (snapshot.mode initial_only): slot and publication are dropped");
+  }
+}
+
+async function makeSlot(session: Session, name: string, memory: SourceMemory): Promise<Lsn> {
+  try {
+    const from = await createSlot(session, { name, timeoutMs: slotPatienceMs(memory.slotWaits) });
+    memory.slotWaits = 0;
+    return from;
+  } catch (error) {
+    if (error instanceof TailraceError && error.code === "SLOT_WAITS") memory.slotWaits += 1;
+    throw error;
   }
 }
 

@@ -9,16 +9,19 @@ import type { EventLog } from "../../src/core/event-log.ts";
 import type { KeyRange } from "../../src/core/snapshot-record.ts";
 import { readState } from "../../src/core/source-state.ts";
 import type { Registry } from "../../src/parts.ts";
+import { tailrace } from "../support/command.ts";
 import { expectSame, type Target } from "../support/compare.ts";
 import { withLog } from "../support/scan.ts";
 import { describeWithKafka, kafka, postgres, registry, type TestDatabase } from "../support/servers.ts";
-import { TestService } from "../support/service.ts";
+import { SOURCE, TestService } from "../support/service.ts";
 
 /** A million with SNAPSHOT_ROWS=1000000; what CI has time for otherwise. */
 const ROWS = Number(process.env.SNAPSHOT_ROWS ?? 60_000);
 const CHANGES_PER_SECOND = Number(process.env.SNAPSHOT_CHANGES ?? 1_000);
 /** From here on the end-to-end time is judged. */
 const LARGE = 500_000;
+/** How long a transaction stays open, ms; a minute with SNAPSHOT_OPEN_MS=60000. */
+const OPEN_MS = Number(process.env.SNAPSHOT_OPEN_MS ?? 2_000);
 const KILLS = 10;
 const LONG_MS = 1_200_000;
 /** Rows whose key was changed have keys from here on. */
@@ -221,6 +224,42 @@ describe("a large table that changes while it is read", () => {
       const [during, without] = [await endToEnd(service.duckdbFile, begun, level), await endToEnd(service.duckdbFile, level, over)];
       console.info(`end to end while reading for ${read - begun} ms and merging for ${level - read} ms`, during, "without", without);
       expect(during.p99).toBeLessThan(3 * without.p99);
+    },
+    LONG_MS,
+  );
+
+  test(
+    "R-window-start: write transactions that are open when the slot is made, and when a table is to be read, are waited for and named; nothing is lost",
+    async () => {
+      await using database = await itemsDatabase();
+      await using service = await TestService.create({ url: database.url, tables: ["public.*"], warehouse: "duckdb", snapshot: {} });
+      const writer = new pg.Client({ connectionString: database.url, application_name: "month end" });
+      await writer.connect();
+      try {
+        await writer.query("BEGIN; UPDATE items SET name = 'open' WHERE id % 10 = 0; INSERT INTO items VALUES (-1, 'open', 0, NULL)");
+        await service.start();
+        const line = await service.said("who the slot waits for", ({ error }) => error?.code === "SLOT_WAITS");
+        expect(line.error?.message).toContain("month end");
+        expect((await service.metricByLabels("tailrace_errors_total")).get('{code="SLOT_WAITS"}')).toBeGreaterThan(0);
+        await sleep(OPEN_MS);
+        expect(await service.metric("tailrace_snapshot_rows_total")).toBe(0);
+        await writer.query("COMMIT");
+        await settle(service, database, { duckdb: service.duckdbFile });
+
+        await writer.query("BEGIN; UPDATE items SET name = 'again' WHERE id % 10 = 1; DELETE FROM items WHERE id % 10 = 2");
+        const rows = await service.metric("tailrace_snapshot_rows_total");
+        expect((await tailrace(["snapshot", service.folder, SOURCE, "public.items"], {})).code).toBe(0);
+        const waits = await service.said("who the chunks wait for", ({ message }) => message.includes("waits until open transactions end"));
+        expect(waits.holders).toContain("month end");
+        await service.until("status names it", ({ snapshots }) => snapshots[0]?.waitingFor?.includes("month end") === true);
+        const states = [...(await service.metricByLabels("tailrace_snapshot_state"))].filter(([, value]) => value > 0);
+        expect(states).toEqual([[expect.stringContaining('state="waiting"'), 1]]);
+        expect(await service.metric("tailrace_snapshot_rows_total")).toBe(rows);
+        await writer.query("COMMIT");
+      } finally {
+        await writer.end();
+      }
+      await settle(service, database, { duckdb: service.duckdbFile });
     },
     LONG_MS,
   );

@@ -1,4 +1,5 @@
 // Slots and the facts about the server, on real servers of both versions.
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { TailraceError } from "../../src/core/errors.ts";
 import {
@@ -81,6 +82,19 @@ for (const [name, suite, server, version] of [
       await writer.query("ROLLBACK");
       expect(await readSlot(session, slot)).toBeNull();
       await createSlot(session, { name: slot });
+    });
+
+    test("a slot is made when a transaction has ended that was open for longer than a lock is waited for elsewhere", async () => {
+      await using writer = await openClient(database.url);
+      await writer.query("SET application_name = 'slow'; BEGIN; INSERT INTO a VALUES (2)");
+      await untilOldest(database, "slow");
+      const slot = uniqueName("patient");
+      const making = createSlot(session, { name: slot, timeoutMs: 30_000 });
+      making.catch(() => undefined); // awaited below
+      await sleep(6_000);
+      await writer.query("ROLLBACK");
+      expect(await making).toBeGreaterThan(0n);
+      expect(await session.query("SHOW lock_timeout")).toEqual([{ lock_timeout: "5s" }]);
     });
 
     test("the server's facts, of which none is a problem here", async () => {
