@@ -101,7 +101,14 @@ function options(url: string): SourceOptions {
     create: true,
     selection: { matches: (schema, table) => schema === "public" && (table === "ticks" || table === "shelf"), named: [] },
     topics: { prefix: NAME, partitions: 4, replication: -1, create: true, tombstones: true },
-    snapshot: { mode: "initial", parallel: 2, chunkRows: 20_000, maxRowsPerSecond: null, maxLagBytes: 1 << 30 },
+    snapshot: {
+      mode: "initial",
+      parallel: 2,
+      chunkRows: 20_000,
+      maxRowsPerSecond: null,
+      maxLagBytes: 1 << 30,
+      maxRetainedBytes: 10 * 2 ** 30,
+    },
   };
 }
 

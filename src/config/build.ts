@@ -128,6 +128,7 @@ function buildSource(value: z.output<typeof sourceSchema>, secret: SecretAt): So
       chunkRows: snapshot.chunk_rows,
       maxRowsPerSecond: snapshot.max_rows_per_second ?? null,
       maxLagBytes: snapshot.max_lag,
+      maxRetainedBytes: snapshot.max_retained_wal,
     },
   };
 }

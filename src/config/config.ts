@@ -81,6 +81,8 @@ export type SourceConfig = {
     readonly maxRowsPerSecond: number | null;
     /** Bytes of WAL that the stream may be behind before no chunk is begun. */
     readonly maxLagBytes: number;
+    /** Bytes of WAL that the server may keep for the slot before no chunk is begun. */
+    readonly maxRetainedBytes: number;
   };
 };
 

@@ -200,6 +200,7 @@ export const sourceSchema = z
         max_rows_per_second: count(1, 100_000_000, "Limit of the rows read per second; none without it.").optional(),
         // Less would be reached by the chunks' own marks.
         max_lag: size("1MiB", "WAL that the stream may be behind before no further chunk is read.").prefault("1GiB"),
+        max_retained_wal: size("16MiB", "WAL that the server may keep for the slot before no further chunk is read.").prefault("10GiB"),
       })
       .prefault({})
       .describe("How existing rows are read."),

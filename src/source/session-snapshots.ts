@@ -12,7 +12,7 @@ import type { Prepared, SourceOptions, SourceParts } from "./parts.ts";
 import type { Publisher } from "./publisher.ts";
 import { SnapshotBoard } from "./snapshot-status.ts";
 import { FOREVER } from "./snapshot-keyless.ts";
-import { SnapshotWork } from "./snapshot-work.ts";
+import { SnapshotWork, type SnapshotWorkOptions } from "./snapshot-work.ts";
 import { Snapshots } from "./snapshots.ts";
 
 /** How often status is told, ms. */
@@ -46,7 +46,7 @@ export type SnapshotSession = {
   readonly captured: readonly Table[];
   readonly acks: Acknowledger;
   readonly epoch: number;
-  readonly lag: { readonly bytes: number };
+  readonly lag: SnapshotWorkOptions["lag"];
   /** Stops the stream for a moment, or lets it go on. */
   readonly hold: (on: boolean) => void;
 };
@@ -65,7 +65,7 @@ export async function runSnapshots(session: SnapshotSession, signal: AbortSignal
     tables,
     epoch: session.epoch,
     hold: session.hold,
-    lagBytes: () => lag.bytes,
+    lag,
     paused: parts.pausedTables,
     waiting: (label, reason) => board.waiting(label, reason),
   });

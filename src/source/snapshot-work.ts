@@ -52,8 +52,8 @@ export type SnapshotWorkOptions = {
   readonly epoch: number;
   /** Stops the stream for a moment, or lets it go on. */
   readonly hold: (on: boolean) => void;
-  /** Bytes of WAL that the stream is behind. */
-  readonly lagBytes: () => number;
+  /** Bytes of WAL: that the stream is behind, and that the server keeps for the slot. Of now. */
+  readonly lag: { readonly bytes: number; readonly retained: number };
   /** Labels of tables whose snapshot an operator holds. */
   readonly paused: () => ReadonlySet<string>;
   /** Whom or what a table's snapshot waits for; null: nothing. */
@@ -241,11 +241,15 @@ export class SnapshotWork {
   }
 
   #yields(): boolean {
-    const { lagBytes, snapshot, waiting } = this.#options;
-    const lag = lagBytes();
-    if (lag <= snapshot.maxLagBytes) return false;
-    for (const { table } of this.#open.keys()) waiting(tableLabel(table), `the stream, which is ${lag} bytes behind`);
-    return true;
+    const { lag, snapshot, waiting } = this.#options;
+    const reason =
+      lag.bytes > snapshot.maxLagBytes
+        ? `the stream, which is ${lag.bytes} bytes behind (snapshot.max_lag)`
+        : lag.retained > snapshot.maxRetainedBytes
+          ? `the slot, for which the server keeps ${lag.retained} bytes of WAL (snapshot.max_retained_wal)`
+          : null;
+    if (reason !== null) for (const { table } of this.#open.keys()) waiting(tableLabel(table), reason);
+    return reason !== null;
   }
 
   #take(): ChunkJob | null {

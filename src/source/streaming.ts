@@ -129,7 +129,7 @@ export async function streamChanges(
   parts.logger.info({ slot, lsn: formatLsn(from), protocol: binary ? "binary" : "text" }, "streaming");
 
   const over = new AbortController();
-  const lag = { bytes: 0 };
+  const lag = { bytes: 0, retained: 0 };
   const { session } = prepared;
   const begin =
     snapshots === null

@@ -19,7 +19,8 @@ const WATCH_EVERY_MS = 5_000;
 const LOCK_NOT_AVAILABLE = "55P03";
 
 /**
- * Looks until the signal aborts; `seen.bytes` becomes what the acknowledged LSN is behind the end of the WAL. `look` is told of the
+ * Looks until the signal aborts; `seen.bytes` becomes what the acknowledged LSN is behind the end of
+ * the WAL, `seen.retained` what the server keeps for the slot. `look` is told of the
  * captured tables that exist and of the publication. Throws PUBLICATION_CHANGED, PUBLICATION_MISSING, DATABASE_UNREACHABLE.
  */
 export async function watchSource(
@@ -27,7 +28,7 @@ export async function watchSource(
   parts: SourceParts,
   prepared: Prepared,
   acknowledged: () => Lsn,
-  seen: { bytes: number },
+  seen: { bytes: number; retained: number },
   look: (tables: readonly CatalogTable[], publication: PublicationFingerprint | null) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
@@ -44,7 +45,8 @@ export async function watchSource(
     const [row] = await session.query("SELECT pg_current_wal_lsn()::text AS lsn");
     const lag = parseLsn(row?.lsn ?? "0/0") - acknowledged();
     seen.bytes = Number(lag > 0n ? lag : 0n);
-    if (slot !== null) parts.observer.wal(seen.bytes, slot.retainedWalBytes ?? 0, slot.safeWalBytes);
+    seen.retained = slot?.retainedWalBytes ?? 0;
+    if (slot !== null) parts.observer.wal(seen.bytes, seen.retained, slot.safeWalBytes);
     try {
       const tables = await existing(session, prepared.tables);
       for (const table of prepared.tables)

@@ -2,6 +2,7 @@
 // registered, more changed keys than a state record takes.
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
+import { withClient } from "../../support/databases.ts";
 import { eventually } from "../../support/eventually.ts";
 import { postgres, uniqueName, type TestDatabase } from "../../support/servers.ts";
 import { SourceScene } from "./source-scene.ts";
@@ -133,3 +134,26 @@ test("R-window-toast: more changed keys than a state record takes: the table is 
   const expected = await database.sql<{ row: string }>("SELECT format('%s %s %s', id, name, md5(big)) AS row FROM items");
   expect(rows).toEqual(expected.map(({ row }) => row).sort());
 }, 180_000);
+
+test("no chunk is begun while the server keeps too much WAL for the slot, and that is said", async () => {
+  await using database = await (await server).createDatabase("troubles");
+  await database.sql("CREATE TABLE items (id int PRIMARY KEY)");
+  await database.sql("INSERT INTO items SELECT generate_series(1, 20000)");
+  await database.sql("CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.bulk (filler text)");
+  const snapshot = { mode: "initial", parallel: 1, chunkRows: 100, maxRowsPerSecond: 1_000, maxRetainedBytes: 16 * 2 ** 20 } as const;
+  await using scene = await SourceScene.open(database, { snapshot });
+  await scene.while(async () => {
+    await eventually("rows are read", () => scene.snapshotRows > 0);
+    await withClient(database.url, async (writer) => {
+      await writer.query("BEGIN; INSERT INTO elsewhere.bulk SELECT repeat(md5(i::text), 30) FROM generate_series(1, 40000) i");
+      await eventually("the snapshot yields", () => scene.snapshots[0]?.waitingFor?.includes("max_retained_wal") === true, 60_000);
+      const rows = scene.snapshotRows;
+      expect(rows).toBeLessThan(20_000);
+      await writer.query("COMMIT");
+    });
+    scene.options = { ...scene.options, snapshot: { ...scene.options.snapshot, maxRowsPerSecond: null } };
+  });
+  scene.forget();
+  await scene.while(async () => scene.untilRead());
+  expect(new Set((await scene.events("items")).map(({ key }) => key)).size).toBe(20_000);
+}, 120_000);

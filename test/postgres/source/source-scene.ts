@@ -19,6 +19,7 @@ import { readState, type SourceState } from "../../../src/core/source-state.ts";
 import { toLsn } from "../../../src/core/lsn.ts";
 import type { SourceControl } from "../../../src/source/control.ts";
 import { newMemory, type SourceMemory, type SourceObserver, type SourceOptions } from "../../../src/source/parts.ts";
+import type { SnapshotStatus } from "../../../src/source/snapshot-status.ts";
 import { runSource } from "../../../src/source/source.ts";
 import { eventually } from "../../support/eventually.ts";
 import { uniqueName, type TestDatabase } from "../../support/servers.ts";
@@ -44,6 +45,8 @@ export class SourceScene implements AsyncDisposable {
   options: SourceOptions;
   /** Of the session that streams. */
   control: SourceControl | null = null;
+  /** The unfinished ones, as last told. */
+  snapshots: readonly SnapshotStatus[] = [];
   /** Rows of chunks that became durable. */
   snapshotRows = 0;
   /** What was said at `warn`. */
@@ -78,7 +81,15 @@ export class SourceScene implements AsyncDisposable {
       create: true,
       selection: { matches: (schema) => schema === "public", named: [] },
       topics: { prefix: name, partitions: 1, replication: -1, create: true, tombstones: true },
-      snapshot: { mode: "no_data", parallel: 2, chunkRows: 500, maxRowsPerSecond: null, maxLagBytes: 1 << 30, ...snapshot },
+      snapshot: {
+        mode: "no_data",
+        parallel: 2,
+        chunkRows: 500,
+        maxRowsPerSecond: null,
+        maxLagBytes: 1 << 30,
+        maxRetainedBytes: 10 * 2 ** 30,
+        ...snapshot,
+      },
     };
     return new SourceScene(log, new EmbeddedRegistry({ store, address: folder }), options, async () => {
       await store[Symbol.asyncDispose]();
@@ -261,7 +272,7 @@ export class SourceScene implements AsyncDisposable {
       acknowledged: quiet,
       wal: quiet,
       bytesInFlight: quiet,
-      snapshots: quiet,
+      snapshots: (list) => (this.snapshots = list),
       snapshotRows: (_, rows) => (this.snapshotRows += rows),
       snapshotMemory: quiet,
     };

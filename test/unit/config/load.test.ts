@@ -95,7 +95,14 @@ describe("defaults", () => {
   });
 
   test("of a snapshot: existing rows are read by two sessions at full speed, unless the stream is a GiB behind", () => {
-    const initial = { mode: "initial", parallel: 2, chunkRows: 20_000, maxRowsPerSecond: null, maxLagBytes: 2 ** 30 };
+    const initial = {
+      mode: "initial",
+      parallel: 2,
+      chunkRows: 20_000,
+      maxRowsPerSecond: null,
+      maxLagBytes: 2 ** 30,
+      maxRetainedBytes: 10 * 2 ** 30,
+    };
     for (const written of ["", "snapshot: {}\n", "snapshot: { mode: initial }\n"])
       expect(parseText(source().replace("snapshot: { mode: no_data }\n", written)).sources[0]?.snapshot).toEqual(initial);
     const all = "{ mode: always, parallel: 4, chunk_rows: 500, max_rows_per_second: 10000, max_lag: 64MiB }";
@@ -105,6 +112,7 @@ describe("defaults", () => {
       chunkRows: 500,
       maxRowsPerSecond: 10_000,
       maxLagBytes: 67_108_864,
+      maxRetainedBytes: 10 * 2 ** 30,
     });
   });
 
