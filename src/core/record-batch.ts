@@ -35,6 +35,8 @@ const LAST_DELTA_AT = 23;
 const BASE_TIMESTAMP_AT = 27;
 const MAX_TIMESTAMP_AT = 35;
 const PRODUCER_AT = 43;
+const PRODUCER_EPOCH_AT = 51;
+const SEQUENCE_AT = 53;
 const COUNT_AT = 57;
 const RECORDS_AT = 61;
 /** base_offset and batch_length, which batch_length does not count. */
@@ -202,6 +204,19 @@ export function readBatchHeader(bytes: Buffer, at: number, where: TopicPartition
 /** Gives a batch its place in the log; the CRC stays right. */
 export function writeBaseOffset(batch: Buffer, baseOffset: number): void {
   writeInt64(batch, baseOffset, 0);
+}
+
+/** Names the producer of a batch and the sequence number of its first record, and makes the CRC right again. What was damaged before is then not seen any more. */
+export function stampProducer(batch: Buffer, producerId: bigint, producerEpoch: number, sequence: number): void {
+  batch.writeBigInt64BE(producerId, PRODUCER_AT);
+  batch.writeInt16BE(producerEpoch, PRODUCER_EPOCH_AT);
+  batch.writeInt32BE(sequence, SEQUENCE_AT);
+  batch.writeUInt32BE(crc32c(batch.subarray(ATTRIBUTES_AT)), CRC_AT);
+}
+
+/** The sequence number after `count` records: after 2^31 − 1 comes 0 (Kafka's DefaultRecordBatch.incrementSequence). */
+export function sequenceAfter(sequence: number, count: number): number {
+  return (sequence + count) % 0x8000_0000;
 }
 
 /**

@@ -12,6 +12,8 @@ import {
   readRecords,
   RECORD_OVERHEAD_BYTES,
   RecordBatchWriter,
+  sequenceAfter,
+  stampProducer,
   TOMBSTONE_OVERHEAD_BYTES,
   writeBaseOffset,
 } from "../../../src/core/record-batch.ts";
@@ -92,6 +94,44 @@ test("a batch of one record has the bytes of the grammar", () => {
       "00",
   );
   expect(batch.readUInt32BE(17)).toBe(crc32c(batch.subarray(21)));
+});
+
+test("a stamped batch names its producer at the grammar's places, and nothing else has changed but the CRC", () => {
+  const writer = new RecordBatchWriter();
+  writer.append(Buffer.from("k"), 0, 1, Buffer.from("val"), 0, 3);
+  const plain = Buffer.from(writer.finish(0x0102_0304_0506));
+  const stamped = Buffer.from(plain);
+  stampProducer(stamped, 0x0a0b0c0d0en, 0x0102, 0x7fff_fffe);
+  expect(stamped.toString("hex", 43, 57)).toBe("0000000a0b0c0d0e" + "0102" + "7ffffffe");
+  expect(stamped.readUInt32BE(17)).toBe(crc32c(stamped.subarray(21)));
+  stampProducer(stamped, -1n, -1, -1);
+  expect(stamped.equals(plain)).toBe(true);
+});
+
+test("a stamped batch is read as before, by us and by the library, which also finds its producer", () => {
+  fc.assert(
+    fc.property(
+      contents,
+      fc.bigInt({ min: 0n, max: 2n ** 63n - 1n }),
+      fc.nat(0x7fff),
+      fc.nat(0x7fff_ffff),
+      (records, id, epoch, sequence) => {
+        const batch = write(records);
+        const before = read(batch);
+        stampProducer(batch, id, epoch, sequence);
+        expect(read(batch)).toEqual(before);
+        const seen = readRecordsBatch(Reader.from(batch));
+        expect([seen.producerId, seen.producerEpoch, seen.firstSequence]).toEqual([id, epoch, sequence]);
+      },
+    ),
+  );
+});
+
+test("sequence numbers go on at 0 after 2^31 - 1", () => {
+  expect(sequenceAfter(0, 3)).toBe(3);
+  expect(sequenceAfter(0x7fff_fffe, 1)).toBe(0x7fff_ffff);
+  expect(sequenceAfter(0x7fff_ffff, 1)).toBe(0);
+  expect(sequenceAfter(0x7fff_fffe, 5)).toBe(3);
 });
 
 test("whatever records are written come back, with their place and time", () => {
