@@ -20,7 +20,7 @@ export type OffsetRange = TopicPartition & { readonly start: number; readonly en
 
 /** One record batch in Kafka's format v2 (core/record-batch), with base offset 0 and no producer id. */
 export type EncodedBatch = TopicPartition & {
-  /** Owned by the log until the append settles; then the caller may reuse it. */
+  /** Owned by the log until the append settles, which may write into the header; then the caller may reuse it. */
   readonly bytes: Buffer;
   /** Records in it, at least 1. */
   readonly count: number;

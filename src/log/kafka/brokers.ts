@@ -1,6 +1,6 @@
-// Questions that are asked of the brokers directly: which topics there are and under which id, offsets, and one bounded fetch.
-// kafkajs' metadata has no topic ids, and it has no fetch without a group.
-import { createAPI, fetchV12, listOffsetsV7, metadataV12, ProtocolError, ResponseError } from "@platformatic/kafka";
+// Questions that are asked of the brokers directly: which topics there are and under which id, offsets, a producer id, and one
+// bounded fetch. kafkajs' metadata has no topic ids, and it has no fetch without a group.
+import { createAPI, fetchV12, initProducerIdV4, listOffsetsV7, metadataV12, ProtocolError, ResponseError } from "@platformatic/kafka";
 import type { Broker, Connection, Reader } from "@platformatic/kafka";
 import { TailraceError } from "../../core/errors.ts";
 import type { OffsetRange, Position, Topic } from "../../core/event-log.ts";
@@ -17,6 +17,8 @@ const LATEST = -1n;
 const READ_UNCOMMITTED = 0;
 const REPLICA_NONE = -1;
 const ANY_EPOCH = -1;
+/** InitProducerId's stand-in for "none yet". */
+const NO_PRODUCER = -1;
 /** Kafka's error code of a fetch from an offset that the partition does not have (Kafka protocol guide, "Error Codes"). */
 const OFFSET_OUT_OF_RANGE = 1;
 
@@ -69,7 +71,8 @@ const fetchApi = createAPI<FetchArguments, FetchedBytes>(1, 12, fetchV12.createR
 /** Connections to the brokers. Throws what the library throws; the callers name it. */
 export class Brokers {
   readonly #options: KafkaOptions;
-  readonly #bootstrap: readonly Broker[];
+  /** The one to ask first stands first. */
+  readonly #bootstrap: Broker[];
   #pool: Pool | null = null;
   readonly #retired = new Set<Promise<void>>();
   #closed = false;
@@ -81,7 +84,7 @@ export class Brokers {
 
   /** Those of `names` that exist. */
   async topics(names: readonly string[], signal: AbortSignal): Promise<readonly Topic[]> {
-    const { topics } = await this.#metadata(names, signal);
+    const { topics } = await this.metadata(names, signal);
     return topics
       .filter((topic) => topic.errorCode === 0)
       .map((topic) => ({ name: topic.name ?? "", id: topic.topicId, partitions: topic.partitions.length }));
@@ -89,13 +92,22 @@ export class Brokers {
 
   /** Whether every partition of the topic has a leader. */
   async hasLeaders(topic: string, signal: AbortSignal): Promise<boolean> {
-    const found = (await this.#metadata([topic], signal)).topics.find(({ name }) => name === topic);
+    const found = (await this.metadata([topic], signal)).topics.find(({ name }) => name === topic);
     return found?.errorCode === 0 && found.partitions.every(({ errorCode, leaderId }) => errorCode === 0 && leaderId >= 0);
+  }
+
+  /** A new producer id, without a transactional id: its sequence numbers begin at 0 in each partition. */
+  async producerId(signal: AbortSignal): Promise<{ readonly id: bigint; readonly epoch: number }> {
+    const connection = await this.#any(signal);
+    const ask = (): Promise<initProducerIdV4.InitProducerIdResponse> =>
+      initProducerIdV4.api.async(connection, null, 0, BigInt(NO_PRODUCER), NO_PRODUCER);
+    const { producerId, producerEpoch } = await this.#asked(ask, "a producer id", signal);
+    return { id: producerId, epoch: producerEpoch };
   }
 
   /** First and next offset of every partition of the topics, from their leaders. Throws UNKNOWN_TOPIC_OR_PARTITION and the like. */
   async offsets(names: readonly string[], signal: AbortSignal): Promise<readonly OffsetRange[]> {
-    const metadata = await this.#metadata(names, signal);
+    const metadata = await this.metadata(names, signal);
     const perLeader = new Map<number, Map<string, number[]>>();
     for (const topic of metadata.topics) {
       if (topic.errorCode !== 0) throw new ProtocolError(topic.errorCode, null);
@@ -124,7 +136,7 @@ export class Brokers {
   /** One fetch from the partition's leader, which answers at once. No session is made: a broker keeps few of them. */
   async fetch(from: Position, maxBytes: number, signal: AbortSignal): Promise<FetchedBytes> {
     const { topic, partition, offset } = from;
-    const metadata = await this.#metadata([topic], signal);
+    const metadata = await this.metadata([topic], signal);
     const found = metadata.topics.find(({ name }) => name === topic);
     if (found?.errorCode !== 0) throw new ProtocolError(found?.errorCode ?? "UNKNOWN_TOPIC_OR_PARTITION", null);
     const leader = found.partitions.find(({ partitionIndex }) => partitionIndex === partition)?.leaderId;
@@ -168,8 +180,8 @@ export class Brokers {
   }
 
   /** A topic that is not there comes back with its error code, where the library throws away the answer for all. */
-  async #metadata(topics: readonly string[], signal: AbortSignal): Promise<metadataV12.MetadataResponse> {
-    const connection = await this.#asked(({ pool }) => pool.getFirstAvailable([...this.#bootstrap]), "a connect", signal);
+  async metadata(topics: readonly string[], signal: AbortSignal): Promise<metadataV12.MetadataResponse> {
+    const connection = await this.#any(signal);
     try {
       return await this.#asked(() => metadataV12.api.async(connection, [...topics], false, false), "a question for topics", signal);
     } catch (error) {
@@ -177,6 +189,10 @@ export class Brokers {
       if (error instanceof ResponseError && response !== undefined) return response as metadataV12.MetadataResponse;
       throw error;
     }
+  }
+
+  async #any(signal: AbortSignal): Promise<Connection> {
+    return this.#asked(({ pool }) => pool.getFirstAvailable([...this.#bootstrap]), "a connect", signal);
   }
 
   async #leader(metadata: metadataV12.MetadataResponse, nodeId: number, signal: AbortSignal): Promise<Connection> {
@@ -187,7 +203,8 @@ export class Brokers {
 
   /**
    * Waits for an answer, bounded. After anything but a broker's refusal the connections are given up: the library reads no
-   * further on a connection whose request has timed out, and one that failed to connect never becomes ready again.
+   * further on a connection whose request has timed out, and one that failed to connect never becomes ready again. The next
+   * question goes to another broker first: one that hangs still takes connections.
    */
   async #asked<T>(ask: (pool: Pool) => Promise<T>, what: string, signal: AbortSignal): Promise<T> {
     const asked = this.#connections();
@@ -210,6 +227,7 @@ export class Brokers {
     const pool = this.#pool;
     if (pool === null) return;
     this.#pool = null;
+    this.#bootstrap.push(...this.#bootstrap.splice(0, 1));
     const closing = closePool(pool).finally(() => this.#retired.delete(closing));
     this.#retired.add(closing);
   }

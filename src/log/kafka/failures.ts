@@ -3,12 +3,14 @@ import {
   AuthenticationError,
   NetworkError,
   ProtocolError,
+  protocolErrorsCodesById,
   TimeoutError,
   UnsupportedCompressionError,
   UserError,
 } from "@platformatic/kafka";
 import { reasonOf, TailraceError } from "../../core/errors.ts";
 import type { TopicPartition } from "../../core/event-log.ts";
+import type { ProduceAnswer } from "./produce-request.ts";
 
 type Kind = "login" | "codec" | "refused" | "unreachable";
 
@@ -30,6 +32,26 @@ const NOT_YET = new Set([
   "UNKNOWN_LEADER_EPOCH",
   "OFFSET_NOT_AVAILABLE",
 ]);
+/** What a leader refuses a batch with for a while: the same bytes may be sent again (Kafka protocol guide, "Error Codes"; there "retriable"). */
+const PASSING = new Set([
+  "NOT_LEADER_OR_FOLLOWER",
+  "LEADER_NOT_AVAILABLE",
+  "REPLICA_NOT_AVAILABLE",
+  "NOT_ENOUGH_REPLICAS",
+  "NOT_ENOUGH_REPLICAS_AFTER_APPEND",
+  "REQUEST_TIMED_OUT",
+  "NETWORK_EXCEPTION",
+  "KAFKA_STORAGE_ERROR",
+  "FENCED_LEADER_EPOCH",
+  "UNKNOWN_LEADER_EPOCH",
+  "THROTTLING_QUOTA_EXCEEDED",
+  // A broker may not know the newest topics yet; what the cluster says next decides.
+  "UNKNOWN_TOPIC_OR_PARTITION",
+  "UNKNOWN_TOPIC_ID",
+  "INCONSISTENT_TOPIC_ID",
+]);
+/** What stands for a partition that the broker's answer leaves out. */
+const NO_ANSWER = { errorCode: 0, baseOffset: -1n, message: null };
 /** Of several errors the one that explains most. */
 const WEIGHT: Readonly<Record<Kind, number>> = { login: 3, codec: 3, refused: 2, unreachable: 1 };
 
@@ -54,6 +76,25 @@ export function hasKafkaError(thrown: unknown, name: string): boolean {
 /** Whether a broker answered that it can't do this yet: a leader has moved, a topic or the broker is new. What appends nothing may be asked again. */
 export function isNotYet(thrown: unknown): boolean {
   return errorsIn(thrown).some((error) => NOT_YET.has(kafkaErrorName(error) ?? ""));
+}
+
+/** Why a batch is not in the log; null: it is. A repetition is in the log too, unless the broker does not say where any more. */
+export function refusalIn(answer: ProduceAnswer | undefined): Error | null {
+  const { errorCode, baseOffset, message } = answer ?? NO_ANSWER;
+  if (baseOffset >= 0n && (errorCode === 0 || protocolErrorsCodesById[errorCode] === "DUPLICATE_SEQUENCE_NUMBER")) return null;
+  if (errorCode === 0) return new TailraceError("LOG_UNREACHABLE", { reason: "an append was answered without its offset" });
+  if (protocolErrorsCodesById[errorCode] !== undefined) return new ProtocolError(errorCode, message);
+  // Newer than the library: ProtocolError does not know it.
+  return new ProtocolError("UNKNOWN_SERVER_ERROR", `error ${errorCode}${message === null ? "" : `: ${message}`}`);
+}
+
+/**
+ * Whether an append that ended so may be sent again: its leader refused it for now, or the connection was lost. Not one that was
+ * not answered in time: its broker hangs, and whoever has waited so long already is better served by a new beginning.
+ */
+export function mayPass(thrown: unknown): boolean {
+  if (thrown instanceof ProtocolError) return PASSING.has(kafkaErrorName(thrown) ?? "");
+  return thrown instanceof NetworkError;
 }
 
 function asTailrace(thrown: unknown, refused: (reason: string, cause: unknown) => TailraceError): TailraceError {

@@ -10,7 +10,7 @@ import {
 } from "@platformatic/kafka";
 import { expect, test } from "vitest";
 import { TailraceError } from "../../../../src/core/errors.ts";
-import { appendFailure, hasKafkaError, isNotYet, requestFailure } from "../../../../src/log/kafka/failures.ts";
+import { appendFailure, hasKafkaError, isNotYet, mayPass, refusalIn, requestFailure } from "../../../../src/log/kafka/failures.ts";
 
 const place = { topic: "t", partition: 3 };
 const PRODUCE = 0;
@@ -92,4 +92,43 @@ test("Kafka's error names are found however deep they lie", () => {
   expect(hasKafkaError(deep, "UNKNOWN_TOPIC_OR_PARTITION")).toBe(false);
   expect(isNotYet(deep)).toBe(true);
   expect(isNotYet(new ProtocolError("TOPIC_AUTHORIZATION_FAILED", null))).toBe(false);
+});
+
+test.each([
+  ["NOT_LEADER_OR_FOLLOWER", true],
+  ["NOT_ENOUGH_REPLICAS", true],
+  ["NOT_ENOUGH_REPLICAS_AFTER_APPEND", true],
+  ["REQUEST_TIMED_OUT", true],
+  ["UNKNOWN_TOPIC_ID", true],
+  ["OUT_OF_ORDER_SEQUENCE_NUMBER", false],
+  ["UNKNOWN_PRODUCER_ID", false],
+  ["INVALID_PRODUCER_EPOCH", false],
+  ["DUPLICATE_SEQUENCE_NUMBER", false],
+  ["MESSAGE_TOO_LARGE", false],
+  ["CORRUPT_MESSAGE", false],
+  ["TOPIC_AUTHORIZATION_FAILED", false],
+] as const)("whether an append refused with %s may be sent again: %s", (name, again) => {
+  expect(mayPass(new ProtocolError(name, null))).toBe(again);
+});
+
+test("an append whose connection was lost may be sent again, one that got no answer in time may not", () => {
+  expect(mayPass(new NetworkError("Connection closed"))).toBe(true);
+  expect(mayPass(new TimeoutError("Request timed out"))).toBe(false);
+});
+
+test("a batch is in the log when the broker says where, also as a repetition", () => {
+  const answer = { topic: "t", partition: 0, message: null };
+  const repeated = new ProtocolError("DUPLICATE_SEQUENCE_NUMBER").apiCode as number;
+  expect(refusalIn({ ...answer, errorCode: 0, baseOffset: 7n })).toBe(null);
+  expect(refusalIn({ ...answer, errorCode: repeated, baseOffset: 7n })).toBe(null);
+  expect(refusalIn({ ...answer, errorCode: repeated, baseOffset: -1n })).toMatchObject({ apiId: "DUPLICATE_SEQUENCE_NUMBER" });
+  expect(refusalIn({ ...answer, errorCode: 0, baseOffset: -1n })).toMatchObject({ code: "LOG_UNREACHABLE" });
+  expect(refusalIn(undefined)).toMatchObject({ code: "LOG_UNREACHABLE" });
+});
+
+test("a refusal has the broker's words, and one that the library does not know its number", () => {
+  const answer = { topic: "t", partition: 3, baseOffset: -1n };
+  const large = refusalIn({ ...answer, errorCode: 10, message: "too large by far" });
+  expect(appendFailure(large, place).message).toMatch(/^the log refuses a batch for t partition 3: MESSAGE_TOO_LARGE: too large by far/);
+  expect(appendFailure(refusalIn({ ...answer, errorCode: 9_999, message: null }), place).message).toContain("error 9999");
 });
