@@ -1,4 +1,4 @@
-// A Kafka broker for tests: one node that is broker and controller (KRaft), on 127.0.0.1, in a temporary folder.
+// A Kafka broker for tests: one node that is broker and controller (KRaft), on 127.0.0.1, in a temporary folder. More brokers may join it.
 import { execFile } from "node:child_process";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -20,6 +20,8 @@ export type KafkaOptions = {
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
   /** A second listener with TLS and SCRAM-SHA-512, for this user. */
   readonly secure?: { readonly username: string; readonly password: string };
+  /** The one whose cluster this one joins, as a broker alone; without it, it is the controller of a cluster of its own. */
+  readonly joins?: KafkaServer;
 };
 
 export type KafkaServer = AsyncDisposable & {
@@ -32,6 +34,8 @@ export type KafkaServer = AsyncDisposable & {
     readonly username: string;
     readonly password: string;
   } | null;
+  /** host:port of the cluster's controller. */
+  readonly controller: string;
   readonly pid: number | null;
   /** Orderly, as an operator would. */
   stop(): Promise<void>;
@@ -41,21 +45,23 @@ export type KafkaServer = AsyncDisposable & {
   restart(): Promise<void>;
 };
 
+const CONTROLLER_ID = 1;
 const STORE_PASSWORD = "only-for-tests";
 
 export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServer> {
   const jars = await fetched(KAFKA);
   const folder = await temporaryFolder("kafka");
   const [port, controllerPort, securePort] = [await freePort(), await freePort(), await freePort()];
+  const controller = options.joins?.controller ?? `127.0.0.1:${controllerPort}`;
   const secure =
     options.secure === undefined ? null : { ...options.secure, brokers: [`127.0.0.1:${securePort}`], ca: await makeKeys(folder) };
 
   const settings: Record<string, string | number | boolean> = {
-    "process.roles": "broker,controller",
-    "node.id": 1,
-    "controller.quorum.voters": `1@127.0.0.1:${controllerPort}`,
+    "process.roles": options.joins === undefined ? "broker,controller" : "broker",
+    "node.id": options.joins === undefined ? CONTROLLER_ID : port,
+    "controller.quorum.voters": `${CONTROLLER_ID}@${controller}`,
     "controller.listener.names": "CONTROLLER",
-    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
+    listeners: `PLAINTEXT://127.0.0.1:${port}${options.joins === undefined ? `,CONTROLLER://${controller}` : ""}`,
     "advertised.listeners": `PLAINTEXT://127.0.0.1:${port}`,
     "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL",
     "inter.broker.listener.name": "PLAINTEXT",
@@ -98,6 +104,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServe
   return {
     brokers: [`127.0.0.1:${port}`],
     secure,
+    controller,
     get pid() {
       return server.pid;
     },

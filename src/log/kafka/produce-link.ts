@@ -19,7 +19,7 @@ const BYTES = 16 * 1024 * 1024;
 export class ProduceLink {
   readonly #options: KafkaOptions;
   readonly #broker: Broker;
-  readonly #onUsable: () => void;
+  readonly #onChange: () => void;
   #connection: Connection | null = null;
   /** null: not known yet, or not connected. */
   #version: ProduceVersion | null = null;
@@ -28,11 +28,11 @@ export class ProduceLink {
   #bytes = 0;
   #cut = false;
 
-  /** `onUsable` is called when requests may be sent (again). */
-  constructor(options: KafkaOptions, broker: Broker, onUsable: () => void) {
+  /** `onChange` is called when a look at `state` may be worth it. */
+  constructor(options: KafkaOptions, broker: Broker, onChange: () => void) {
     this.#options = options;
     this.#broker = broker;
-    this.#onUsable = onUsable;
+    this.#onChange = onChange;
   }
 
   /** Whether a connection is there, or is being made. While it logs in again (KIP-368) no request may be sent, but no other is opened. */
@@ -58,12 +58,17 @@ export class ProduceLink {
     if (this.#cut) throw new TailraceError("LOG_UNREACHABLE", { reason: "the writer is closed" });
     const connection = new Connection(this.#options.clientId, connectionOptions(this.#options));
     // Without a listener an error would end the process. After one the library only half closes.
-    connection.on("error", () => destroyAll(new Set([connection])));
-    connection.on("connect", this.#onUsable);
+    connection.on("error", () => drop(connection));
+    connection.on("connect", this.#onChange); // also when it has logged in again
+    connection.on("close", () => {
+      drop(connection);
+      if (this.#connection === connection) this.#connection = null;
+      this.#onChange();
+    });
     this.#connection = connection;
     this.#version = null;
     const { host, port } = this.#broker;
-    const giveUp = (): void => destroyAll(new Set([connection]));
+    const giveUp = (): void => drop(connection);
     try {
       await bounded(Promise.resolve(connection.connect(host, port)), "a connect", CONNECT_MS + 1_000, signal, giveUp);
       const ask = apiVersionsV3.api.async(connection, "tailrace", ownVersion);
@@ -88,7 +93,7 @@ export class ProduceLink {
       const names = new Map(topics.map(({ name, id }) => [version === 13 ? id : name, name]));
       return new Map(answers.map((answer) => [answerKey(names.get(answer.topic) ?? "", answer.partition), answer]));
     } catch (error) {
-      destroyAll(new Set([connection]));
+      drop(connection);
       throw error;
     } finally {
       this.#requests--;
@@ -106,8 +111,14 @@ export class ProduceLink {
   /** Ends the connection at once, and for good: nothing is sent any more. */
   cut(): void {
     this.#cut = true;
-    if (this.#connection !== null) destroyAll(new Set([this.#connection]));
+    if (this.#connection !== null) drop(this.#connection);
   }
+}
+
+/** At once. A connection that is only destroyed would still log in again at its time, and look alive by that. */
+function drop(connection: Connection): void {
+  connection.close().catch(() => undefined);
+  destroyAll(new Set([connection]));
 }
 
 /** The place of a batch in a request's answers. */
