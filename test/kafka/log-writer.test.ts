@@ -1,4 +1,5 @@
 // The writer against brokers that refuse, die and hang: what was acknowledged is in the log once and in order.
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { Producer } from "@platformatic/kafka";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { EventLog, LogWriter } from "../../src/core/event-log.ts";
@@ -18,6 +19,32 @@ import {
   range,
   within,
 } from "./log-fixture.ts";
+
+/** Where the library tells of requests and answers (its docs, "Diagnostics"). */
+const REQUESTS = "tracing:plt:kafka:connections:api";
+
+/** Watches the produce requests of this process: how many there were, and the most at a time. */
+async function produceRequests(during: () => Promise<unknown>): Promise<{ readonly sent: number; readonly most: number }> {
+  let [sent, inFlight, most] = [0, 0, 0];
+  const isProduce = (context: unknown): boolean => (context as { readonly apiKey?: number }).apiKey === 0;
+  const onStart = (context: unknown): void => {
+    if (!isProduce(context)) return;
+    sent++;
+    most = Math.max(most, ++inFlight);
+  };
+  const onAnswer = (context: unknown): void => {
+    if (isProduce(context)) inFlight--;
+  };
+  subscribe(`${REQUESTS}:start`, onStart);
+  subscribe(`${REQUESTS}:asyncStart`, onAnswer);
+  try {
+    await during();
+    return { sent, most };
+  } finally {
+    unsubscribe(`${REQUESTS}:start`, onStart);
+    unsubscribe(`${REQUESTS}:asyncStart`, onAnswer);
+  }
+}
 
 describeWithKafka("the writer of the Kafka log", () => {
   describe("on a broker that is well", () => {
@@ -68,6 +95,32 @@ describeWithKafka("the writer of the Kafka log", () => {
       expect(await ours.append([numbered(topic, 0, 0, 5)], within(9_000))).toEqual([0]);
       expect(await theirs.append([numbered(topic, 0, 100, 2)], within(9_000))).toEqual([5]);
       expect(await ours.append([numbered(topic, 0, 5, 5)], within(9_000))).toEqual([7]);
+    });
+
+    test("batches of several partitions share a request, up to a size; a larger one goes alone", async () => {
+      const log = await open();
+      const topic = await makeTopic(log, 12, { "max.message.bytes": "4000000" });
+      const writer = await openWriter(log);
+      const appendAll = (number: number, valueBytes: number): Promise<unknown> =>
+        writer.append(
+          range(0, 12).map((partition) => numbered(topic, partition, number, 1, valueBytes)),
+          within(20_000),
+        );
+      expect((await produceRequests(() => appendAll(0, 1_000))).sent).toBe(1);
+      expect((await produceRequests(() => appendAll(1, 250_000))).sent).toBe(3); // four in a MiB
+      expect((await produceRequests(() => appendAll(2, 2_000_000))).sent).toBe(12);
+      for (const partition of range(0, 12)) expect(await numbersOf(log, topic, partition)).toEqual([0, 1, 2]);
+    });
+
+    test("batches that come while requests are under way wait for room, and then share one", async () => {
+      const log = await open();
+      const topic = await makeTopic(log, 3);
+      const writer = await openWriter(log);
+      const appends = (from: number): Promise<unknown> =>
+        Promise.all(range(from, from + 60).map((number) => writer.append([numbered(topic, number % 3, number)], within(20_000))));
+      const first = await produceRequests(() => appends(0));
+      expect(first).toEqual({ sent: 20, most: 5 });
+      expect(await produceRequests(() => appends(60))).toEqual({ sent: 20, most: 5 });
     });
 
     test("batches of one partition are not put together, where they would exceed max.message.bytes", async () => {

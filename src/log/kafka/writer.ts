@@ -1,5 +1,6 @@
 // Appends by produce requests of our own: record batches are stamped with a producer id and sequence numbers (idempotent,
 // acks=all) and sent as they are. One lane a partition decides what may be sent (lane.ts); this gathers and sends it.
+import { setMaxListeners } from "node:events";
 import { reasonOf, TailraceError } from "../../core/errors.ts";
 import type { EncodedBatch, LogWriter } from "../../core/event-log.ts";
 import { backoffMs, pause } from "../../core/pause.ts";
@@ -68,6 +69,7 @@ export class KafkaWriter implements LogWriter {
     this.#options = { ...options, clientId: `${options.clientId}-${name}`.replace(/\s+/g, "-") };
     this.#brokers = new Brokers(this.#options);
     this.#routes = new Routes(this.#brokers);
+    setMaxListeners(0, this.#ended.signal); // as many waits at once as there are brokers in trouble
   }
 
   /** Connects, logs in and gets a producer id. Throws LOG_UNREACHABLE, LOG_LOGIN, LOG_DENIED. */
