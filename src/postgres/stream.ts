@@ -6,6 +6,7 @@ import { TailraceError } from "../core/errors.ts";
 import { formatLsn, parseLsn, toLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import type { Peer, ServerMessage } from "./database-errors.ts";
 import { limitsFor, liveness, type Limits } from "./liveness.ts";
+import { ReadPace } from "./read-pace.ts";
 import { clientConfig, peerFor, quoteIdentifier, type ConnectionSettings } from "./session.ts";
 import { makeTemporarySlot } from "./slot.ts";
 import { noticeError, streamError } from "./stream-errors.ts";
@@ -112,6 +113,8 @@ class ReplicationStream implements Stream {
   #listening: number | null = 0;
   #sent = 0;
   #ticked = 0;
+  readonly #pace = new ReadPace();
+  #rest: NodeJS.Timeout | undefined;
   #ticker: NodeJS.Timeout | undefined;
   #reply: NodeJS.Timeout | undefined;
   #requests = 0;
@@ -168,7 +171,20 @@ class ReplicationStream implements Stream {
   resume(): void {
     if (this.#listening !== null) return;
     this.#listening = performance.now();
-    this.#connection?.stream.resume();
+    if (this.#rest === undefined) this.#connection?.stream.resume();
+  }
+
+  /** A chunk has been handled. */
+  #rested(bytes: number): void {
+    const now = performance.now();
+    this.#received = now;
+    const ms = this.#pace.restAfter(now, bytes);
+    if (ms === 0 || this.#rest !== undefined || this.#state === "closed") return;
+    this.#connection?.stream.pause();
+    this.#rest = setTimeout(() => {
+      this.#rest = undefined;
+      if (this.#listening !== null) this.#connection?.stream.resume();
+    }, ms);
   }
 
   acknowledge(flushed: Lsn): void {
@@ -207,7 +223,7 @@ class ReplicationStream implements Stream {
       this.#walHigh = chunk.readUInt32BE(1);
       this.#walLow = chunk.readUInt32BE(5);
     });
-    connection.stream.on("data", () => (this.#received = performance.now()));
+    connection.stream.on("data", (chunk: Buffer) => this.#rested(chunk.length));
     client.on("notice", (notice) => {
       const error = noticeError(notice as unknown as ServerMessage, this.#options.publication);
       if (error !== null) this.#end(error);
@@ -286,6 +302,7 @@ class ReplicationStream implements Stream {
     this.#state = "closed";
     this.#signal.removeEventListener("abort", this.#aborted);
     clearInterval(this.#ticker);
+    clearTimeout(this.#rest);
     clearTimeout(this.#reply);
     const connection = this.#connection;
     if (wasStreaming && connection !== null && this.#socket?.destroyed === false) await goodbye(connection);
