@@ -28,6 +28,7 @@ async function expectWhole(place: Place, args: readonly string[]): Promise<void>
     const heard = await runAndKill(args, 1 + (kill % 3), Math.random() * 120);
     expect(heard).toBeGreaterThan(told);
     told = heard;
+    await place.alone(); // a commit that was under way when it died
     const [[offset, sequence] = []] = await place.sql("SELECT next_offset::text, sequence FROM _tailrace.checkpoints");
     const merged = Number(offset);
     expect(sequence).toBe(at(merged));

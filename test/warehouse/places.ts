@@ -7,12 +7,15 @@ import pg from "pg";
 import type { Warehouse } from "../../src/core/warehouse.ts";
 import { openDuckdb } from "../../src/warehouses/duckdb/warehouse.ts";
 import { openPostgresWarehouse } from "../../src/warehouses/postgres/warehouse.ts";
+import { eventually } from "../support/eventually.ts";
 import { postgres, postgres15, type SharedPostgres, type TestDatabase } from "../support/servers.ts";
 
 export type Place = AsyncDisposable & {
   readonly warehouse: Warehouse;
   /** The rows of a query whose columns are all text; while no session is open. Several statements: the last one's rows. */
   sql(text: string): Promise<(string | null)[][]>;
+  /** Until nobody of Tailrace's is connected: a server ends a transaction, and a backend, after its client. */
+  alone(): Promise<void>;
 };
 
 export type WarehouseKind = { readonly name: "duckdb" | "postgres"; readonly title: string; readonly make: () => Promise<Place> };
@@ -29,6 +32,7 @@ export async function duckdbPlace(fileName = "lake.duckdb"): Promise<Place & { r
     file,
     warehouse,
     sql: (text) => queryDuckdb(file, text),
+    alone: () => Promise.resolve(), // a file is let go by the process's end
     [Symbol.asyncDispose]: async () => {
       await warehouse[Symbol.asyncDispose]();
       await rm(folder, { recursive: true, force: true });
@@ -85,6 +89,10 @@ export async function postgresPlace(server: () => Promise<SharedPostgres> = post
     url,
     warehouse,
     sql: (text) => queryPostgres(url, text),
+    alone: async () => {
+      const others = "SELECT pid::text FROM pg_stat_activity WHERE application_name = 'tailrace' AND datname = current_database()";
+      await eventually("nobody else is connected", async () => (await queryPostgres(url, others)).length === 0);
+    },
     [Symbol.asyncDispose]: () => warehouse[Symbol.asyncDispose](),
   };
 }

@@ -85,11 +85,13 @@ test("the url is asked for again at every connection", async () => {
 
 test("a connection that is lost, busy or idle, is WAREHOUSE_UNREACHABLE or replaced", async () => {
   await using place = await postgresPlace();
+  await place.alone();
   const terminate =
     "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE application_name = 'tailrace' AND datname = current_database()";
   {
     await using lost = await ready(place.warehouse);
     expect(await place.sql(terminate)).toEqual([["true"]]);
+    await place.alone();
     await expect(lost.worker.merge(lost.session, [tableFlush(spec, [change(1, { id: 1n })])])).rejects.toMatchObject({
       code: "WAREHOUSE_UNREACHABLE",
       retry: "auto",
@@ -97,11 +99,7 @@ test("a connection that is lost, busy or idle, is WAREHOUSE_UNREACHABLE or repla
   }
   await (await ready(place.warehouse))[Symbol.asyncDispose]();
   expect(await place.sql(terminate)).toEqual([["true"]]);
-  await expect
-    .poll(() =>
-      place.sql("SELECT count(*)::text FROM pg_stat_activity WHERE application_name = 'tailrace' AND datname = current_database()"),
-    )
-    .toEqual([["0"]]);
+  await place.alone();
   await using again = await ready(place.warehouse);
   await again.worker.merge(again.session, [tableFlush(spec, [change(1, { id: 1n, name: "after" })])]);
   expect(await rows(place)).toEqual([["1", "after", null]]);
@@ -109,6 +107,7 @@ test("a connection that is lost, busy or idle, is WAREHOUSE_UNREACHABLE or repla
 
 test("sessions that follow each other share a connection, and flushes leave nothing in the catalogue", async () => {
   await using place = await postgresPlace();
+  await place.alone();
   await using warehouse = openPostgresWarehouse({ url: () => place.url });
   const facts = `SELECT string_agg(DISTINCT pid::text, ','), (SELECT count(*)::text FROM pg_class WHERE relname LIKE 'tailrace_staged%')
     FROM pg_stat_activity WHERE application_name = 'tailrace' AND datname = current_database()`;

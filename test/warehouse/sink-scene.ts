@@ -77,6 +77,8 @@ export class SinkScene implements AsyncDisposable {
   readonly flushes: FlushReport[] = [];
   barriersSkipped = 0;
   gaps = 0;
+  /** Records that the sink was given, in all runs. */
+  polled = 0;
   /** What the sink asked for. */
   readonly requests: string[] = [];
   /** What the source answers. */
@@ -206,7 +208,7 @@ export class SinkScene implements AsyncDisposable {
         flush: { everyMs, rows: 100_000 },
       },
       {
-        log,
+        log: this.#counted(log),
         registry: this.#registry,
         warehouse,
         logger: quiet,
@@ -241,6 +243,24 @@ export class SinkScene implements AsyncDisposable {
   cutLog(which: "data" | "barriers", start: number): EventLog {
     const { name } = which === "data" ? this.#topic : this.#barriers;
     return cutBefore(this.#log, name, start);
+  }
+
+  #counted(log: EventLog): EventLog {
+    return {
+      ...bound(log),
+      openReader: async (...args) => {
+        const reader = await log.openReader(...args);
+        return {
+          poll: async (options, ended) => {
+            const polled = await reader.poll(options, ended);
+            this.polled += polled.reduce((sum, { records }) => sum + records.length, 0);
+            return polled;
+          },
+          commit: (committed) => reader.commit(committed),
+          [Symbol.asyncDispose]: () => reader[Symbol.asyncDispose](),
+        };
+      },
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

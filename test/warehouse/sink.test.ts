@@ -42,16 +42,16 @@ for (const kind of [duckdbKind, postgresKind]) {
     const rows = (place: Place): Promise<(string | null)[][]> =>
       place.sql("SELECT id::text, name, note, _tailrace_deleted::text FROM analytics.orders o ORDER BY o.id");
 
-    /** One flush: everything is in the log before the sink starts, and it flushes when it stops. */
+    /** One flush: the sink flushes when it stops, and that is when it has been given everything. */
     async function flushOnce(scene: SinkScene, place: Place, events: Readonly<Record<number, readonly OrderEvent[]>>): Promise<void> {
-      const flushes = scene.flushes.length;
+      const [flushes, polled] = [scene.flushes.length, scene.polled];
       let count = 0;
       for (const [partition, some] of Object.entries(events)) {
         await scene.publish(Number(partition), ...some);
         count += some.length;
       }
-      const run = scene.run(place.warehouse, "soft", 200);
-      await eventually("a flush", () => scene.flushes.length > flushes);
+      const run = scene.run(place.warehouse, "soft", 3_600_000);
+      await Promise.race([eventually("all of it is read", () => scene.polled === polled + count), run.ended]);
       await run.stop();
       expect(scene.flushes.slice(flushes).map(({ events: flushed }) => flushed)).toEqual([count]);
     }
