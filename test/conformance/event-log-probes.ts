@@ -84,7 +84,7 @@ export class Seen {
 
   /** Polls until `count` records in all were seen, and not one more. */
   async until(reader: LogReader, count: number, limits?: { readonly maxBytes: number; readonly most: number }): Promise<void> {
-    for (const patience = deadline(25_000); this.#count() < count; patience.check()) await this.poll(reader, 500, limits);
+    for (const patience = deadline(60_000); this.#count() < count; patience.check()) await this.poll(reader, 500, limits);
     expect(this.#count()).toBe(count);
   }
 
@@ -119,7 +119,7 @@ export async function pollUntilTaken(open: () => Promise<LogReader>, joinMs: num
   let reader: LogReader | undefined;
   try {
     reader = await open();
-    for (const patience = deadline(joinMs + 5_000); ; patience.check()) {
+    for (const patience = deadline(joinMs + 30_000); ; patience.check()) {
       for (const fetched of await reader.poll({ maxBytes: LARGE, waitMs: 100 }, soon())) records += fetched.records.length;
     }
   } catch (cause) {
@@ -147,7 +147,7 @@ export function deadline(ms: number): { check(): void } {
 }
 
 /** Tries again until it passes: for what a cluster makes known step by step. */
-export async function eventually<T>(attempt: () => Promise<T>, ms = 15_000): Promise<T> {
+export async function eventually<T>(attempt: () => Promise<T>, ms = 60_000): Promise<T> {
   const patience = deadline(ms);
   for (;;) {
     try {

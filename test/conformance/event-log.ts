@@ -35,7 +35,7 @@ export type EventLogUnderTest = {
 
 /** Declares the suite; call it at the top of a test file. */
 export function eventLogConformance(under: EventLogUnderTest): void {
-  const patience = { timeout: 30_000 + 3 * under.joinMs };
+  const patience = { timeout: 120_000 + 3 * under.joinMs };
 
   describe(`the event log, ${under.kind}`, patience, () => {
     const run = `${under.kind}-${process.pid.toString(36)}-${Date.now().toString(36)}`;
@@ -419,13 +419,12 @@ export function eventLogConformance(under: EventLogUnderTest): void {
         const { name } = await makeTopic();
         await withReader(freshName(), [at(name, 0, 0)], async (reader) => {
           await reader.poll({ maxBytes: LARGE, waitMs: 10 }, soon(under.joinMs));
-          const polled = new Seen();
-          const waiting = polled.until(reader, 1);
+          const waiting = reader.poll({ maxBytes: LARGE, waitMs: 60_000 }, soon(60_000));
           await withWriter((writer) => writer.append([batch(name, 0, ["late"])], soon()));
           const appended = performance.now();
-          await waiting;
-          expect(performance.now() - appended).toBeLessThan(2_000);
-          expect(polled.keys(name, 0)).toEqual(["late"]);
+          const polled = await waiting;
+          expect(performance.now() - appended).toBeLessThan(15_000); // it would have waited for a minute
+          expect(polled.flatMap((fetched) => fetched.records.map(keyText))).toEqual(["late"]);
         });
       });
 
@@ -437,7 +436,7 @@ export function eventLogConformance(under: EventLogUnderTest): void {
           const polled = await reader.poll({ maxBytes: LARGE, waitMs: 300 }, soon());
           expect(polled.flatMap((fetched) => fetched.records)).toEqual([]);
           expect(performance.now() - began).toBeGreaterThan(250);
-          expect(performance.now() - began).toBeLessThan(5_000);
+          expect(performance.now() - began).toBeLessThan(15_000);
         });
       });
 
@@ -542,7 +541,7 @@ export function eventLogConformance(under: EventLogUnderTest): void {
           setTimeout(() => controller.abort(reason), 100);
           const began = performance.now();
           await expect(polled).rejects.toBe(reason);
-          expect(performance.now() - began).toBeLessThan(1_500);
+          expect(performance.now() - began).toBeLessThan(15_000); // of a minute
         });
       });
 

@@ -69,7 +69,7 @@ export function range(from: number, end: number): number[] {
 }
 
 /** Tries until it passes. */
-export async function eventually<T>(attempt: () => Promise<T>, ms = 30_000): Promise<T> {
+export async function eventually<T>(attempt: () => Promise<T>, ms = 60_000): Promise<T> {
   for (const end = performance.now() + ms; ; await new Promise((resolve) => setTimeout(resolve, 200))) {
     try {
       return await attempt();

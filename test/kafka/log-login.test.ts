@@ -34,7 +34,7 @@ describeWithKafka("the login of the Kafka log", () => {
     expect(await log.topicConfigs(topic, ["cleanup.policy"], within(20_000))).toEqual({ "cleanup.policy": "delete" });
     const reader = closeLater(await log.openReader(topic, [{ topic, partition: 0, offset: 1 }], within(20_000)));
     await eventually(async () => {
-      const polled = await reader.poll({ maxBytes: 1_000, waitMs: 500 }, within(5_000));
+      const polled = await reader.poll({ maxBytes: 1_000, waitMs: 500 }, within(20_000));
       expect(polled.flatMap(({ records }) => records.map(numberOf))).toEqual([1, 2]);
     });
   });

@@ -24,19 +24,19 @@ import {
 } from "./log-fixture.ts";
 
 /** Polls until `count` records came, and a little longer to see that no more do. */
-async function pollNumbers(reader: LogReader, count: number, ms = 30_000): Promise<number[]> {
+async function pollNumbers(reader: LogReader, count: number, ms = 60_000): Promise<number[]> {
   const numbers: number[] = [];
   for (const end = performance.now() + ms; numbers.length < count && performance.now() < end;) {
-    for (const { records } of await reader.poll({ maxBytes: 1_000_000, waitMs: 500 }, within(5_000)))
+    for (const { records } of await reader.poll({ maxBytes: 1_000_000, waitMs: 500 }, within(20_000)))
       numbers.push(...records.map(numberOf));
   }
   return numbers;
 }
 
-async function pollUntilItFails(reader: LogReader, ms = 30_000): Promise<TailraceError> {
+async function pollUntilItFails(reader: LogReader, ms = 60_000): Promise<TailraceError> {
   for (const end = performance.now() + ms; performance.now() < end;) {
     try {
-      await reader.poll({ maxBytes: 1_000_000, waitMs: 500 }, within(5_000));
+      await reader.poll({ maxBytes: 1_000_000, waitMs: 500 }, within(20_000));
     } catch (error) {
       if (error instanceof TailraceError) return error;
       throw error;
@@ -123,7 +123,7 @@ describeWithKafka("the reader of the Kafka log", () => {
       const seen: number[] = [];
       const failing = (async () => {
         for (;;)
-          for (const { records } of await reader.poll({ maxBytes: 1, waitMs: 500 }, within(5_000))) seen.push(...records.map(numberOf));
+          for (const { records } of await reader.poll({ maxBytes: 1, waitMs: 500 }, within(20_000))) seen.push(...records.map(numberOf));
       })();
       await expect(failing).rejects.toMatchObject({ code: "LOG_GAP" });
       expect(seen).toEqual(range(0, seen.length));
@@ -141,7 +141,7 @@ describeWithKafka("the reader of the Kafka log", () => {
       await Promise.all([0, 1].map((partition) => writer.append([numbered(topic, partition, 0)], within(20_000))));
       const seen = new Map([0, 1].map((partition) => [partition, [] as number[]]));
       const poll = async (): Promise<void> => {
-        for (const { partition, records } of await reader.poll({ maxBytes: 3_000, waitMs: 200 }, within(5_000)))
+        for (const { partition, records } of await reader.poll({ maxBytes: 3_000, waitMs: 200 }, within(20_000)))
           seen.get(partition)?.push(...records.map(numberOf));
       };
       while ((seen.get(0)?.length ?? 0) === 0) await poll();
@@ -159,7 +159,8 @@ describeWithKafka("the reader of the Kafka log", () => {
       rival.on(rival.events.GROUP_JOIN, ({ payload }) => void assigned.push(payload.memberAssignment));
       const running = rival.run({ eachMessage: ({ message }) => Promise.resolve(void stolen.push(message.offset)) });
       let next = 1;
-      for (const end = performance.now() + 6_000; performance.now() < end; next += 2) {
+      // For a while, and until the rival has joined.
+      for (const end = performance.now() + 6_000; performance.now() < end || assigned.length === 0; next += 2) {
         await Promise.all([0, 1].map((partition) => writer.append([numbered(topic, partition, next, 2)], within(20_000))));
         await poll();
       }
@@ -253,13 +254,13 @@ describeWithKafka("the reader of the Kafka log", () => {
       }
       await producer.disconnect();
       // A commit is answered before its marker is in the partition.
-      await eventually(async () => expect(await log.offsets(topic, within(9_000))).toMatchObject([{ end: 4 }]));
-      const fetched = await log.read(at(topic), 1_000_000, within(9_000));
+      await eventually(async () => expect(await log.offsets(topic, within(20_000))).toMatchObject([{ end: 4 }]));
+      const fetched = await log.read(at(topic), 1_000_000, within(20_000));
       expect([fetched.records.map(({ offset }) => offset), fetched.next, fetched.end]).toEqual([[0, 2], 4, 4]);
-      expect(await log.read(at(topic, 3), 1_000_000, within(9_000))).toMatchObject({ records: [], next: 4 });
+      expect(await log.read(at(topic, 3), 1_000_000, within(20_000))).toMatchObject({ records: [], next: 4 });
       const reader = await openReader(log, topic, [at(topic, 3)]);
       await eventually(async () =>
-        expect(await reader.poll({ maxBytes: 1_000, waitMs: 500 }, within(5_000))).toMatchObject([{ records: [], next: 4 }]),
+        expect(await reader.poll({ maxBytes: 1_000, waitMs: 500 }, within(20_000))).toMatchObject([{ records: [], next: 4 }]),
       );
     });
   });
@@ -305,7 +306,7 @@ describeWithKafka("the reader of the Kafka log", () => {
             } finally {
               await writer[Symbol.asyncDispose]();
             }
-          });
+          }, 180_000);
         }
       })();
       const seen: number[] = [];
@@ -314,14 +315,14 @@ describeWithKafka("the reader of the Kafka log", () => {
         const reader = await log.openReader(topic, [at(topic, seen.length)], within(20_000));
         opened++;
         try {
-          for (const end = performance.now() + 60_000; seen.length < total && performance.now() < end;) {
-            for (const { records } of await reader.poll({ maxBytes: 100_000, waitMs: 500 }, within(5_000)))
+          for (const end = performance.now() + 180_000; seen.length < total && performance.now() < end;) {
+            for (const { records } of await reader.poll({ maxBytes: 100_000, waitMs: 500 }, within(20_000)))
               seen.push(...records.map(numberOf));
           }
         } finally {
           await reader[Symbol.asyncDispose]();
         }
-      }, 90_000);
+      }, 180_000);
       await eventually(async () => expect(seen.length).toBeGreaterThan(300));
       await broker.kill();
       await sleep(500);
@@ -329,6 +330,6 @@ describeWithKafka("the reader of the Kafka log", () => {
       await Promise.all([appending, reading]);
       expect(seen).toEqual(range(0, total));
       expect(opened).toBeLessThan(20);
-    }, 150_000);
+    }, 300_000);
   });
 });
