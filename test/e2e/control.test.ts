@@ -96,6 +96,7 @@ test("SIGHUP takes up what changed and touches nothing else; a bad file is named
   const { scene, database, source } = await shop(["public.a"]);
   const lake = sinkDocument({ name: "lake", source: "shop" });
   const statesOf = (name: string): number => scene.statesOf(name).length;
+  await until(async () => expect(scene.statesOf("lake").at(-1)?.state).toBe("running")); // the line may come after the status
   const before = statesOf("lake");
 
   await scene.configure(source(["public.a", "public.b"]), lake);
@@ -108,6 +109,7 @@ test("SIGHUP takes up what changed and touches nothing else; a bad file is named
   expect(statesOf("lake")).toBe(before);
 
   await writeFile(path.join(scene.folder, "torn.yaml"), "kind: sink\nname: torn\nsource: shpo\n");
+  await until(async () => expect(scene.statesOf("shop").at(-1)?.state).toBe("running"));
   const sourceStates = statesOf("shop");
   const refused = await scene.command("reload");
   expect([refused.code, refused.stdout]).toEqual([2, ""]);

@@ -76,10 +76,12 @@ async function published(scene: Scene, names: readonly string[], events: number)
   });
 }
 
-/** The connector stopped with one line that says why and what to do. */
-function expectNamed(scene: Scene, name: string, code: string): void {
-  const stops = scene.statesOf(name).filter(({ state, error }) => state === "stopped" && error?.code === code);
-  expect(stops.at(-1), name).toMatchObject({ level: "error", error: { code, remedy: expect.stringMatching(/\w+ \w+/) } });
+/** The connector stopped with one line that says why and what to do. Its status may be heard of before the line. */
+async function expectNamed(scene: Scene, name: string, code: string): Promise<void> {
+  await until(async () => {
+    const stops = scene.statesOf(name).filter(({ state, error }) => state === "stopped" && error?.code === code);
+    expect(stops.at(-1), name).toMatchObject({ level: "error", error: { code, remedy: expect.stringMatching(/\w+ \w+/) } });
+  });
 }
 
 describeWithKafka("with Kafka", () => {
@@ -186,13 +188,13 @@ describeWithKafka("with Kafka", () => {
         await sources.insert(["left_out"], 2);
       } else {
         await scene.reaches({ left_out: "stopped TABLE_GAP" });
-        expectNamed(scene, "left_out", "TABLE_GAP");
+        await expectNamed(scene, "left_out", "TABLE_GAP");
         expect((await scene.errorOf("left_out")).message).toContain("public.left_out");
         // A new sink can't have what retention has taken.
         await scene.reaches({ late_lake: "stopped LOG_GAP" });
-        expectNamed(scene, "late_lake", "LOG_GAP");
+        await expectNamed(scene, "late_lake", "LOG_GAP");
       }
-      for (const [name, code] of Object.entries(expected)) expectNamed(scene, name, code);
+      for (const [name, code] of Object.entries(expected)) await expectNamed(scene, name, code);
       await sources.insert(["fine"], leftOut ? 2 : 3);
       await published(scene, ["fine"], 1);
       await published(scene, damaged, 0);
@@ -270,7 +272,7 @@ describeWithKafka("with Kafka", () => {
         error: { code: expect.stringMatching(/^SLOT_(AHEAD|MISSING)$/) },
       });
     });
-    for (const [name, code] of Object.entries(expected)) expectNamed(scene, name, code);
+    for (const [name, code] of Object.entries(expected)) await expectNamed(scene, name, code);
     await scene.reaches({ fine: "running", lake: "running" });
     await until(async () => {
       expect(await scene.duckdb("SELECT id FROM public.fine ORDER BY id")).toEqual([{ id: 1 }, { id: 2 }, { id: 3 }]);
@@ -316,7 +318,7 @@ describe("with the embedded log", () => {
     await scene.reaches({ shop: "running", lake: "stopped TOPIC_LOST" });
     await sources.insert(["shop"], 3);
     await published(scene, ["shop"], 1);
-    expectNamed(scene, "lake", "TOPIC_LOST");
+    await expectNamed(scene, "lake", "TOPIC_LOST");
     expect(await scene.duckdb("SELECT id FROM public.shop")).toEqual([{ id: 1 }]);
   });
 });

@@ -158,7 +158,9 @@ describe("unchanged TOAST columns", () => {
     await bothHave("SELECT code, state FROM _tailrace.dead_letters WHERE topic LIKE '%.docs' AND state = 'open'", [
       { code: "UNCHANGED_WITHOUT_ROW", state: "open" },
     ]);
-    expect((await scene.sink("mart")).openDeadLetters).toBe(1);
+    await until(async () => {
+      expect((await scene.sink("mart")).openDeadLetters).toBe(1);
+    });
     await database.sql("UPDATE docs SET title = 'seen', body = body || '' WHERE id = 100");
     await bothHave(both(rows), [
       { id: 2, title: "moved", bytes: 10_000 },
@@ -179,7 +181,9 @@ test("R-dead: a row that a constraint of the target refuses is a dead letter, an
   await bothHaveLetters("picky", [["ROW_REFUSED", "open"]]);
   const [letter] = await warehouse.sql<{ message: string }>("SELECT message FROM _tailrace.dead_letters WHERE code = 'ROW_REFUSED'");
   expect(letter?.message).toContain("copy.picky");
-  expect((await scene.metricByLabels("tailrace_dead_letters_total")).get('{connector="mart",code="ROW_REFUSED"}')).toBe(1);
+  await until(async () => {
+    expect((await scene.metricByLabels("tailrace_dead_letters_total")).get('{connector="mart",code="ROW_REFUSED"}')).toBe(1);
+  });
   await database.sql("UPDATE picky SET amount = 5 WHERE id = 50");
   await bothHave("SELECT amount, remark FROM copy.picky WHERE id = 50", [{ amount: 5, remark: "theirs" }]);
   await bothHaveLetters("picky", [["ROW_REFUSED", "superseded"]]);

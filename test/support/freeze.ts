@@ -10,6 +10,7 @@ export function freeze(pids: readonly number[]): Frozen {
   const thaw = (): void => {
     if (frozen) for (const pid of pids) signal(pid);
     frozen = false;
+    process.off("exit", thaw);
   };
   process.once("exit", thaw); // what is stopped can't be asked to end
   return { thaw, [Symbol.dispose]: thaw };
