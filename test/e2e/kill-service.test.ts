@@ -12,6 +12,8 @@ import { TestService, type ServiceSpec } from "../support/service.ts";
 const KILLS = 20;
 /** Most of it is Node.js starting 20 times: a minute and a half, much more on a busy machine. */
 const KILLS_MS = 600_000;
+/** Longer than it takes to come to a place that it is to die at. */
+const DIES_MS = 120_000;
 /** Every so many kills the sink was seen to merge before; between them the service may die while it starts. */
 const SINK_EVERY = { embedded: 2, kafka: 5 };
 
@@ -90,7 +92,7 @@ async function dieAtEach(points: readonly Failpoint[], service: TestService, dat
     // The load can't begin before the slot exists; later the third time is one in the middle of the work.
     await service.start(load === null && firstStart.length > 0 ? point : `${point}:3`);
     load ??= firstStart.length > 0 ? null : await loadOnceReady(service, database);
-    expect({ point, ...(await service.ended()) }).toEqual({ point, code: null, signal: "SIGKILL" });
+    expect({ point, ...(await service.ended(DIES_MS)) }).toEqual({ point, code: null, signal: "SIGKILL" });
     load ??= new Load({ url: database.url, seed: 7 });
   }
   await service.start();

@@ -268,7 +268,7 @@ describe("a large table that changes while it is read", () => {
     "R-chunk: killed ten times, it goes on; what was durable is not read again, and the target equals the source",
     async () => {
       await using database = await itemsDatabase();
-      const snapshot = { chunk_rows: 500, max_rows_per_second: Math.ceil(ROWS / 12) };
+      const snapshot = { chunk_rows: 500, max_rows_per_second: Math.ceil(ROWS / 24) }; // so that it is killed while it reads
       await using service = await TestService.create({ url: database.url, tables: ["public.*"], warehouse: "duckdb", snapshot });
       await service.start();
       const changes = new Changes(database.url);
