@@ -142,7 +142,7 @@ export const errors = {
     retry: "operator",
   },
   WAL_REWOUND: {
-    what: "the server's WAL ends at {end}, before the last published commit {published}: it was restored from a backup or failed over with loss",
+    what: "the server's WAL ends at {end}, without the last published commit, which began at {published}: it was restored from a backup or failed over with loss",
     remedy: HEALS_ANEW,
     retry: "operator",
   },

@@ -23,7 +23,7 @@ export function switchPoint(history: readonly TimelineSwitch[], timeline: number
   return history.find((entry) => entry.timeline === timeline)?.at ?? null;
 }
 
-/** The cluster as the source's state remembers it. `published`: commit LSN of the last published transaction. */
+/** The cluster as the source's state remembers it. `published`: commit LSN of the last published transaction; 0: none was. */
 export type KnownCluster = { readonly systemIdentifier: string; readonly timeline: number; readonly published: Lsn };
 
 export type SeenCluster = {
@@ -46,6 +46,8 @@ export function clusterProblem(known: KnownCluster, seen: SeenCluster): Tailrace
     return new TailraceError("ANOTHER_DATABASE", {
       reason: `its timeline ${seen.timeline} does not go on from timeline ${known.timeline}`,
     });
-  if (end < known.published) return new TailraceError("WAL_REWOUND", { end: formatLsn(end), published: formatLsn(known.published) });
+  // A commit LSN (BEGIN's final_lsn) is where the commit record begins: WAL that ends right there does not have it.
+  if (known.published > 0n && end <= known.published)
+    return new TailraceError("WAL_REWOUND", { end: formatLsn(end), published: formatLsn(known.published) });
   return null;
 }

@@ -1,6 +1,6 @@
 // R-slot: whether what was published is in the server's past.
 import { expect, test } from "vitest";
-import { parseLsn } from "../../../src/core/lsn.ts";
+import { parseLsn, ZERO_LSN } from "../../../src/core/lsn.ts";
 import { clusterProblem, parseTimelineHistory, switchPoint, type KnownCluster, type SeenCluster } from "../../../src/postgres/timeline.ts";
 
 const HISTORY = "1\t0/3000148\tno recovery target specified\n\n2\t16/B374D848\tbefore 2026-01-01 00:00:00+00\n";
@@ -26,16 +26,23 @@ test("R-slot: the same cluster that has gone on is no problem", () => expect(clu
 test("R-slot: a new timeline alone is no gap", () => {
   const promoted = { ...seen, timeline: 3, walEnd: parseLsn("16/C0000000"), history: parseTimelineHistory(HISTORY) };
   expect(clusterProblem(known, promoted)).toBeNull();
-  expect(clusterProblem({ ...known, published: parseLsn("0/3000148") }, promoted)).toBeNull();
+  expect(clusterProblem({ ...known, published: parseLsn("0/3000147") }, promoted)).toBeNull();
 });
 
-test("R-slot: what was published after the switch point never happened on the new timeline", () => {
+test("R-slot: a commit record that begins at the switch point, or after it, never happened on the new timeline", () => {
   const promoted = { ...seen, timeline: 3, walEnd: parseLsn("16/C0000000"), history: parseTimelineHistory(HISTORY) };
-  expect(clusterProblem({ ...known, published: parseLsn("0/3000149") }, promoted)).toMatchObject({ code: "WAL_REWOUND" });
+  for (const published of ["0/3000148", "0/3000149"])
+    expect(clusterProblem({ ...known, published: parseLsn(published) }, promoted), published).toMatchObject({ code: "WAL_REWOUND" });
 });
 
-test("R-slot: WAL that ends before the last published commit was rewound", () => {
-  expect(clusterProblem({ ...known, published: parseLsn("0/4000001") }, seen)).toMatchObject({ code: "WAL_REWOUND" });
+test("R-slot: WAL that ends where the last published commit record begins, or before it, was rewound", () => {
+  for (const published of ["0/4000000", "0/4000001"])
+    expect(clusterProblem({ ...known, published: parseLsn(published) }, seen), published).toMatchObject({ code: "WAL_REWOUND" });
+  expect(clusterProblem({ ...known, published: parseLsn("0/3FFFFFF") }, seen)).toBeNull();
+});
+
+test("R-slot: where nothing was published nothing can be lost, wherever the WAL ends", () => {
+  expect(clusterProblem({ ...known, published: ZERO_LSN }, { ...seen, walEnd: ZERO_LSN })).toBeNull();
 });
 
 test("R-slot: another system id, an unrelated timeline and an older one are another database", () => {

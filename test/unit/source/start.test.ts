@@ -106,6 +106,11 @@ describe("the start of a source", () => {
       { barrier: { ...barrier, commitLsn: parseLsn("0/201") } },
       "WAL_REWOUND",
     ],
+    [
+      "R-slot: the WAL ends where the last published commit begins",
+      { cluster: { ...facts.cluster, walEnd: parseLsn("0/90") } },
+      "WAL_REWOUND",
+    ],
     ["R-slot: the WAL ends before the last published commit", { cluster: { ...facts.cluster, walEnd: parseLsn("0/80") } }, "WAL_REWOUND"],
     ["R-epoch: the state is gone, events are there", { state: null, slot: null }, "STATE_MISSING"],
     ["R-epoch: the state is gone, the slot is there", { state: null, barrier: null }, "STATE_MISSING"],
@@ -117,10 +122,10 @@ describe("the start of a source", () => {
   });
 
   test("R-slot: a new timeline that forked after the last published commit is none of a gap", () => {
-    const cluster = { ...facts.cluster, timeline: 2, history: [{ timeline: 1, at: parseLsn("0/90") }] };
+    const cluster = { ...facts.cluster, timeline: 2, history: [{ timeline: 1, at: parseLsn("0/91") }] };
     expect(judgeStart({ ...facts, cluster })).toMatchObject({ kind: "resume" });
-    const earlier = { ...cluster, history: [{ timeline: 1, at: parseLsn("0/8F") }] };
-    expect(() => judgeStart({ ...facts, cluster: earlier })).toThrow(refused("WAL_REWOUND"));
+    const there = { ...cluster, history: [{ timeline: 1, at: parseLsn("0/90") }] };
+    expect(() => judgeStart({ ...facts, cluster: there })).toThrow(refused("WAL_REWOUND"));
   });
 });
 
