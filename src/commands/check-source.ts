@@ -36,7 +36,7 @@ export async function checkSource(source: SourceConfig, log: SeenLog, found: Fou
       try {
         if (log === "unknown") refuseSlot(options.slot, seen);
         else {
-          const { gaps } = await findBeginning(options, log, settings, seen, newMemory(), signal);
+          const { gaps } = await findBeginning(options, log, null, settings, seen, newMemory(), signal);
           for (const gap of gaps)
             tell({
               of,

@@ -297,7 +297,7 @@ export const errors = {
     retry: "operator",
   },
   STATE_BEHIND: {
-    what: "the source's state says epoch {state}, but the log holds events of epoch {seen}",
+    what: "the log holds events of epoch {seen}, which the source's state does not know of (it says epoch {state})",
     remedy: HEALS,
     retry: "operator",
   },

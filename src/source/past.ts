@@ -3,7 +3,8 @@
 import { barrierTopic, lastBarrier, type Barrier } from "../core/barrier.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { EventLog, OffsetRange, Topic } from "../core/event-log.ts";
-import { readState, type SourceState } from "../core/source-state.ts";
+import type { SchemaRegistry } from "../core/schema-registry.ts";
+import { readState, stateTopic, type SourceState } from "../core/source-state.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
 import { resolveTables, type ResolvedTables } from "../postgres/catalog.ts";
 import { publicationProblem, readPublication, unpublished, type PublicationFingerprint } from "../postgres/publication.ts";
@@ -13,7 +14,8 @@ import { readSlot, type Slot } from "../postgres/slot.ts";
 import { streamFingerprint } from "../postgres/stream.ts";
 import type { SeenCluster } from "../postgres/timeline.ts";
 import type { SourceMemory, SourceOptions } from "./parts.ts";
-import { changesOf, judgeOptions, judgeStart, judgeTopics, publicationChanged, renewal, type Start } from "./start.ts";
+import { changesOf, isBehind, judgeOptions, judgeStart, judgeTopics, publicationChanged, renewal, type Start } from "./start.ts";
+import { lastEpoch } from "./tails.ts";
 import { dataTopicNames, namingProblems } from "./topics.ts";
 
 /** A source's database as it is now. */
@@ -67,12 +69,13 @@ export type Beginning = {
 /**
  * R-slot, R-publication, R-options, R-routing, R-epoch: holds the source's past against what is there now. `seen` must
  * be older than this call: what an inactive slot has confirmed is then in the state, its last reader's words too. `log`
- * null: there is none yet. `memory`: what an earlier session of this process found. Throws the named error of a gap
+ * null: there is none yet. `registry` null: events aren't looked at. `memory`: what an earlier session of this process found. Throws the named error of a gap
  * where no snapshot may heal it, and SLOT_ACTIVE, SLOT_FOREIGN, SLOT_NOT_MADE.
  */
 export async function findBeginning(
   options: SourceOptions,
   log: EventLog | null,
+  registry: SchemaRegistry | null,
   settings: ConnectionSettings,
   seen: SeenDatabase,
   memory: Pick<SourceMemory, "epochSeen" | "found">,
@@ -89,11 +92,16 @@ export async function findBeginning(
   const heals = options.snapshot.mode !== "no_data";
   const gaps: TailraceError[] = [];
   const concerned: TableName[] = [];
+  /** Of a start that does not go on: sinks must never read a state whose epoch is below that of the events. */
+  const epochOfEvents = async (): Promise<number> => {
+    if (log === null || registry === null) return memory.epochSeen;
+    return Math.max(memory.epochSeen, await lastEpoch(log, registry, await eventTopics(options, log, state, seen.tables, signal), signal));
+  };
   try {
     if (memory.found !== null && heals) throw memory.found;
     const start = judgeStart({ prefix, slotName, create, database: facts.database, state, slot, cluster, barrier });
-    if (state !== null && memory.epochSeen > state.epoch)
-      throw new TailraceError("STATE_BEHIND", { state: state.epoch, seen: memory.epochSeen });
+    const epochSeen = start.kind === "resume" ? memory.epochSeen : await epochOfEvents();
+    if (isBehind(start, epochSeen)) throw behind(prefix, state, epochSeen);
     if (log !== null && state !== null && start.kind === "resume") {
       for (const change of changesOf(publication, state, seen.publication, seen.tables)) {
         const gap = publicationChanged(publication, change);
@@ -112,11 +120,29 @@ export async function findBeginning(
     return { start, state, barrier, cluster, gaps, concerned };
   } catch (cause) {
     const gap = TailraceError.from(cause);
-    const epochSeen = Math.max(state?.epoch ?? 0, barrier?.epoch ?? 0, memory.epochSeen);
-    const start = heals && log !== null ? renewal(gap, slot, create, epochSeen) : null;
-    if (start === null) throw cause;
+    if (!heals || log === null || renewal(gap, slot, create, 0) === null) throw cause;
+    const start = renewal(gap, slot, create, Math.max(state?.epoch ?? 0, barrier?.epoch ?? 0, await epochOfEvents()))!;
     return { start, state, barrier, cluster, gaps: [gap, ...gaps], concerned: null };
   }
+}
+
+function behind(prefix: string, state: SourceState | null, seen: number): TailraceError {
+  return state === null
+    ? new TailraceError("STATE_MISSING", { topic: stateTopic(prefix), evidence: `the topics of its tables are of epoch ${seen}` })
+    : new TailraceError("STATE_BEHIND", { state: state.epoch, seen });
+}
+
+/** The topics that hold events of this source: of the tables that it captures now, and of those that its state knows. */
+async function eventTopics(
+  { topics: options }: SourceOptions,
+  log: EventLog,
+  state: SourceState | null,
+  tables: readonly TableName[],
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const names = new Set(state?.topics.map(({ name }) => name));
+  if (namingProblems(options, tables).length === 0) for (const name of dataTopicNames(options, tables)) names.add(name);
+  return (await log.topics([...names], signal)).map(({ name }) => name);
 }
 
 /** Tables that are new to this source and have events already: what happened since the last of them was not captured. */

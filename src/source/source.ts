@@ -41,8 +41,9 @@ export async function runSource(
   } catch (cause) {
     const error = TailraceError.from(cause);
     if (force.aborted || stop.aborted || options.snapshot.mode === "no_data" || !isGap(error) || memory.found !== null) throw cause;
-    // PostgreSQL before 18 can't decode what stands before a publication was made: seeing it there now would not help.
-    if (error.code === "PUBLICATION_MISSING") memory.found = error;
+    // What the next session would not see: PostgreSQL before 18 can't decode what stands before a publication was made, though
+    // it is there again, and by then the WAL may have grown past the events that it does not have.
+    if (error.code === "PUBLICATION_MISSING" || error.code === "WAL_REWOUND") memory.found = error;
     throw new TailraceError("GAP_FOUND", { reason: error.message }, { cause: error });
   }
 }
@@ -60,7 +61,7 @@ async function runSession(
   const seen = await seeDatabase(options, session);
   const { facts, tables } = seen;
   saySkipped(parts, memory, seen);
-  const beginning = await findBeginning(options, parts.log, settings, seen, memory, stop);
+  const beginning = await findBeginning(options, parts.log, parts.registry, settings, seen, memory, stop);
   const { start, state: before, barrier, cluster } = beginning;
   if (isOver(options, before)) return;
   const [obstacle] = await findObstacles(options, session, seen);
@@ -102,7 +103,6 @@ async function runSession(
     acknowledged: start.kind === "resume" || from === null ? making.acknowledged : from,
     topics: topics.map((topic) => topic.state),
   };
-  if (from !== null) await writeState(writer, prefix, state, stop); // else it is written when the slot is there
   const binary = !memory.text && !needsText(tables.flatMap((table: Table) => table.columns));
   const isRead = await streamChanges(
     options,

@@ -63,6 +63,11 @@ export function renewal(gap: TailraceError, slot: Slot | null, create: boolean, 
   return { kind: "renew", epoch: epochSeen + 1, from };
 }
 
+/** R-epoch: whether records of epoch `seen` forbid this start. One that goes on may meet those of its own epoch, no other may. */
+export function isBehind({ kind, epoch }: Pick<Start, "kind" | "epoch">, seen: number): boolean {
+  return kind === "resume" ? seen > epoch : seen >= epoch;
+}
+
 /** R-slot, R-epoch. Throws the named error of a gap, SLOT_ACTIVE while another reads the slot, SLOT_FOREIGN, SLOT_NOT_MADE. */
 export function judgeStart(facts: StartFacts): Start {
   const { state, slot, slotName, barrier } = facts;
@@ -83,8 +88,10 @@ export function judgeStart(facts: StartFacts): Start {
     }
     return { kind: "adopt", epoch: 1, from: verdict.confirmed };
   }
-  if (barrier !== null && barrier.epoch > state.epoch) throw new TailraceError("STATE_BEHIND", { state: state.epoch, seen: barrier.epoch });
-  if (state.phase === "making") {
+  const making = state.phase === "making";
+  if (barrier !== null && isBehind({ kind: making ? "fresh" : "resume", epoch: state.epoch }, barrier.epoch))
+    throw new TailraceError("STATE_BEHIND", { state: state.epoch, seen: barrier.epoch });
+  if (making) {
     return verdict.kind === "missing" ? fresh(facts, state.epoch) : { kind: "adopt", epoch: state.epoch, from: verdict.confirmed };
   }
   const problem = clusterProblem(knownCluster(state, barrier), facts.cluster);

@@ -6,7 +6,7 @@ import { formatLsn, parseLsn } from "../core/lsn.ts";
 import { pause } from "../core/pause.ts";
 import type { Sequence } from "../core/sequence.ts";
 import type { SourceState } from "../core/source-state.ts";
-import { tableLabel } from "../core/table.ts";
+import { tableLabel, type Table } from "../core/table.ts";
 import { openStream } from "../postgres/stream.ts";
 import { clusterProblem } from "../postgres/timeline.ts";
 import { Acknowledger } from "./acknowledger.ts";
@@ -19,9 +19,9 @@ import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts
 import { Publisher, type PartitionBuffer, type PublishedRound } from "./publisher.ts";
 import { beginSnapshot, newSnapshots, runSnapshots } from "./session-snapshots.ts";
 import { lookForSilentChanges } from "./silent-changes.ts";
-import { knownCluster } from "./start.ts";
-import { readTails } from "./tails.ts";
-import { DEFAULT_MESSAGE_BYTES } from "./topics.ts";
+import { isBehind, knownCluster } from "./start.ts";
+import { readTails, type Tail } from "./tails.ts";
+import { DEFAULT_MESSAGE_BYTES, type DataTopic } from "./topics.ts";
 import { watchSource } from "./watch.ts";
 
 /** Why the stream is not read. */
@@ -102,8 +102,8 @@ export async function streamChanges(
     acknowledged: (lsn) => parts.observer.acknowledged(lsn),
     failed: fail,
   });
-  if (prepared.from === null) await acks.save();
   const tables = await captureTables(options, parts, memory, prepared, publisher, force);
+  await acks.save(); // R-epoch: only now may a process that follows go on in this epoch
   const letters = await letterBuffer(options, parts, publisher, force);
   inbox.open(
     new Changes({
@@ -212,15 +212,18 @@ async function captureTables(
 ): Promise<CapturedTables> {
   const { epoch } = prepared.state;
   const tables = new CapturedTables(options, parts, memory, prepared, signal);
+  const captured: { readonly table: Table; readonly data: DataTopic; readonly tails: readonly Tail[] }[] = [];
   for (const [index, table] of prepared.tables.entries()) {
     const data = prepared.topics[index];
     if (data === undefined) throw new TailraceError("UNEXPECTED", { reason: `table ${tableLabel(table)} has no topic` });
-    const tails = await readTails(parts.log, parts.registry, data.topic, prepared.barrier, signal);
-    for (const { watermark } of tails) {
-      if (watermark === null || watermark.epoch < epoch || (watermark.epoch === epoch && prepared.resumed)) continue;
-      memory.epochSeen = watermark.epoch;
-      throw new TailraceError("STATE_BEHIND", { state: epoch, seen: watermark.epoch });
-    }
+    captured.push({ table, data, tails: await readTails(parts.log, parts.registry, data.topic, prepared.barrier, signal) });
+  }
+  const seen = Math.max(0, ...captured.flatMap(({ tails }) => tails.map(({ watermark }) => watermark?.epoch ?? 0)));
+  if (isBehind({ kind: prepared.resumed ? "resume" : "fresh", epoch }, seen)) {
+    memory.epochSeen = seen;
+    throw new TailraceError("STATE_BEHIND", { state: epoch, seen });
+  }
+  for (const { table, data, tails } of captured) {
     const ends = tails.map(({ end }) => end);
     await tables.add(table, data, publisher.addTopic(data.topic, ends, data.maxBytes), tails);
   }

@@ -91,6 +91,16 @@ describe("behind a gap the source begins a new epoch and reads every table again
     });
   });
 
+  test("R-slot: the log has an event behind the server's WAL, and no barrier of it", async () => {
+    await withRows(["items"], async (database, scene) => {
+      await scene.appendLate("items", 1, 1, 1n << 50n);
+      await change(database, "items");
+      await heals(database, scene, ["items"]);
+      expect(gaps(scene)).toEqual(["WAL_REWOUND"]);
+      expect((await scene.state())?.epoch).toBe(2);
+    });
+  });
+
   test("R-routing: a topic was deleted", async () => {
     await withRows(["items", "other"], async (database, scene) => {
       await scene.log.deleteTopic(scene.topic("other"), signal);
@@ -111,6 +121,64 @@ describe("behind a gap the source begins a new epoch and reads every table again
       await scene.log.deleteTopic(`${scene.options.topics.prefix}.state`, signal);
       await scene.log.deleteTopic(`${scene.options.topics.prefix}.barriers`, signal);
       await database.sql("DELETE FROM items WHERE id > 9000");
+      await heals(database, scene, ["items"]);
+      expect((await scene.state())?.epoch).toBe(3);
+    });
+  });
+});
+
+describe("R-epoch: a source whose state and barriers are gone begins above every epoch that its topics hold", () => {
+  const wipe = async (scene: SourceScene): Promise<void> => {
+    const { prefix } = scene.options.topics;
+    for (const name of [`${prefix}.state`, `${prefix}.barriers`]) await scene.log.deleteTopic(name, signal);
+    scene.forget();
+  };
+
+  test("with its slot, and without slot and publication, as `tailrace drop` leaves it", async () => {
+    await withRows(["items", "other"], async (database, scene) => {
+      await wipe(scene);
+      await change(database, "items");
+      await heals(database, scene, ["items", "other"]);
+      expect((await scene.state())?.epoch).toBe(2);
+      await wipe(scene);
+      await database.sql(`SELECT pg_drop_replication_slot('${scene.options.slot}'); DROP PUBLICATION ${scene.options.publication}`);
+      await database.sql("DELETE FROM items WHERE id > 9000");
+      await heals(database, scene, ["items", "other"]);
+      expect((await scene.state())?.epoch).toBe(3);
+    });
+  });
+
+  test("no state of a lower epoch is ever written: a sink would take it for an older log", async () => {
+    await withRows(["items"], async (database, scene) => {
+      for (const epoch of [2, 3]) {
+        await wipe(scene);
+        await database.sql(`SELECT pg_drop_replication_slot('${scene.options.slot}')`);
+        await scene.while(async () => scene.untilRead());
+        expect((await scene.states()).map((state) => state.epoch)).toEqual((await scene.states()).map(() => epoch));
+      }
+    });
+  });
+
+  test("a state of a lower epoch that was being made is not gone on with", async () => {
+    await withRows(["items"], async (database, scene) => {
+      const before = (await scene.state())!;
+      await wipe(scene);
+      await scene.write({ ...before, phase: "making", generation: 1, number: 1, publication: "", topics: [], snapshots: [] });
+      await heals(database, scene, ["items"]);
+      expect((await scene.state())?.epoch).toBe(2);
+    });
+  });
+
+  test("events behind a dead process's late ones are found before anything is said to stream, whatever dies meanwhile", async () => {
+    await withRows(["items"], async (database, scene) => {
+      await wipe(scene);
+      await heals(database, scene, ["items"]); // epoch 2
+      await scene.appendLate("items", 1_500, 1);
+      await wipe(scene);
+      await database.sql("DELETE FROM items WHERE id > 9000");
+      expect(await scene.refusal()).toMatchObject({ code: "GAP_FOUND" });
+      expect(await scene.state()).toMatchObject({ epoch: 2, phase: "making" });
+      scene.forget();
       await heals(database, scene, ["items"]);
       expect((await scene.state())?.epoch).toBe(3);
     });

@@ -14,8 +14,9 @@ import type { Value } from "../../../src/core/table.ts";
 import { openEmbeddedLog } from "../../../src/log/embedded/embedded-log.ts";
 import { EmbeddedRegistry } from "../../../src/registry/embedded.ts";
 import { openRegistryStore } from "../../../src/registry/store.ts";
+import { RecordBatchWriter } from "../../../src/core/record-batch.ts";
 import { formatSequence } from "../../../src/core/sequence.ts";
-import { readState, type SourceState } from "../../../src/core/source-state.ts";
+import { readState, stateTopic, stateTopicSpec, writeState, type SourceState } from "../../../src/core/source-state.ts";
 import { toLsn } from "../../../src/core/lsn.ts";
 import type { SourceControl } from "../../../src/source/control.ts";
 import { newMemory, type SourceMemory, type SourceObserver, type SourceOptions } from "../../../src/source/parts.ts";
@@ -105,6 +106,37 @@ export class SourceScene implements AsyncDisposable {
 
   async state(): Promise<SourceState | null> {
     return readState(this.log, this.options.topics.prefix, signal);
+  }
+
+  /** Every record of the topic of states, the oldest first. */
+  async states(): Promise<readonly SourceState[]> {
+    const topic = stateTopic(this.options.topics.prefix);
+    const states: SourceState[] = [];
+    for (const { start, end } of await this.log.offsets(topic, signal)) {
+      for (let offset = start; offset < end;) {
+        const { records, next } = await this.log.read({ topic, partition: 0, offset }, 1 << 24, signal);
+        states.push(...records.flatMap(({ value }) => (value === null ? [] : [JSON.parse(value.toString()) as SourceState])));
+        if (next <= offset) break;
+        offset = next;
+      }
+    }
+    return states;
+  }
+
+  /** Makes the topic of states, with this one in it. */
+  async write(state: SourceState): Promise<void> {
+    await this.log.createTopic(stateTopicSpec(this.options.topics.prefix, -1), signal);
+    await using writer = await this.log.openWriter({ name: "scene" }, signal);
+    await writeState(writer, this.options.topics.prefix, state, signal);
+  }
+
+  /** So many deletes of an epoch, as a process writes them that is dead by now. */
+  async appendLate(table: string, count: number, epoch: number, commitLsn = 1n): Promise<void> {
+    await using writer = await this.log.openWriter({ name: "late" }, signal);
+    const batch = new RecordBatchWriter();
+    const sequence = Buffer.from(formatSequence({ epoch, commitLsn: toLsn(commitLsn), ordinal: 0 }));
+    for (let i = 0; i < count; i++) batch.appendTombstone(Buffer.from("key"), 0, 3, sequence);
+    await writer.append([{ topic: this.topic(table), partition: 0, bytes: batch.finish(Date.now()), count }], signal);
   }
 
   /** Until something was said at `warn` with these words, or with this code. */

@@ -7,6 +7,7 @@ import type { PublicationFingerprint, PublishedTable } from "../../../src/postgr
 import type { Slot } from "../../../src/postgres/slot.ts";
 import {
   changesOf,
+  isBehind,
   isGap,
   judgeOptions,
   judgePublication,
@@ -115,6 +116,11 @@ describe("the start of a source", () => {
     ["R-epoch: the state is gone, events are there", { state: null, slot: null }, "STATE_MISSING"],
     ["R-epoch: the state is gone, the slot is there", { state: null, barrier: null }, "STATE_MISSING"],
     ["R-epoch: the log is of a later epoch", { barrier: { ...barrier, epoch: 2 } }, "STATE_BEHIND"],
+    [
+      "R-epoch: the log has a barrier of the epoch that is being made",
+      { state: { ...state, phase: "making", acknowledged: ZERO_LSN, published: ZERO_LSN } },
+      "STATE_BEHIND",
+    ],
     ["the slot belongs to somebody else", { slot: { ...slot, plugin: "test_decoding" } }, "SLOT_FOREIGN"],
     ["the slot is being read", { slot: { ...slot, activePid: 4711 } }, "SLOT_ACTIVE"],
   ])("is refused by name: %s", (_, part, code) => {
@@ -127,6 +133,16 @@ describe("the start of a source", () => {
     const there = { ...cluster, history: [{ timeline: 1, at: parseLsn("0/90") }] };
     expect(() => judgeStart({ ...facts, cluster: there })).toThrow(refused("WAL_REWOUND"));
   });
+});
+
+test("R-epoch: only a source that goes on may meet records of its own epoch, and none may meet a later one's", () => {
+  const behind = (kind: "fresh" | "adopt" | "resume" | "renew", seen: number): boolean => isBehind({ kind, epoch: 2 }, seen);
+  expect([1, 2, 3].map((seen) => behind("resume", seen))).toEqual([false, false, true]);
+  for (const kind of ["fresh", "adopt", "renew"] as const)
+    expect(
+      [1, 2, 3].map((seen) => behind(kind, seen)),
+      kind,
+    ).toEqual([false, true, true]);
 });
 
 describe("behind a gap", () => {
