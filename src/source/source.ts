@@ -36,11 +36,13 @@ export async function runSource(
   stop: AbortSignal,
   force: AbortSignal,
 ): Promise<void> {
+  /** What is refused before is not healed by another session either: it would find the same. */
+  const judged = { past: false };
   try {
-    await runSession(options, parts, memory, stop, force);
+    await runSession(options, parts, memory, () => (judged.past = true), stop, force);
   } catch (cause) {
     const error = TailraceError.from(cause);
-    if (force.aborted || stop.aborted || options.snapshot.mode === "no_data" || !isGap(error) || memory.found !== null) throw cause;
+    if (force.aborted || stop.aborted || options.snapshot.mode === "no_data" || !isGap(error) || !judged.past) throw cause;
     // What the next session would not see: PostgreSQL before 18 can't decode what stands before a publication was made, though
     // it is there again, and by then the WAL may have grown past the events that it does not have.
     if (error.code === "PUBLICATION_MISSING" || error.code === "WAL_REWOUND") memory.found = error;
@@ -52,6 +54,8 @@ async function runSession(
   options: SourceOptions,
   parts: SourceParts,
   memory: SourceMemory,
+  /** The past is judged, and a beginning found. */
+  begun: () => void,
   stop: AbortSignal,
   force: AbortSignal,
 ): Promise<void> {
@@ -63,6 +67,7 @@ async function runSession(
   saySkipped(parts, memory, seen);
   const beginning = await findBeginning(options, parts.log, parts.registry, settings, seen, memory, stop);
   const { start, state: before, barrier, cluster } = beginning;
+  begun();
   if (isOver(options, before)) return;
   const [obstacle] = await findObstacles(options, session, seen);
   if (obstacle !== undefined) throw obstacle;

@@ -101,6 +101,14 @@ describe("behind a gap the source begins a new epoch and reads every table again
     });
   });
 
+  test("R-slot: with create: false a slot that is gone stays the operator's, whatever the mode", async () => {
+    await withRows(["items"], async (database, scene) => {
+      scene.options = { ...scene.options, create: false };
+      await database.sql(`SELECT pg_drop_replication_slot('${scene.options.slot}')`);
+      expect(await scene.refusal()).toMatchObject({ code: "SLOT_MISSING", retry: "operator" });
+    });
+  });
+
   test("R-routing: a topic was deleted", async () => {
     await withRows(["items", "other"], async (database, scene) => {
       await scene.log.deleteTopic(scene.topic("other"), signal);
