@@ -182,6 +182,11 @@ export const errors = {
     remedy: "none needed: the source begins anew behind the gap and reads the tables concerned again",
     retry: "auto",
   },
+  TABLES_ADDED: {
+    what: "the selection matches tables that are not captured yet: {tables}",
+    remedy: "none needed: the source begins a new session, which publishes them and, unless snapshot.mode is no_data, reads them",
+    retry: "auto",
+  },
   ROWS_CHANGED: {
     what: "rows of table {table} changed without events: {change}",
     remedy:

@@ -146,7 +146,7 @@ async function eventTopics(
 }
 
 /** Tables that are new to this source and have events already: what happened since the last of them was not captured. */
-async function tableGaps(
+export async function tableGaps(
   options: SourceOptions,
   log: EventLog,
   state: SourceState | null,

@@ -11,6 +11,7 @@ import { quoteIdentifier, type Session } from "../postgres/session.ts";
 import { readSlot } from "../postgres/slot.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import type { Prepared, SourceOptions, SourceParts } from "./parts.ts";
+import { NewTables } from "./new-tables.ts";
 import { judgePublication } from "./start.ts";
 
 /** How often, ms. */
@@ -19,9 +20,9 @@ const WATCH_EVERY_MS = 5_000;
 const LOCK_NOT_AVAILABLE = "55P03";
 
 /**
- * Looks until the signal aborts; `seen.bytes` becomes what the acknowledged LSN is behind the end of
- * the WAL, `seen.retained` what the server keeps for the slot. `look` is told of the
- * captured tables that exist and of the publication. Throws PUBLICATION_CHANGED, PUBLICATION_MISSING, DATABASE_UNREACHABLE.
+ * Looks until the signal aborts; `seen.bytes` becomes what the acknowledged LSN is behind the end of the WAL, `seen.retained` what the
+ * server keeps for the slot. `look` is told of the captured tables that exist and of the publication. Throws PUBLICATION_CHANGED,
+ * PUBLICATION_MISSING, TABLES_ADDED, DATABASE_UNREACHABLE.
  */
 export async function watchSource(
   options: SourceOptions,
@@ -40,6 +41,7 @@ export async function watchSource(
     said.add(`${message} ${label}`);
     parts.logger.warn({ table: label, ...fields }, message);
   };
+  const newTables = new NewTables(options, parts, prepared, once);
   while (!signal.aborted) {
     const slot = await readSlot(session, options.slot);
     const [row] = await session.query("SELECT pg_current_wal_lsn()::text AS lsn");
@@ -53,6 +55,7 @@ export async function watchSource(
         if (!tables.includes(table)) once("the table was dropped; its events stay in the log", table, {});
       const publication = await readPublication(session, options.publication, tables);
       judgePublication(options.publication, prepared.state, publication, tables);
+      await newTables.look(tables, signal);
       await look(tables, publication);
       for (const { table, reason } of await harmedTables(session, options.publication)) {
         const fix = `ALTER PUBLICATION ${quoteIdentifier(options.publication)} DROP TABLE ${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)};`;

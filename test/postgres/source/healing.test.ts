@@ -1,8 +1,9 @@
 // Gaps that a snapshot heals: what was lost is named, read again, and what went meanwhile is swept.
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
+import { eventually } from "../../support/eventually.ts";
 import { withClient } from "../../support/databases.ts";
-import { postgres, type TestDatabase } from "../../support/servers.ts";
+import { postgres, uniqueName, type TestDatabase } from "../../support/servers.ts";
 import { SourceScene } from "./source-scene.ts";
 
 const server = postgres();
@@ -231,6 +232,83 @@ describe("while it streams", () => {
       });
       await heals(database, scene, ["items", "other"]);
     });
+  });
+
+  test("R-publication: a table that is dropped and made again under its name is published and read again", async () => {
+    await withRows(["items", "other"], async (database, scene) => {
+      await scene.while(async () => {
+        const { looks } = scene;
+        await eventually("a look at the tables as they were", () => scene.looks > looks + 1, 30_000);
+        await database.sql(`DROP TABLE items; CREATE TABLE items ${COLUMNS}; INSERT INTO items VALUES (1, 'again', 'x'), (7, 'new', 'y')`);
+        await scene.untilWarned("PUBLICATION_CHANGED");
+        await scene.untilRead();
+        await database.sql("INSERT INTO items VALUES (2, 'streamed', 'z')");
+        await scene.untilLevel(database);
+      });
+      expect((await scene.target("items")).map(({ id, name }) => [id, name]).sort()).toEqual([
+        [1, "again"],
+        [2, "streamed"],
+        [7, "new"],
+      ]);
+      expect(gaps(scene)).toEqual(["PUBLICATION_CHANGED"]);
+      expect((await scene.state())?.epoch).toBe(1);
+    });
+  });
+
+  test("a table that comes to match the selection is published and read, the others are left alone; one that can't be captured changes nothing", async () => {
+    await withRows(["items"], async (database, scene) => {
+      const before = (await scene.events("items")).length;
+      const sessions = scene.sessions;
+      await scene.while(async () => {
+        await database.sql("CREATE TABLE keyless (id int); INSERT INTO keyless VALUES (1)");
+        await database.sql(`CREATE TABLE late ${COLUMNS}; INSERT INTO late SELECT i, 'late', NULL FROM generate_series(1, 300) i`);
+        await eventually("the new table in the state", async () => (await scene.state())?.topics.length === 2, 30_000);
+        await scene.untilRead();
+        await database.sql("INSERT INTO late VALUES (301, 'streamed', NULL)");
+        await scene.untilLevel(database);
+        expect(scene.sessions).toBe(sessions + 2);
+        await scene.untilWarned("public.keyless");
+        await database.sql("ALTER TABLE keyless ADD PRIMARY KEY (id)");
+        await eventually("the table that has a key now in the state", async () => (await scene.state())?.topics.length === 3, 30_000);
+        await scene.untilRead();
+        await scene.untilLevel(database);
+      });
+      expect(await scene.target("late")).toHaveLength(301);
+      expect(await scene.target("keyless")).toEqual([{ id: 1 }]);
+      expect(await scene.events("items")).toHaveLength(before);
+      expect(gaps(scene)).toEqual([]);
+    });
+  });
+
+  test("with no_data such a table is captured from then on", async () => {
+    await using database = await (await server).createDatabase("healing");
+    await database.sql(`CREATE TABLE items ${COLUMNS}`);
+    await using scene = await SourceScene.open(database);
+    await scene.while(async () => {
+      await database.sql(`CREATE TABLE late ${COLUMNS}; INSERT INTO late VALUES (1, 'before', NULL)`);
+      await eventually("the new table in the state", async () => (await scene.state())?.topics.length === 2, 30_000);
+      await database.sql("INSERT INTO late VALUES (2, 'after', NULL)");
+      await scene.untilRows("late", 1);
+    });
+    expect((await scene.rows("late")).map(({ id }) => id)).toEqual([2]);
+  });
+
+  test("a table that can't be published is named, and the others stream on in the same session", async () => {
+    await using database = await (await server).createDatabase("healing");
+    const role = uniqueName("clerk");
+    await database.sql(`CREATE TABLE items ${COLUMNS}; CREATE ROLE ${role} LOGIN REPLICATION PASSWORD 'clerk'; ALTER TABLE items OWNER TO ${role};
+      GRANT CREATE ON DATABASE ${database.name} TO ${role}; GRANT ALL ON SCHEMA public TO ${role}`);
+    const url = new URL(database.url);
+    [url.username, url.password] = [role, "clerk"];
+    await using scene = await SourceScene.open(database, { url: url.href });
+    await scene.while(async () => {
+      await database.sql(`CREATE TABLE foreign_one ${COLUMNS}`);
+      await scene.untilWarned("public.foreign_one");
+      await database.sql("INSERT INTO items VALUES (1, 'on', NULL)");
+      await scene.untilRows("items", 1);
+    });
+    expect(scene.sessions).toBe(1);
+    await database.sql(`DROP OWNED BY ${role}; DROP ROLE ${role}`);
   });
 
   test("R-window-start: a write transaction that is open across the start is waited for and named, nothing is lost", async () => {

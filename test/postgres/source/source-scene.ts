@@ -48,6 +48,10 @@ export class SourceScene implements AsyncDisposable {
   control: SourceControl | null = null;
   /** The unfinished ones, as last told. */
   snapshots: readonly SnapshotStatus[] = [];
+  /** Looks at what the stream does not tell that have begun. */
+  looks = 0;
+  /** Sessions that came to stream. */
+  sessions = 0;
   /** Rows of chunks that became durable. */
   snapshotRows = 0;
   /** What was said at `warn`. */
@@ -297,12 +301,14 @@ export class SourceScene implements AsyncDisposable {
     const quiet = (): void => undefined;
     const observer: SourceObserver = {
       state: (state) => {
-        if (state === "streaming") isStreaming();
+        if (state !== "streaming") return;
+        this.sessions += 1;
+        isStreaming();
       },
       published: quiet,
       deadLetter: quiet,
       acknowledged: quiet,
-      wal: quiet,
+      wal: () => (this.looks += 1),
       bytesInFlight: quiet,
       snapshots: (list) => (this.snapshots = list),
       snapshotRows: (_, rows) => (this.snapshotRows += rows),

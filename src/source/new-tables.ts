@@ -1,0 +1,90 @@
+// Tables that the selection matches and the session does not capture: made since it began, made again under the name of one
+// that was dropped, or given the key that they lacked. A new session publishes and loads them; this finds out when one is due.
+import { TailraceError } from "../core/errors.ts";
+import { tableLabel, type TableName } from "../core/table.ts";
+import { catalogSignature, resolveTables } from "../postgres/catalog.ts";
+import { readPublication } from "../postgres/publication.ts";
+import { readSlot } from "../postgres/slot.ts";
+import type { CatalogTable } from "../postgres/table-judgement.ts";
+import type { Prepared, SourceOptions, SourceParts } from "./parts.ts";
+import { findObstacles, tableGaps } from "./past.ts";
+import { publicationChanged } from "./start.ts";
+import { topicProblems } from "./topics.ts";
+
+export class NewTables {
+  readonly #options: SourceOptions;
+  readonly #parts: SourceParts;
+  readonly #prepared: Prepared;
+  readonly #warn: (message: string, table: TableName, fields: object) => void;
+  /** What the catalogs looked like when no session was due; null: they have to be looked at. */
+  #signature: string | null = null;
+  /** OIDs of tables that were new at the look before. */
+  #before: ReadonlySet<number> = new Set();
+
+  /** `warn` says a thing once. */
+  constructor(
+    options: SourceOptions,
+    parts: SourceParts,
+    prepared: Prepared,
+    warn: (message: string, table: TableName, fields: object) => void,
+  ) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#prepared = prepared;
+    this.#warn = warn;
+  }
+
+  /**
+   * `existing`: of the session's tables those that are there still. Throws PUBLICATION_CHANGED, TABLES_ADDED: the session has to
+   * end for a new one. A new session would have to wait for an obstacle, and every table with it: then none is due.
+   */
+  async look(existing: readonly CatalogTable[], signal: AbortSignal): Promise<void> {
+    const { session, tables } = this.#prepared;
+    const signature = await catalogSignature(session);
+    if (signature === this.#signature) return;
+    const resolved = await resolveTables(session, this.#options.selection, this.#options.publication);
+    for (const { table, reason } of resolved.skipped) this.#warn(`not captured: ${reason}`, table, {});
+    const added = resolved.tables.filter(({ oid }) => !tables.some((table) => table.oid === oid));
+    const remade = added.filter((table) => tables.some((other) => isSameName(table, other) && !existing.includes(other)));
+    // A table that is gone at the next look, as a migration's or a loader's, is worth no new session; nor is any where a
+    // session reads every table again.
+    const isDue = (oid: number): boolean => this.#before.has(oid) && this.#options.temporary !== true;
+    const due = added.filter((table) => remade.includes(table) || isDue(table.oid));
+    this.#before = new Set(added.map(({ oid }) => oid));
+    this.#signature = added.length === 0 ? signature : null;
+    if (due.length === 0) return;
+    const obstacle = await this.#obstacle(due, resolved, signal);
+    if (obstacle !== null) {
+      for (const table of due) this.#warn("a new table can't be captured yet; the others stream on", table, obstacle.toJSON());
+      return;
+    }
+    const [again] = remade;
+    if (again !== undefined)
+      throw publicationChanged(this.#options.publication, { table: again, words: `table ${tableLabel(again)} was dropped and made again` });
+    throw new TailraceError("TABLES_ADDED", { tables: due.map(tableLabel).join(", ") });
+  }
+
+  /** What would keep a new session from streaming. */
+  async #obstacle(
+    due: readonly CatalogTable[],
+    resolved: Awaited<ReturnType<typeof resolveTables>>,
+    signal: AbortSignal,
+  ): Promise<TailraceError | null> {
+    const { session, facts } = this.#prepared;
+    const { log } = this.#parts;
+    const { tables } = resolved;
+    const slot = await readSlot(session, this.#options.slot);
+    const publication = await readPublication(session, this.#options.publication, tables);
+    const [obstacle] = await findObstacles(this.#options, session, { ...resolved, facts, slot, publication });
+    if (obstacle !== undefined) return obstacle;
+    const [problem] = await topicProblems(log, this.#options.topics, tables, signal);
+    if (problem !== undefined) return problem;
+    if (this.#options.snapshot.mode !== "no_data") return null;
+    const [gap] = await tableGaps(this.#options, log, this.#prepared.state, due, signal);
+    return gap?.gap ?? null;
+  }
+}
+
+function isSameName(a: TableName, b: TableName): boolean {
+  return a.schema === b.schema && a.name === b.name;
+}
