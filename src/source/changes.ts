@@ -25,8 +25,8 @@ type RowOp = "c" | "u" | "d" | "t" | "r";
 export type SnapshotStream = {
   /** Told of every row of the tables that it watches (captured.reading.watched), in the order of the stream. Keys are the Avro body as latin1. */
   readonly window: SnapshotWindow<Tuple>;
-  /** A mark comes by, in the transaction of this commit LSN. Gives the chunk that waits for it; null for an opening mark, or one of an attempt that is over. */
-  mark(mark: Mark, commitLsn: Lsn): MarkedChunk | null;
+  /** A mark comes by, in the transaction of this commit LSN. Gives the chunk that waits for it; null for one of another source, or of an attempt that is over. */
+  mark(mark: Mark, commitLsn: Lsn): MarkedChunk | "opening" | null;
   /** R-window-toast: a row got another key, and columns of it were not sent. `row` is valid during the call only; `old` has its key columns that `row` lacks. */
   keyChanged(captured: CapturedTable, xid: number, row: Tuple, old: Tuple): void;
 };
@@ -322,7 +322,8 @@ export class Changes {
     const mark = readMark(bytes, this.#reader);
     const marked = mark === null ? null : this.#snapshots.mark(mark, this.#commitLsn);
     if (mark === null || marked === null) return;
-    this.#hasRows = true; // a barrier behind it though no row is left: a snapshot's end may have to be said there
+    this.#hasRows = true; // a barrier behind it though no row is left: a snapshot's end may have to be said there, and nothing else may come
+    if (marked === "opening") return;
     for (let row = 0; row < marked.rows; row++) this.#emitChunkRow(marked, row);
     marked.emitted(this.#others);
     this.#others = 0;

@@ -138,11 +138,14 @@ export class Snapshots implements SnapshotStream {
     this.#awaited.delete(nonce);
   }
 
-  mark({ source, nonce }: Mark, commitLsn: Lsn): MarkedChunk | null {
+  mark({ source, nonce }: Mark, commitLsn: Lsn): MarkedChunk | "opening" | null {
     if (source !== this.#source) return null;
-    for (const snapshot of this.#openings.get(nonce) ?? [])
-      this.#opened.set(snapshot, formatSequence({ epoch: this.#epoch, commitLsn, ordinal: 0 }));
-    this.#openings.delete(nonce);
+    const openings = this.#openings.get(nonce);
+    if (openings !== undefined) {
+      for (const snapshot of openings) this.#opened.set(snapshot, formatSequence({ epoch: this.#epoch, commitLsn, ordinal: 0 }));
+      this.#openings.delete(nonce);
+      return "opening";
+    }
     const awaited = this.#awaited.get(nonce);
     if (awaited === undefined) return null;
     this.#awaited.delete(nonce);

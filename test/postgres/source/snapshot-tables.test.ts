@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { withClient } from "../../support/databases.ts";
 import { eventually } from "../../support/eventually.ts";
 import { postgres, type TestDatabase } from "../../support/servers.ts";
+import { TableSnapshot } from "../../../src/source/snapshot-progress.ts";
 import { SourceScene } from "./source-scene.ts";
 
 const server = postgres();
@@ -140,6 +141,22 @@ test("a condition reads what it chooses, and nothing is swept", async () => {
       expect(await scene.sweptBelow("halves")).toBe(swept);
     },
   );
+});
+
+test("R-sweep: an end that no barrier has said is said after a crash though nothing is written", async () => {
+  await using database = await (await server).createDatabase("ending");
+  await database.sql("CREATE TABLE items (id int PRIMARY KEY); INSERT INTO items SELECT generate_series(1, 100)");
+  await using scene = await SourceScene.open(database, { snapshot: { mode: "initial" } });
+  await scene.while(async () => scene.untilRead());
+  // What stands in the state when the process dies between the last chunk and its barrier.
+  const state = (await scene.state())!;
+  const opening = `${(await scene.sweptBelow("items")).slice(0, -1)}1`;
+  const begun = TableSnapshot.begin({ schema: "public", name: "items" }, "table", "first start").record();
+  const ending = { ...begun, opening, todo: [], rows: 100, chunks: 1 };
+  await scene.write({ ...state, generation: state.generation + 1, number: 1, snapshots: [ending] });
+  scene.forget();
+  await scene.while(async () => scene.untilRead());
+  expect(await scene.sweptBelow("items")).toBe(opening);
 });
 
 test("snapshot.mode initial_only reads everything, then ends and leaves neither slot nor publication", async () => {
