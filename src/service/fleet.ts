@@ -18,7 +18,7 @@ import type { Pauses } from "./pauses.ts";
 import { compareConfigs, type Changes } from "./reload.ts";
 import { SinkDrive } from "./sink-drive.ts";
 import { SourceDrive } from "./source-drive.ts";
-import type { ServiceStatus } from "./status.ts";
+import { isReady, type ServiceStatus } from "./status.ts";
 
 export type FleetParts = {
   readonly log: EventLog;
@@ -93,7 +93,7 @@ export class Fleet {
   notReady(): { name: string; state: string; code?: string; reason?: string }[] {
     const { sources, sinks } = this.status();
     return [...sources, ...sinks]
-      .filter(({ state }) => state !== "running")
+      .filter((view) => !isReady(view))
       .map(({ name, state, error }) => {
         return { name, state, ...(error === null ? {} : { code: String(error.code), reason: String(error.message) }) };
       });

@@ -11,7 +11,7 @@ import type { SnapshotStatus } from "../source/snapshot-status.ts";
 import { runSource } from "../source/source.ts";
 import { countFailure, showState, type Metrics } from "../telemetry/metrics.ts";
 import type { Drive } from "./connector.ts";
-import { newView, viewOf, type SourceStatus } from "./status.ts";
+import { newView, OVER, viewOf, type SourceStatus } from "./status.ts";
 
 export type SourceDriveParts = {
   readonly log: EventLog;
@@ -27,6 +27,8 @@ export class SourceDrive implements Drive {
   readonly #memory: SourceMemory = newMemory();
   #status: SourceStatus;
   #control: SourceControl | null = null;
+  /** The last run ended by itself, without an error. */
+  #isOver = false;
   /** What stood in the gauges of snapshots when they were last set. */
   #shown: readonly SnapshotStatus[] = [];
 
@@ -57,8 +59,10 @@ export class SourceDrive implements Drive {
     const { log, registry, logger, pausedTables } = this.#parts;
     const control = (to: SourceControl | null): void => void (this.#control = to);
     const parts = { log, registry, logger, observer: this.#observer(running), control, pausedTables };
+    this.#isOver = false;
     try {
       await runSource(sourceOptions(this.#config), parts, this.#memory, stop, force);
+      this.#isOver = !stop.aborted;
     } finally {
       this.#control = null;
     }
@@ -66,7 +70,8 @@ export class SourceDrive implements Drive {
 
   changed(status: Parameters<Drive["changed"]>[0]): void {
     this.#update(viewOf(status));
-    if (status.state === "paused") this.#update({ phase: "its slot keeps WAL until it is resumed" });
+    if (status.state === "stopped" && this.#isOver) this.#update({ phase: OVER });
+    else if (status.state === "paused") this.#update({ phase: "its slot keeps WAL until it is resumed" });
     else if (status.state === "dropped") this.#update({ phase: "until its configuration changes or the service starts again" });
     showState(this.#parts.metrics.sourceState, { source: this.#config.name }, status.state);
   }

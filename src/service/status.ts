@@ -41,6 +41,14 @@ export type SinkStatus = ConnectorView & {
 
 export type ServiceStatus = { readonly version: string; readonly sources: readonly SourceStatus[]; readonly sinks: readonly SinkStatus[] };
 
+/** The phase of a source that has ended by itself: snapshot.mode initial_only, and all is read. */
+export const OVER = "all is read, and the source is not to stream again";
+
+/** Whether the connector does its work, or has done all of it: for probes, which would otherwise be answered 503 for good. */
+export function isReady({ state, phase }: Pick<ConnectorView, "state" | "phase">): boolean {
+  return state === "running" || (state === "stopped" && phase === OVER);
+}
+
 export function newView(name: string): ConnectorView {
   return { name, state: "starting", phase: "starting", restarts: 0, error: null, pausedTables: [] };
 }

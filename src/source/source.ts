@@ -68,7 +68,10 @@ async function runSession(
   const beginning = await findBeginning(options, parts.log, parts.registry, settings, seen, memory, stop);
   const { start, state: before, barrier, cluster } = beginning;
   begun();
-  if (isOver(options, before)) return;
+  if (isOver(options, before)) {
+    if (options.create) await dropOwn(options, parts, session); // else a slot of a process that died before this keeps WAL for good
+    return;
+  }
   const [obstacle] = await findObstacles(options, session, seen);
   if (obstacle !== undefined) throw obstacle;
 
@@ -131,11 +134,13 @@ async function runSession(
     stop,
     force,
   );
-  if (isRead && options.create) {
-    await dropSlot(session, options.slot);
-    await dropPublication(session, options.publication);
-    parts.logger.info({ slot: options.slot }, "everything is read (snapshot.mode initial_only): slot and publication are dropped");
-  }
+  if (isRead && options.create) await dropOwn(options, parts, session);
+}
+
+async function dropOwn({ slot, publication }: SourceOptions, { logger }: SourceParts, session: Session): Promise<void> {
+  await dropSlot(session, slot);
+  await dropPublication(session, publication);
+  logger.info({ slot }, "everything is read (snapshot.mode initial_only): slot and publication are dropped");
 }
 
 async function makeSlot(session: Session, name: string, memory: SourceMemory): Promise<Lsn> {

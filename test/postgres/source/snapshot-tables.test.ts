@@ -173,6 +173,25 @@ test("snapshot.mode initial_only reads everything, then ends and leaves neither 
   await expectCount(scene, "once", 1000);
 });
 
+test("snapshot.mode initial_only: a process that died before it dropped slot and publication is followed by one that does", async () => {
+  await using database = await (await server).createDatabase("tables");
+  await database.sql("CREATE TABLE once (id int PRIMARY KEY); INSERT INTO once VALUES (1)");
+  await using scene = await SourceScene.open(database, { snapshot: { mode: "initial" } });
+  await scene.while(async () => scene.untilRead());
+  const state = (await scene.state())!;
+  await scene.write({ ...state, generation: state.generation + 1, number: 1, phase: "over" });
+  scene.forget();
+  scene.options = { ...scene.options, snapshot: { ...scene.options.snapshot, mode: "initial_only" }, create: false };
+  await scene.toItsEnd();
+  expect(await database.sql("SELECT pubname FROM pg_publication")).toHaveLength(1);
+  scene.options = { ...scene.options, create: true };
+  for (const _ of ["leftovers", "nothing left"]) {
+    await scene.toItsEnd();
+    expect(await database.sql("SELECT slot_name FROM pg_replication_slots WHERE database = current_database()")).toEqual([]);
+    expect(await database.sql("SELECT pubname FROM pg_publication")).toEqual([]);
+  }
+});
+
 test("more changed rows than are kept: the chunks that are open are read again, and nothing is lost", async () => {
   await using database = await (await server).createDatabase("tables");
   await database.sql("CREATE TABLE bulk (id text STORAGE PLAIN PRIMARY KEY, note text)");
