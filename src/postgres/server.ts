@@ -24,7 +24,15 @@ export type ServerFacts = {
   readonly walSenderTimeoutMs: number;
   readonly slots: { readonly used: number; readonly limit: number };
   readonly walSenders: { readonly used: number; readonly limit: number };
-  readonly user: { readonly name: string; readonly superuser: boolean; readonly replication: boolean; readonly createOnDatabase: boolean };
+  readonly user: {
+    readonly name: string;
+    readonly superuser: boolean;
+    /** It may stream. */
+    readonly replication: boolean;
+    /** Amazon RDS and Aurora: nobody has the attribute there, the right comes with a role. */
+    readonly replicationByRole: boolean;
+    readonly createOnDatabase: boolean;
+  };
 };
 
 const OLDEST_VERSION = 140_000;
@@ -46,7 +54,9 @@ export async function readServer(session: Session): Promise<ServerFacts> {
       'walSenderTimeoutMs', (SELECT setting::int FROM pg_settings WHERE name = 'wal_sender_timeout'),
       'slots', jsonb_build_object('used', (SELECT count(*) FROM pg_replication_slots), 'limit', current_setting('max_replication_slots')::int),
       'walSenders', jsonb_build_object('used', (SELECT count(*) FROM pg_stat_replication), 'limit', current_setting('max_wal_senders')::int),
-      'user', (SELECT jsonb_build_object('name', rolname, 'superuser', rolsuper, 'replication', rolreplication OR rolsuper,
+      'user', (SELECT jsonb_build_object('name', rolname, 'superuser', rolsuper, 'replication', rolreplication OR rolsuper OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname IN ('rds_replication', 'rds_superuser')
+                   AND pg_has_role(current_user, r.oid, 'MEMBER')),
+                 'replicationByRole', EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication'),
                  'createOnDatabase', has_database_privilege(current_database(), 'CREATE')) FROM pg_roles WHERE rolname = current_user)
     ) AS json`);
   if (facts === null) throw new TailraceError("UNEXPECTED", { reason: "the server gave no facts about itself" });
@@ -91,7 +101,12 @@ export async function missingPrivileges(
   const missing = (privilege: string, grant: string): TailraceError =>
     new TailraceError("PRIVILEGE_MISSING", { user: user.name, privilege, grant });
   const problems: TailraceError[] = [];
-  if (!user.replication) problems.push(missing("the REPLICATION attribute", `ALTER ROLE ${name} REPLICATION`));
+  if (!user.replication)
+    problems.push(
+      user.replicationByRole
+        ? missing("the right to replicate", `GRANT rds_replication TO ${name}`)
+        : missing("the REPLICATION attribute", `ALTER ROLE ${name} REPLICATION`),
+    );
   if (publishing === null) return problems;
   if (!publishing.exists && !user.createOnDatabase)
     problems.push(missing(`CREATE on database ${database}`, `GRANT CREATE ON DATABASE ${quoteIdentifier(database)} TO ${name}`));
