@@ -88,6 +88,9 @@ export type DeadLetter = {
   readonly value: Buffer | null;
 };
 
+/** A key that has open dead letters: their highest sequences in text form, of all and of those that no snapshot closes ("" without any). */
+export type OpenKey = { readonly topic: string; readonly keyBytes: Buffer; readonly last: string; readonly lastDead: string };
+
 /** `sequence` (text form): of the complete event. */
 export type ClosedLetters = { readonly topic: string; readonly keyBytes: Buffer; readonly sequence: string };
 
@@ -183,8 +186,8 @@ export interface WarehouseSession extends AsyncDisposable {
   prepare(): Promise<void>;
   /** Takes the sink over: later flushes of workers with a lower fence fail. */
   acquire(sink: string): Promise<{ readonly fence: number; readonly checkpoints: readonly Checkpoint[] }>;
-  /** The open dead letters of a sink, in sequence order. */
-  openDeadLetters(sink: string): Promise<readonly DeadLetter[]>;
+  /** The keys with open dead letters of a sink. Without the letters' bytes: there may be far more of them than memory holds. */
+  openKeys(sink: string): Promise<readonly OpenKey[]>;
   /** Deletes the sink's checkpoints and its open dead letters, where there are any; makes nothing. */
   forget(sink: string): Promise<Forgotten>;
   /** Makes the target or adds columns to it. Throws TARGET_DIFFERS with the SQL that would mend it. */

@@ -1,5 +1,5 @@
 // R-dead: which keys have an open dead letter. Their events with unchanged columns join it until a complete one comes.
-import type { DeadLetter } from "../core/warehouse.ts";
+import type { DeadLetter, OpenKey } from "../core/warehouse.ts";
 
 /** Highest sequences (text form) of a key's open letters: of all, and of those that no snapshot closes ("" without any). */
 type Open = { last: string; lastDead: string };
@@ -7,8 +7,8 @@ type Open = { last: string; lastDead: string };
 export class OpenLetters {
   readonly #topics = new Map<string, Map<string, Open>>();
 
-  constructor(letters: readonly OpenLetter[]) {
-    for (const letter of letters) this.open(letter);
+  constructor(keys: readonly OpenKey[]) {
+    for (const { topic, keyBytes, last, lastDead } of keys) this.#add(topic, keyBytes, last, lastDead);
   }
 
   /** Keys whose letters nothing closes but an event to come. */
@@ -33,12 +33,7 @@ export class OpenLetters {
   /** A letter without a key is nobody's to join. */
   open({ topic, keyBytes, sequence, code }: OpenLetter): void {
     if (keyBytes === null) return;
-    const keys = this.#topics.get(topic) ?? new Map<string, Open>();
-    this.#topics.set(topic, keys);
-    const key = keyBytes.toString("latin1");
-    const { last = "", lastDead = "" } = keys.get(key) ?? {};
-    const dead = code === "AWAITS_SNAPSHOT" ? "" : sequence;
-    keys.set(key, { last: last > sequence ? last : sequence, lastDead: lastDead > dead ? lastDead : dead });
+    this.#add(topic, keyBytes, sequence, code === "AWAITS_SNAPSHOT" ? "" : sequence);
   }
 
   /** Whether the key had one. */
@@ -54,6 +49,14 @@ export class OpenLetters {
       if (last < sequence) keys.delete(key);
       else if (lastDead < sequence) keys.set(key, { last, lastDead: "" });
     }
+  }
+
+  #add(topic: string, keyBytes: Buffer, sequence: string, dead: string): void {
+    const keys = this.#topics.get(topic) ?? new Map<string, Open>();
+    this.#topics.set(topic, keys);
+    const key = keyBytes.toString("latin1");
+    const { last = "", lastDead = "" } = keys.get(key) ?? {};
+    keys.set(key, { last: last > sequence ? last : sequence, lastDead: lastDead > dead ? lastDead : dead });
   }
 
   #count(which: (open: Open) => boolean): number {

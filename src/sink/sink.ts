@@ -177,7 +177,7 @@ class SinkRun {
     await using session = await parts.warehouse.open(signal);
     await session.prepare();
     const worker = await session.acquire(options.name);
-    return new SinkRun(options, parts, source, worker, new OpenLetters(await session.openDeadLetters(options.name)));
+    return new SinkRun(options, parts, source, worker, new OpenLetters(await session.openKeys(options.name)));
   }
 
   /** Reads and flushes; the newer state when the source has other topics or has begun an epoch, null when `stop` aborted. */

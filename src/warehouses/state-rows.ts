@@ -1,6 +1,6 @@
 // Rows of the tables in schema _tailrace, as they come from a warehouse's client, and what the sink makes of them.
 import { TailraceError } from "../core/errors.ts";
-import { metadataColumns, type Checkpoint, type CheckpointMove, type DeadLetter, type Flush, type Sweep } from "../core/warehouse.ts";
+import { metadataColumns, type Checkpoint, type CheckpointMove, type Flush, type OpenKey, type Sweep } from "../core/warehouse.ts";
 
 /** Columns by name. Numbers may be of any type that Number() takes. */
 export type StateRow = Readonly<Record<string, unknown>>;
@@ -16,19 +16,11 @@ export function toCheckpoint(row: StateRow): Checkpoint {
   };
 }
 
-/** A row of `dead_letters`. `toBytes`: what the client makes of a column of bytes, null for NULL. */
-export function toDeadLetter(row: StateRow, toBytes: (value: unknown) => Buffer | null): DeadLetter {
-  return {
-    topic: String(row.topic),
-    partition: Number(row.partition),
-    offset: Number(row.log_offset),
-    keyBytes: toBytes(row.key_body),
-    sequence: String(row.sequence),
-    code: String(row.code),
-    message: String(row.message),
-    key: toBytes(row.key),
-    value: toBytes(row.value),
-  };
+/** A row of a warehouse's `readOpenKeys`. `keyBytes`: its column `key_body`, as bytes. */
+export function toOpenKey(row: StateRow, keyBytes: Buffer): OpenKey {
+  const last = String(row.last);
+  const lastDead = String(row.last_dead);
+  return { topic: String(row.topic), keyBytes, last, lastDead: lastDead === last ? last : lastDead }; // one string: there may be many keys
 }
 
 /** R-checkpoint: throws CHECKPOINT_MOVED when the row of `workers` has another fence than the flush. */

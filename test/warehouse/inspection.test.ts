@@ -26,7 +26,7 @@ async function work(warehouse: Warehouse, specs: readonly TargetSpec[] = targets
   await session.prepare();
   const worker = new Worker(uniqueName("sink"));
   await worker.acquire(session);
-  await session.openDeadLetters(worker.sink);
+  await session.openKeys(worker.sink);
   for (const spec of specs) await session.ensureTarget(spec);
   const merge = async (rows: readonly Row[], truncate: string | null, parts: Partial<Flush> = {}): Promise<unknown> =>
     worker.merge(

@@ -10,13 +10,14 @@ import type {
   Flush,
   FlushResult,
   Forgotten,
+  OpenKey,
   Sweep,
   TableFlush,
   TargetSpec,
   Warehouse,
   WarehouseSession,
 } from "../../core/warehouse.ts";
-import { isMergedInto, requireFence, requireMoved, toCheckpoint, toDeadLetter, type StateRow } from "../state-rows.ts";
+import { isMergedInto, requireFence, requireMoved, toCheckpoint, toOpenKey, type StateRow } from "../state-rows.ts";
 import { merge, raiseFloor, STAGED_TABLE, sweep, truncate } from "./dialect.ts";
 import { Engine, openFile, type DuckdbFile, type DuckdbOptions } from "./file.ts";
 import { inspectFile } from "./inspection.ts";
@@ -33,7 +34,7 @@ import {
   raiseFence,
   readCheckpoints,
   readFence,
-  readOpenLetters,
+  readOpenKeys,
   STAGED_CLOSED_TABLE,
   STAGED_LETTERS_TABLE,
   stageClosed,
@@ -89,8 +90,8 @@ class DuckdbSession implements WarehouseSession {
     });
   }
 
-  async openDeadLetters(sink: string): Promise<readonly DeadLetter[]> {
-    return (await this.#rows(readOpenLetters, [sink])).map((row) => toDeadLetter(row, toBytes));
+  async openKeys(sink: string): Promise<readonly OpenKey[]> {
+    return (await this.#rows(readOpenKeys, [sink])).map((row) => toOpenKey(row, toBytes(row.key_body)));
   }
 
   async forget(sink: string): Promise<Forgotten> {
@@ -300,8 +301,8 @@ function duckdbsOwn(thrown: unknown): unknown {
   return thrown instanceof TailraceError ? thrown.cause : thrown;
 }
 
-function toBytes(value: unknown): Buffer | null {
-  return value instanceof DuckDBBlobValue ? Buffer.from(value.bytes) : null;
+function toBytes(value: DuckDBValue | undefined): Buffer {
+  return Buffer.from(value instanceof DuckDBBlobValue ? value.bytes : []);
 }
 
 function sum(numbers: readonly number[]): number {

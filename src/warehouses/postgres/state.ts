@@ -77,8 +77,9 @@ export const lockFence = "SELECT fence FROM _tailrace.workers WHERE sink = $1 FO
 export const readCheckpoints =
   "SELECT topic, partition, topic_id, next_offset, sequence FROM _tailrace.checkpoints WHERE sink = $1 ORDER BY topic, partition";
 
-export const readOpenLetters = `SELECT topic, partition, log_offset, key_body, sequence, code, message, key, value
-FROM _tailrace.dead_letters WHERE sink = $1 AND state = 'open' ORDER BY sequence, topic, partition, log_offset`;
+/** $1 sink. Of letters without a key no event is the next. */
+export const readOpenKeys = `SELECT topic, key_body, max(sequence) AS last, coalesce(max(sequence) FILTER (WHERE code <> 'AWAITS_SNAPSHOT'), '') AS last_dead
+FROM _tailrace.dead_letters WHERE sink = $1 AND state = 'open' AND key_body IS NOT NULL GROUP BY topic, key_body`;
 
 /** Of a sink that is dropped, $1; each returns the rows that it deleted. Its fence stays: a worker of before must not have that of a new one. */
 export const forgetSink = {

@@ -11,13 +11,14 @@ import type {
   FlushResult,
   Forgotten,
   MergePlan,
+  OpenKey,
   Sweep,
   TableFlush,
   TargetSpec,
   Warehouse,
   WarehouseSession,
 } from "../../core/warehouse.ts";
-import { isMergedInto, requireFence, requireMoved, toCheckpoint, toDeadLetter } from "../state-rows.ts";
+import { isMergedInto, requireFence, requireMoved, toCheckpoint, toOpenKey } from "../state-rows.ts";
 import { addressOf, close, connect, isRowsFault, warehouseError, type Connection } from "./connection.ts";
 import { merge, raiseFloor, sweep, truncate } from "./dialect.ts";
 import { inspectDatabase } from "./inspection.ts";
@@ -36,7 +37,7 @@ import {
   lockFence,
   raiseFence,
   readCheckpoints,
-  readOpenLetters,
+  readOpenKeys,
   updateCheckpoints,
 } from "./state.ts";
 import { findTarget, foundTarget, targetDdl, type FoundTarget } from "./target.ts";
@@ -111,8 +112,8 @@ class PostgresSession implements WarehouseSession {
     });
   }
 
-  async openDeadLetters(sink: string): Promise<readonly DeadLetter[]> {
-    return (await this.#rows(readOpenLetters, [sink])).map((row) => toDeadLetter(row, (value) => value as Buffer | null));
+  async openKeys(sink: string): Promise<readonly OpenKey[]> {
+    return (await this.#rows(readOpenKeys, [sink])).map((row) => toOpenKey(row, row.key_body as Buffer));
   }
 
   async forget(sink: string): Promise<Forgotten> {

@@ -55,7 +55,7 @@ export function checkpointSuite(warehouse: OpenWarehouse): void {
       expect(await warehouse.session.forget("another")).toEqual({ checkpoints: 0, deadLetters: 0 });
       expect(await warehouse.session.forget("lake")).toEqual({ checkpoints: 1, deadLetters: 1 });
       expect(await warehouse.session.forget("lake")).toEqual({ checkpoints: 0, deadLetters: 0 });
-      expect(await warehouse.session.openDeadLetters("lake")).toEqual([]);
+      expect(await warehouse.session.openKeys("lake")).toEqual([]);
       expect(await rows()).toEqual([["1", null, null]]);
       // A worker of before must not be taken for a new one.
       expect(await warehouse.session.acquire("lake")).toEqual({ fence: fence + 1, checkpoints: [] });

@@ -1,5 +1,6 @@
 // R-dead: what is set aside, and the rows that a target refuses.
 import { describe, expect, test } from "vitest";
+import type { DeadLetter } from "../../../src/core/warehouse.ts";
 import { at, change, letter, tableFlush } from "../staged.ts";
 import { hard, type OpenWarehouse } from "./open-warehouse.ts";
 
@@ -16,15 +17,18 @@ export function lettersSuite(warehouse: OpenWarehouse): void {
         letter(2, { keyBytes: Buffer.from([0]) }),
       ];
       await warehouse.worker.merge(warehouse.session, [], { deadLetters: letters });
-      expect(await warehouse.session.openDeadLetters("lake")).toEqual([letters[1], letters[2], letters[0]]);
-      expect(await warehouse.session.openDeadLetters("another")).toEqual([]);
+      const hex = (bytes: Buffer | null): string | null => bytes?.toString("hex").toUpperCase() ?? null;
+      const row = ({ offset, code, message, keyBytes, key, value }: DeadLetter): (string | null)[] =>
+        [String(offset), code, message].concat([keyBytes, key, value].map(hex) as string[]);
+      expect(await warehouse.openLetters()).toEqual([letters[1]!, letters[2]!, letters[0]!].map(row));
+      expect(await warehouse.openLetters("another")).toEqual([]);
       await warehouse.worker.merge(warehouse.session, [], {
         closedDeadLetters: [
           { topic: "t", keyBytes: Buffer.from([0]), sequence: letter(9).sequence },
           { topic: "u", keyBytes: Buffer.from("key"), sequence: letter(9).sequence },
         ],
       });
-      expect((await warehouse.session.openDeadLetters("lake")).map(({ offset }) => offset)).toEqual([1, 3]);
+      expect(await warehouse.openOffsets()).toEqual([1, 3]);
       expect(await sql("SELECT state, (closed_at IS NULL)::text FROM _tailrace.dead_letters ORDER BY log_offset")).toEqual([
         ["open", "true"],
         ["superseded", "false"],
@@ -35,7 +39,7 @@ export function lettersSuite(warehouse: OpenWarehouse): void {
     test("a letter that its own flush supersedes is there, and closed", async () => {
       const closed = { topic: "t", keyBytes: Buffer.from("key"), sequence: letter(2).sequence };
       await warehouse.worker.merge(warehouse.session, [], { deadLetters: [letter(1)], closedDeadLetters: [closed] });
-      expect(await warehouse.session.openDeadLetters("lake")).toEqual([]);
+      expect(await warehouse.openOffsets()).toEqual([]);
       expect(await sql("SELECT state, (closed_at IS NULL)::text FROM _tailrace.dead_letters")).toEqual([["superseded", "false"]]);
     });
 
@@ -45,7 +49,7 @@ export function lettersSuite(warehouse: OpenWarehouse): void {
         deadLetters: [letter(2)],
         closedDeadLetters: [{ topic: "t", keyBytes: Buffer.from("key"), sequence: letter(2).sequence }],
       });
-      expect((await warehouse.session.openDeadLetters("lake")).map(({ offset }) => offset)).toEqual([2]);
+      expect(await warehouse.openOffsets()).toEqual([2]);
     });
 
     test("one that only waited for a snapshot is deleted when it is closed", async () => {
@@ -67,7 +71,7 @@ export function lettersSuite(warehouse: OpenWarehouse): void {
         ],
       });
       await warehouse.worker.merge(warehouse.session, [], { letterFloors: [{ topic: "t", sequence: letter(5).sequence }] });
-      expect((await warehouse.session.openDeadLetters("lake")).map(({ offset }) => offset)).toEqual([4, 5]);
+      expect(await warehouse.openOffsets()).toEqual([4, 5]);
       expect(await sql("SELECT log_offset::text FROM _tailrace.dead_letters WHERE state = 'superseded' ORDER BY 1")).toEqual([
         ["1"],
         ["2"],
@@ -77,14 +81,49 @@ export function lettersSuite(warehouse: OpenWarehouse): void {
     test("a thousand and more in one flush are all there", async () => {
       const letters = Array.from({ length: 1_234 }, (_, offset) => letter(offset));
       await warehouse.worker.merge(warehouse.session, [], { deadLetters: letters });
-      expect((await warehouse.session.openDeadLetters("lake")).length).toBe(1_234);
+      expect((await warehouse.openOffsets()).length).toBe(1_234);
+    });
+
+    test("are known to a sink that starts by their keys: the highest sequences of all, and of those that no snapshot closes", async () => {
+      const awaiting = Buffer.from([0, 255]);
+      await warehouse.worker.merge(warehouse.session, [], {
+        deadLetters: [
+          letter(1),
+          letter(3, { code: "AWAITS_SNAPSHOT" }),
+          letter(2),
+          letter(4, { keyBytes: awaiting, code: "AWAITS_SNAPSHOT" }),
+          letter(5, { keyBytes: null }),
+          letter(6, { keyBytes: Buffer.from("closed") }),
+        ],
+        closedDeadLetters: [{ topic: "t", keyBytes: Buffer.from("closed"), sequence: at(7) }],
+      });
+      const keys = [...(await warehouse.session.openKeys("lake"))].sort((a, b) => (a.last < b.last ? -1 : 1));
+      expect(keys).toEqual([
+        { topic: "t", keyBytes: Buffer.from("key"), last: at(3), lastDead: at(2) },
+        { topic: "t", keyBytes: awaiting, last: at(4), lastDead: "" },
+      ]);
+      expect(await warehouse.session.openKeys("another")).toEqual([]);
+    });
+
+    test("of 200,000 rows that a target refused do not fill the memory of the sink that starts with them", async () => {
+      const [bytes, blob] =
+        kind.name === "postgres"
+          ? ["convert_to(i::text, 'UTF8')", "convert_to(repeat('x', 4000), 'UTF8')"]
+          : ["encode(i::VARCHAR)", "encode(repeat('x', 4000))"];
+      await sql(`INSERT INTO _tailrace.dead_letters
+SELECT 'lake', 't', 0, i, ${bytes}, '${at(1)}', 'ROW_REFUSED', 'it is refused', ${bytes}, ${blob}, 'open', now(), NULL FROM generate_series(1, 200000) g(i)`);
+      const held = (): number => process.memoryUsage().heapUsed + process.memoryUsage().external;
+      const before = held();
+      const keys = await warehouse.session.openKeys("lake");
+      expect(held() - before).toBeLessThan(400 * 1024 * 1024); // their bytes are 800 MB
+      expect(keys.length).toBe(200_000);
     });
 
     test("are not there when their flush failed", async () => {
       const flush = warehouse.worker.flush([], { deadLetters: [letter(1)] });
       const moved = { ...flush, checkpoints: flush.checkpoints.map((move) => ({ ...move, expected: { topicId: "id", nextOffset: 7 } })) };
       await expect(warehouse.session.flush(moved, signal)).rejects.toThrow();
-      expect(await warehouse.session.openDeadLetters("lake")).toEqual([]);
+      expect(await warehouse.openOffsets()).toEqual([]);
     });
   });
 

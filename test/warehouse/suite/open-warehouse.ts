@@ -56,6 +56,16 @@ export class OpenWarehouse {
   readonly softRows = (): Promise<(string | null)[][]> =>
     this.sql("SELECT id::text, name, note, _tailrace_deleted::text FROM analytics.orders o ORDER BY o.id");
 
+  /** Offset, code, and the bytes in hex, of a sink's open letters, in sequence order. */
+  readonly openLetters = (sink = "lake"): Promise<(string | null)[][]> => {
+    const hex = (column: string): string => (this.kind.name === "postgres" ? `upper(encode(${column}, 'hex'))` : `hex(${column})`);
+    const columns = ["log_offset::text", "code", "message", ...["key_body", "key", "value"].map(hex)];
+    return this.sql(`SELECT ${columns.join(", ")} FROM _tailrace.dead_letters WHERE sink = '${sink}' AND state = 'open' ORDER BY sequence`);
+  };
+
+  /** Their offsets alone. */
+  readonly openOffsets = async (): Promise<number[]> => (await this.openLetters()).map(([offset]) => Number(offset));
+
   /** The sequences of all tombstones. */
   readonly tombstones = (): Promise<(string | null)[][]> => this.sql("SELECT sequence FROM _tailrace.tombstones ORDER BY 1");
 }
