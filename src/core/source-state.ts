@@ -57,7 +57,8 @@ export function stateTopicSpec(prefix: string, replication: number): TopicSpec {
 
 /**
  * The state that counts, of all records: the newest generation's last one, with the highest epoch and, within it, the
- * highest LSNs of any process: one that is dead may have acknowledged after its successor read the state.
+ * highest LSNs of any process: one that is dead may have acknowledged after its successor read the state. What some
+ * records make stands for them among later ones.
  */
 export function mergeStates(records: readonly SourceState[]): SourceState | null {
   const newest = records.reduce<SourceState | null>((best, state) => (best === null || isNewer(state, best) ? state : best), null);
@@ -74,38 +75,54 @@ function isNewer(a: SourceState, b: SourceState): boolean {
 
 /** Offsets at the end of the state topic that are read first. Only where no state stands there is the whole topic read. */
 const RECENT_OFFSETS = 1000;
+const READ_BYTES = 1 << 20;
+
+/** What was read of the state topic: all before `next`, which makes `state`. Whoever looks again goes on from there. */
+export type StateLook = {
+  /** The topic's; another one is a topic that was made again. */
+  readonly topicId: string;
+  readonly next: number;
+  readonly state: SourceState | null;
+};
 
 /**
  * The state, null when the topic is absent or empty. The end of the topic is enough: each process begins with a record
  * that has merged everything before it. Throws LOG_CORRUPT for a record that can't be read.
  */
 export async function readState(log: EventLog, prefix: string, signal: AbortSignal): Promise<SourceState | null> {
-  const topic = stateTopic(prefix);
-  const [found] = await log.topics([topic], signal);
-  if (found === undefined) return null;
-  const [range] = await log.offsets(topic, signal);
-  if (range === undefined) return null;
-  const recent = await readStates(log, { topic, offset: Math.max(range.start, range.end - RECENT_OFFSETS), end: range.end }, signal);
-  return mergeStates(recent.length > 0 ? recent : await readStates(log, { topic, offset: range.start, end: range.end }, signal));
+  return (await lookAtState(log, prefix, null, signal))?.state ?? null;
 }
 
-async function readStates(
-  log: EventLog,
-  from: { readonly topic: string; readonly offset: number; readonly end: number },
-  signal: AbortSignal,
-): Promise<readonly SourceState[]> {
-  const { topic } = from;
-  const states: SourceState[] = [];
-  let next = from.offset;
-  while (next < from.end) {
-    const fetched = await log.read({ topic, partition: 0, offset: next }, 1 << 20, signal);
-    for (const record of fetched.records) {
-      if (record.value !== null) states.push(parseState(record.value, topic, record.offset));
+/**
+ * The same for those who look often: reads only what has come since `last`. A record has all tables of the source, and
+ * a thousand of them are megabytes. null: there is no topic.
+ */
+export async function lookAtState(log: EventLog, prefix: string, last: StateLook | null, signal: AbortSignal): Promise<StateLook | null> {
+  const topic = stateTopic(prefix);
+  const [found] = await log.topics([topic], signal);
+  const [range] = found === undefined ? [] : await log.offsets(topic, signal);
+  if (found === undefined || range === undefined) return null;
+  const { start, end } = range;
+  // A log that ends before what was read is another one, whatever its id says.
+  const known = last !== null && last.topicId === found.id && last.next <= end ? last : null;
+  const from = Math.max(start, known?.next ?? end - RECENT_OFFSETS);
+  let look = await readOn(log, topic, { topicId: found.id, next: from, state: known?.state ?? null }, end, signal);
+  if (look.state === null && from > start) look = await readOn(log, topic, { ...look, next: start }, end, signal);
+  return look;
+}
+
+/** Merges page by page: all records of a large source at once are more than a small process holds. */
+async function readOn(log: EventLog, topic: string, from: StateLook, end: number, signal: AbortSignal): Promise<StateLook> {
+  let { next, state } = from;
+  while (next < end) {
+    const fetched = await log.read({ topic, partition: 0, offset: next }, READ_BYTES, signal);
+    for (const { value, offset } of fetched.records) {
+      if (value !== null) state = mergeStates([...(state === null ? [] : [state]), parseState(value, topic, offset)]);
     }
     if (fetched.next <= next) break;
     next = fetched.next;
   }
-  return states;
+  return { ...from, next, state };
 }
 
 /** Appends a state record; resolves when it is durable. */

@@ -2,7 +2,7 @@
 import { barrierTopic, type SnapshotEnd } from "../core/barrier.ts";
 import type { EventLog } from "../core/event-log.ts";
 import { pause } from "../core/pause.ts";
-import { readState, type SourceState } from "../core/source-state.ts";
+import { lookAtState, type SourceState, type StateLook } from "../core/source-state.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
 import type { ReadTopic } from "./positions.ts";
 
@@ -15,6 +15,8 @@ export class SourceWatch {
   readonly #log: EventLog;
   readonly #prefix: string;
   #newest: SourceState | null = null;
+  /** How far the state was read. */
+  #look: StateLook | null = null;
   /** Labels of tables. */
   readonly #snapshotting = new Set<string>();
   /** By label: the opening of the last snapshot whose end a barrier has said. */
@@ -52,9 +54,10 @@ export class SourceWatch {
   async refresh(since: number, signal: AbortSignal): Promise<SourceState | null> {
     if (this.#askedAt >= since) return this.#newest;
     const asked = performance.now();
-    const state = await readState(this.#log, this.#prefix, signal);
+    const look = await lookAtState(this.#log, this.#prefix, this.#look, signal);
     if (asked >= this.#askedAt) {
-      this.#newest = state ?? this.#newest;
+      this.#look = look;
+      this.#newest = look?.state ?? this.#newest;
       for (const { table, kind, opening } of this.#newest?.snapshots ?? []) {
         // The state may name a snapshot for a while whose end has come by.
         const isOver = opening !== null && opening <= (this.#ended.get(tableLabel(table)) ?? "");

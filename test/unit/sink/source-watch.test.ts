@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { SnapshotRecord } from "../../../src/core/snapshot-record.ts";
 import { parseLsn } from "../../../src/core/lsn.ts";
 import { stateTopicSpec, writeState, type SourceState } from "../../../src/core/source-state.ts";
@@ -54,4 +54,20 @@ test("R-sweep: a snapshot counts as unfinished until its end has come by, though
   expect(watch.isSnapshotting(orders)).toBe(false);
   expect(await told([snapshot], 3)).toBe(false);
   expect(await told([{ ...snapshot, opening: null }], 4)).toBe(true);
+});
+
+test("a look reads what is new: a sink that looks every 2 s must not parse a thousand records of a large source each time", async () => {
+  await using log = await openEmbeddedLog({ path: await temporaryFolder("watch") });
+  await log.createTopic(stateTopicSpec("shop", 1), signal);
+  await using writer = await log.openWriter({ name: "test" }, signal);
+  for (let number = 1; number <= 50; number++) await writeState(writer, "shop", { ...state, number }, signal);
+  const read = vi.spyOn(log, "read");
+  const watch = new SourceWatch(log, "shop");
+  expect((await watch.refresh(performance.now(), signal))?.number).toBe(50);
+  const first = read.mock.calls.length;
+  await watch.refresh(performance.now(), signal);
+  expect(read.mock.calls.length).toBe(first);
+  await writeState(writer, "shop", { ...state, number: 51 }, signal);
+  expect((await watch.refresh(performance.now(), signal))?.number).toBe(51);
+  expect(read.mock.calls.slice(first).map(([from]) => from.offset)).toEqual([50]);
 });
