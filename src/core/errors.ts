@@ -381,6 +381,12 @@ export const errors = {
     remedy: "the event is in the sink's dead letters; mend the row at the source or the target's constraint",
     retry: "never",
   },
+  TARGET_REFUSES: {
+    what: "target {target} takes none of the {rows} rows of a flush; {asked} were tried one by one, the first is refused with: {reason}",
+    remedy:
+      "a constraint, trigger or type of the target keeps every row out: mend it, then resume the sink, nothing is lost; or pause that table of the sink first (tailrace pause DIR SINK TABLE), the others then go on",
+    retry: "operator",
+  },
   UNCHANGED_WITHOUT_ROW: {
     what: "columns {columns} were not sent (unchanged TOAST) and target {target} has no row to keep them from",
     remedy:

@@ -111,5 +111,29 @@ for (const kind of [duckdbKind, postgresKind]) {
       ]);
       expect(scene.flushes.at(-1)?.deadLetters.map(({ offset, code }) => [offset, code])).toEqual([[5, "ROW_REFUSED"]]);
     });
+
+    test("R-dead: a target that takes no row stops the sink for its operator, without dead letters; one that takes half of them has the other half set aside", async () => {
+      await using place = await kind.make();
+      await using scene = await SinkScene.open();
+      await flushOnce(scene, place, { 0: [insert(1, 1n, "first", null)] });
+      const constraint = (check: string): string =>
+        kind.name === "postgres"
+          ? `ALTER TABLE analytics.orders DROP CONSTRAINT IF EXISTS checked, ADD CONSTRAINT checked CHECK (${check}) NOT VALID`
+          : `CREATE TABLE analytics.checked (id BIGINT NOT NULL, name VARCHAR CHECK (name = 'first' OR ${check}), note VARCHAR, _tailrace_seq VARCHAR,
+               _tailrace_commit_ts TIMESTAMPTZ, _tailrace_merged_ts TIMESTAMPTZ, _tailrace_deleted BOOLEAN);
+             INSERT INTO analytics.checked FROM analytics.orders; DROP TABLE analytics.orders;
+             ALTER TABLE analytics.checked RENAME TO orders`;
+      await place.sql(constraint("name = 'nothing'"));
+      const many = Array.from({ length: 300 }, (_, index) => insert(index + 2, BigInt(index + 2), index < 150 ? "bad" : "good", null));
+      await scene.publish(0, ...many);
+      await expect(scene.run(place.warehouse, "soft").ended).rejects.toMatchObject({ code: "TARGET_REFUSES", retry: "operator" });
+      expect(await place.sql("SELECT count(*)::text FROM _tailrace.dead_letters")).toEqual([["0"]]);
+      await place.sql(constraint("name = 'good'"));
+      const run = scene.run(place.warehouse, "soft");
+      await expect.poll(() => scene.lags.at(-1), { timeout: 30_000 }).toBe(0);
+      await run.stop();
+      expect(await place.sql("SELECT count(*)::text FROM _tailrace.dead_letters")).toEqual([["150"]]);
+      expect(await place.sql("SELECT count(*)::text FROM analytics.orders")).toEqual([["151"]]);
+    });
   });
 }
