@@ -41,6 +41,14 @@ export function isMergedInto({ deletes }: Pick<Sweep, "deletes">, columns: reado
   return (deletes === "hard" ? [sequence] : [sequence, deleted]).every((needed) => columns.some(({ name }) => name === needed));
 }
 
+/**
+ * Whether the row of `floors` (undefined: there is none) says that nothing is left below a sweep's opening: ends are said
+ * again after a crash, and to look for rows to delete takes as long as to read the whole target.
+ */
+export function isSwept({ opening }: Pick<Sweep, "opening">, floor: StateRow | undefined): boolean {
+  return floor !== undefined && String(floor.sequence) >= opening;
+}
+
 function checkpointMoved({ topic, partition }: Pick<CheckpointMove, "topic" | "partition">): TailraceError {
   return new TailraceError("CHECKPOINT_MOVED", { topic, partition });
 }

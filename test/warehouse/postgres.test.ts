@@ -331,3 +331,54 @@ test("the DDL of a target can be run as it is printed", async () => {
   await using session = await place.warehouse.open(signal);
   await session.ensureTarget(spec);
 });
+
+/** A target of ten rows each of which takes 100 ms to delete. */
+async function slowToDelete(place: Place & { readonly url: string }, seconds = 0.1): Promise<Ready & AsyncDisposable> {
+  const slow = await ready(openPostgresWarehouse({ url: () => place.url, statementTimeoutMs: 400 }));
+  await slow.worker.merge(slow.session, [
+    tableFlush(
+      spec,
+      Array.from({ length: 10 }, (_, id) => change(1, { id: BigInt(id), name: "old" })),
+    ),
+  ]);
+  await place.sql(`CREATE FUNCTION analytics.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(${seconds}); RETURN coalesce(OLD, NEW); END';
+    CREATE TRIGGER slow BEFORE DELETE ON analytics.orders FOR EACH ROW EXECUTE FUNCTION analytics.slow()`);
+  return slow;
+}
+
+const sweepAt = (commit: number) => ({ sweeps: [{ target: spec.target, deletes: spec.deletes, opening: at(commit) }] });
+
+test("a sweep and a TRUNCATE take as long as the target is large: no bound of a flush's statements makes them fail for ever (R-sweep)", async () => {
+  await using place = await postgresPlace();
+  {
+    await using slow = await slowToDelete(place);
+    await slow.worker.merge(slow.session, [], sweepAt(5));
+    expect(await rows(place)).toEqual([]);
+    await place.sql("DROP SCHEMA analytics CASCADE");
+  }
+  await using again = await slowToDelete(place);
+  await again.worker.merge(again.session, [tableFlush(spec, [change(7, { id: 1n, name: "new" })], at(6))]);
+  expect(await rows(place)).toEqual([["1", "new", null]]);
+  await place.sql("CREATE TRIGGER slow_insert BEFORE INSERT ON analytics.orders FOR EACH ROW EXECUTE FUNCTION analytics.slow()");
+  const inserts = Array.from({ length: 10 }, (_, id) => change(8, { id: BigInt(id + 2), name: "bounded as before" }));
+  await expect(again.worker.merge(again.session, [tableFlush(spec, inserts)])).rejects.toMatchObject({
+    code: "WAREHOUSE_REFUSED",
+    message: expect.stringContaining("statement timeout") as string,
+  });
+});
+
+test("a sweep that is aborted ends at the server too, and another worker is not kept waiting for it", async () => {
+  await using place = await postgresPlace();
+  await using slow = await slowToDelete(place, 60);
+  const active = () =>
+    place.sql(
+      "SELECT pid::text FROM pg_stat_activity WHERE application_name = 'tailrace' AND state = 'active' AND datname = current_database()",
+    );
+  const [aborting, reason] = [new AbortController(), new Error("enough")];
+  const sweeping = slow.session.flush(slow.worker.flush([], sweepAt(5)), aborting.signal);
+  await expect.poll(async () => (await active()).length).toBe(1);
+  aborting.abort(reason);
+  await expect(sweeping).rejects.toBe(reason);
+  await expect.poll(active, { timeout: 20_000 }).toEqual([]);
+  expect((await rows(place)).length).toBe(10);
+});

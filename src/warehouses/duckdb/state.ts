@@ -71,6 +71,9 @@ export const readCheckpoints = `SELECT topic, partition, topic_id, next_offset, 
 export const readOpenKeys = `SELECT topic, key_body, max(sequence) AS last, coalesce(max(sequence) FILTER (WHERE code <> 'AWAITS_SNAPSHOT'), '') AS last_dead
 FROM ${STATE}.dead_letters WHERE sink = $1 AND state = 'open' AND key_body IS NOT NULL GROUP BY topic, key_body`;
 
+/** $1 schema and $2 name of the target. */
+export const readFloor = `SELECT sequence FROM ${STATE}.floors WHERE target_schema = $1 AND target_name = $2`;
+
 /** Of a sink that is dropped, $1; each returns the rows that it deleted. Its fence stays: a worker of before must not have that of a new one. */
 export const forgetSink = {
   checkpoints: `DELETE FROM ${STATE}.checkpoints WHERE sink = $1 RETURNING topic`,

@@ -17,7 +17,7 @@ import type {
   Warehouse,
   WarehouseSession,
 } from "../../core/warehouse.ts";
-import { isMergedInto, requireFence, requireMoved, toCheckpoint, toOpenKey, type StateRow } from "../state-rows.ts";
+import { isMergedInto, isSwept, requireFence, requireMoved, toCheckpoint, toOpenKey, type StateRow } from "../state-rows.ts";
 import { merge, raiseFloor, STAGED_TABLE, sweep, truncate } from "./dialect.ts";
 import { Engine, openFile, type DuckdbFile, type DuckdbOptions } from "./file.ts";
 import { inspectFile } from "./inspection.ts";
@@ -34,6 +34,7 @@ import {
   raiseFence,
   readCheckpoints,
   readFence,
+  readFloor,
   readOpenKeys,
   STAGED_CLOSED_TABLE,
   STAGED_LETTERS_TABLE,
@@ -195,6 +196,8 @@ class DuckdbSession implements WarehouseSession {
   async #sweep(one: Sweep): Promise<void> {
     this.#columns ??= await this.#findColumns();
     const { schema, name } = one.target;
+    const [floor] = await this.#rows(readFloor, [schema, name]);
+    if (isSwept(one, floor)) return;
     const columns = this.#columns.filter((column) => column.schema === schema && column.table === name);
     for (const sql of isMergedInto(one, columns) ? sweep(one) : raiseFloor(one, one.opening)) await this.#run(sql);
   }

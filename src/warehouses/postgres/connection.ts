@@ -6,22 +6,33 @@ import { reasonOf, TailraceError } from "../../core/errors.ts";
 const OLDEST_SERVER = 150_000;
 
 /** Bounds of one statement, ms. A merge of 100,000 rows takes seconds; a lock is waited for as long as an ALTER TABLE should last. */
-const STATEMENT_TIMEOUT_MS = 600_000;
+export const STATEMENT_TIMEOUT_MS = 600_000;
 const LOCK_TIMEOUT_MS = 30_000;
 /** A worker whose machine vanished must not keep its sink's row locked for longer. */
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 120_000;
 const CONNECT_TIMEOUT_MS = 10_000;
-/** The client's own bound, for a server that no longer answers at all; it must outlast the server's. */
-const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 30_000;
+/** The client's own bound, for a server that no longer answers at all, is so much longer than the server's. */
+const QUERY_GRACE_MS = 30_000;
+/** What pg takes for no bound: a timer can't be set for longer. */
+const UNBOUNDED_MS = 2 ** 31 - 1;
+/** A server's machine that vanished while a statement without bound was running is noticed by TCP, after this and 10 s. */
+const KEEPALIVE_MS = 30_000;
 
-const SETTINGS = `SET standard_conforming_strings = on;
-SET statement_timeout = ${STATEMENT_TIMEOUT_MS};
+const settings = (statementTimeoutMs: number): string => `SET standard_conforming_strings = on;
+SET statement_timeout = ${statementTimeoutMs};
 SET lock_timeout = ${LOCK_TIMEOUT_MS};
 SET idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION_TIMEOUT_MS};
 SELECT current_setting('server_version_num')::integer AS number, current_setting('server_version') AS text`;
+/**
+ * A worker that is gone, killed or aborted, takes its statement along: what nobody waits for would hold the sink's row
+ * locked for as long as it runs. Not every platform's server can do it.
+ */
+const NOTICE_LOST_CLIENT = "SET client_connection_check_interval = '5s'";
 
 export type Connection = {
   readonly client: pg.Client;
+  /** Bound of one statement. */
+  readonly statementTimeoutMs: number;
   /** Names of staging tables that this connection has, by what they are for. */
   readonly staging: Map<string, string>;
   /** Targets that were found to fit on this connection, as JSON. */
@@ -37,16 +48,22 @@ export function addressOf(url: string): string {
 }
 
 /** Throws WAREHOUSE_UNREACHABLE, WAREHOUSE_LOGIN, WAREHOUSE_REFUSED (a server older than 15), or the signal's reason. */
-export async function connect(url: string, address: string, signal: AbortSignal): Promise<Connection> {
+export async function connect(
+  url: string,
+  address: string,
+  signal: AbortSignal,
+  statementTimeoutMs = STATEMENT_TIMEOUT_MS,
+): Promise<Connection> {
   signal.throwIfAborted();
   const client = new pg.Client({
     connectionString: url,
     application_name: "tailrace",
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    query_timeout: QUERY_TIMEOUT_MS,
+    query_timeout: statementTimeoutMs + QUERY_GRACE_MS,
     keepAlive: true,
+    keepAliveInitialDelayMillis: KEEPALIVE_MS,
   });
-  const connection: Connection = { client, staging: new Map(), fitting: new Set(), broken: false };
+  const connection: Connection = { client, statementTimeoutMs, staging: new Map(), fitting: new Set(), broken: false };
   // Without a listener an idle connection that is lost would end the process.
   client.on("error", () => (connection.broken = true));
   client.on("end", () => (connection.broken = true));
@@ -54,12 +71,13 @@ export async function connect(url: string, address: string, signal: AbortSignal)
   signal.addEventListener("abort", abort);
   try {
     await client.connect();
-    const answers = (await client.query(SETTINGS)) as unknown as pg.QueryResult<{ number: number; text: string }>[];
+    const answers = (await client.query(settings(statementTimeoutMs))) as unknown as pg.QueryResult<{ number: number; text: string }>[];
     const version = answers.at(-1)?.rows[0];
     if (version === undefined || version.number < OLDEST_SERVER) {
       const reason = `it is version ${version?.text ?? "unknown"}, a PostgreSQL warehouse needs 15 or later (MERGE)`;
       throw new TailraceError("WAREHOUSE_REFUSED", { warehouse: address, reason });
     }
+    await client.query(NOTICE_LOST_CLIENT).catch(unlessLost);
     return connection;
   } catch (cause) {
     await close(connection);
@@ -68,6 +86,21 @@ export async function connect(url: string, address: string, signal: AbortSignal)
   } finally {
     signal.removeEventListener("abort", abort);
   }
+}
+
+/** What the server says against a setting is no reason not to work without it. */
+function unlessLost(cause: unknown): void {
+  if (sqlState(cause) === null) throw cause;
+}
+
+/**
+ * Runs statements whose time grows with the target and not with the flush: no bound that suits a flush suits them, and
+ * one that is too short would fail at every attempt. In a transaction; an abort of the flush ends them.
+ */
+export async function queryUnbounded({ client, statementTimeoutMs }: Connection, statements: readonly string[]): Promise<void> {
+  await client.query("SET LOCAL statement_timeout = 0");
+  for (const text of statements) await client.query({ text, query_timeout: UNBOUNDED_MS } as pg.QueryConfig);
+  await client.query(`SET LOCAL statement_timeout = ${statementTimeoutMs}`);
 }
 
 /** Ends the connection at once, in whatever it is doing: the server then rolls back. */

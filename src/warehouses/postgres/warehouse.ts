@@ -18,8 +18,8 @@ import type {
   Warehouse,
   WarehouseSession,
 } from "../../core/warehouse.ts";
-import { isMergedInto, requireFence, requireMoved, toCheckpoint, toOpenKey } from "../state-rows.ts";
-import { addressOf, close, connect, isRowsFault, warehouseError, type Connection } from "./connection.ts";
+import { isMergedInto, isSwept, requireFence, requireMoved, toCheckpoint, toOpenKey } from "../state-rows.ts";
+import { addressOf, close, connect, isRowsFault, queryUnbounded, warehouseError, type Connection } from "./connection.ts";
 import { merge, raiseFloor, sweep, truncate } from "./dialect.ts";
 import { inspectDatabase } from "./inspection.ts";
 import { copyRows } from "./load.ts";
@@ -37,6 +37,7 @@ import {
   lockFence,
   raiseFence,
   readCheckpoints,
+  readFloor,
   readOpenKeys,
   updateCheckpoints,
 } from "./state.ts";
@@ -45,6 +46,8 @@ import { findTarget, foundTarget, targetDdl, type FoundTarget } from "./target.t
 export type PostgresWarehouseOptions = {
   /** A connection URL; asked for at every connection, so that credentials can change. */
   readonly url: () => string;
+  /** Bound of one statement, but for those whose time grows with the target. */
+  readonly statementTimeoutMs?: number;
 };
 
 /** Dead letters in one statement; their bytes travel as parameters. */
@@ -63,7 +66,7 @@ export function openPostgresWarehouse(options: PostgresWarehouseOptions): Wareho
       signal.throwIfAborted();
       const kept = idle;
       idle = null;
-      const connection = kept === null || kept.broken ? await connect(options.url(), address, signal) : kept;
+      const connection = kept === null || kept.broken ? await connect(options.url(), address, signal, options.statementTimeoutMs) : kept;
       return new PostgresSession(connection, address, async () => {
         if (connection.broken || idle !== null || closed) return close(connection);
         idle = connection;
@@ -224,7 +227,7 @@ class PostgresSession implements WarehouseSession {
       const steps = merge(plan, staging);
       await copyRows(client, steps.copy, plan, staged);
       reach("sink.after_stage");
-      if (floor !== null) await client.query(truncate(plan, floor, staging).join(";\n"));
+      if (floor !== null) await queryUnbounded(this.#connection, truncate(plan, floor, staging));
       const orphans = steps.orphans === null ? [] : (await client.query<{ row: number }>(steps.orphans)).rows.map(({ row }) => row);
       // In one message: without parameters pg speaks the simple protocol and answers with a list.
       const [merged] = (await client.query([steps.merge, ...steps.tombstones].join(";\n"))) as unknown as pg.QueryResult[];
@@ -236,7 +239,13 @@ class PostgresSession implements WarehouseSession {
 
   async #sweep(one: Sweep): Promise<void> {
     const { columns } = await this.#findTarget(one);
-    for (const sql of isMergedInto(one, columns) ? sweep(one) : raiseFloor(one, one.opening)) await this.#rows(sql);
+    const [floor] = await this.#rows(readFloor, [one.target.schema, one.target.name]);
+    if (isSwept(one, floor)) return;
+    try {
+      await queryUnbounded(this.#connection, isMergedInto(one, columns) ? sweep(one) : raiseFloor(one, one.opening));
+    } catch (cause) {
+      throw warehouseError(cause, this.#address);
+    }
   }
 
   /** Deferred constraints speak now and not in COMMIT, while it is known whose they are. */

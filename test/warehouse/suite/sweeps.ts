@@ -64,6 +64,16 @@ export function sweepsSuite(warehouse: OpenWarehouse): void {
       });
     }
 
+    test("one that is said again looks at no row of the target: that takes as long as to read all of it", async () => {
+      await mergeAndSweep(hard, [change(9, { id: 2n, name: "stays" })], at(5));
+      await sql(`INSERT INTO analytics.orders (id, name, _tailrace_seq) VALUES (1, 'seen by whoever looks', '${at(1)}')`);
+      await mergeAndSweep(hard, [], at(5));
+      await mergeAndSweep(hard, [], at(3));
+      expect((await rows()).length).toBe(2);
+      await mergeAndSweep(hard, [], at(6));
+      expect((await rows()).length).toBe(1);
+    });
+
     test("a target that does not exist, or that no merge has made, has its floor and nothing else", async () => {
       const other = { schema: "analytics", name: "other" };
       await merge(targetSpec({ schema: "analytics", name: "first" }, ["id"], COLUMNS), []);
