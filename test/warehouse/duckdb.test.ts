@@ -9,6 +9,7 @@ import { DuckDBInstance } from "@duckdb/node-api";
 import { expect, test } from "vitest";
 import { TIMESTAMP_INFINITY } from "../../src/core/table.ts";
 import type { TargetSpec } from "../../src/core/warehouse.ts";
+import { merge } from "../../src/warehouses/duckdb/dialect.ts";
 import { isRowsFault, openDuckdb } from "../../src/warehouses/duckdb/warehouse.ts";
 import { lockHolder } from "../../src/warehouses/duckdb/file.ts";
 import { duckdbPlace, queryDuckdb } from "./places.ts";
@@ -275,4 +276,33 @@ test("flushes by the hundred do not make the file grow with them", async () => {
     }
   }
   expect(sizes[2]).toBeLessThan(sizes[0]! * 2);
+});
+
+test("a flush that brings no deleted key back reads the tombstones once, in its join, and not again to clean up (R-tombstone)", async () => {
+  await using place = await duckdbPlace();
+  const steps = merge({ ...spec, columns: spec.columns.map((column) => ({ ...column, unchanged: "impossible" })) });
+  {
+    await using session = await place.warehouse.open(signal);
+    await session.prepare();
+    await session.ensureTarget(spec);
+  }
+  const instance = await DuckDBInstance.create(":memory:", { threads: "1" });
+  const connection = await instance.connect();
+  const cpuMs = async (sql: string): Promise<number> => {
+    const before = process.cpuUsage();
+    await connection.run(sql);
+    const { user, system } = process.cpuUsage(before);
+    return (user + system) / 1000;
+  };
+  await connection.run(`ATTACH '${place.file}' AS warehouse`);
+  await connection.run(`INSERT INTO warehouse._tailrace.tombstones
+    SELECT 'analytics', 'orders', encode('gone:' || i), '${at(1)}' FROM generate_series(1, 500000) g(i)`);
+  await connection.run(steps.stage);
+  await connection.run(`INSERT INTO temp.tailrace_staged
+    SELECT i, 'new', '${at(2)}', now(), false, encode('gone:' || i || 'a'), i FROM generate_series(1, 99) g(i)`);
+  const joining = await cpuMs(steps.resolve);
+  const cleaning = await cpuMs(steps.tombstones[0] ?? "");
+  connection.closeSync();
+  instance.closeSync();
+  expect(cleaning).toBeLessThan(joining / 4); // it was as much
 });

@@ -132,7 +132,15 @@ export function merge(plan: MergePlan): Merge {
     .join(", ");
   const kept = `NOT "_tailrace_orphan"`;
   const written = hard ? `${kept} AND NOT ${quoteName(DELETED)}` : kept;
-  const ours = [...(hard ? [DELETED] : []), "_tailrace_key", "_tailrace_row", "_tailrace_target", "_tailrace_alone", "_tailrace_orphan"];
+  const ours = [
+    ...(hard ? [DELETED] : []),
+    "_tailrace_key",
+    "_tailrace_row",
+    "_tailrace_target",
+    "_tailrace_tombstone",
+    "_tailrace_alone",
+    "_tailrace_orphan",
+  ];
   return {
     stage: `CREATE OR REPLACE TEMP TABLE ${STAGED_TABLE} (\n${lines(stagedColumns(plan).map(({ name, type }) => `${quoteName(name)} ${columnType(type)}`))}\n)`,
     resolve: resolve(plan),
@@ -142,7 +150,8 @@ export function merge(plan: MergePlan): Merge {
     replace: `INSERT INTO ${table} BY NAME SELECT * EXCLUDE (${ours.map(quoteName).join(", ")}) FROM ${APPLIED} WHERE ${written} AND "_tailrace_target" IS NOT NULL`,
     add: `INSERT INTO ${table} (${names}) SELECT ${names} FROM ${APPLIED} WHERE ${written} AND "_tailrace_target" IS NULL`,
     tombstones: [
-      `DELETE FROM ${STATE}.tombstones WHERE ${ofTarget(plan)} AND key IN (SELECT "_tailrace_key" FROM ${APPLIED} WHERE ${kept})`,
+      // By what the join found: most flushes bring no deleted key back, and DuckDB then reads none of the tombstones.
+      `DELETE FROM ${STATE}.tombstones WHERE rowid IN (SELECT "_tailrace_tombstone" FROM ${APPLIED} WHERE ${kept} AND "_tailrace_tombstone" IS NOT NULL)`,
       ...(hard
         ? [
             `INSERT INTO ${STATE}.tombstones (target_schema, target_name, key, sequence)
@@ -229,6 +238,7 @@ ${lines([
   `s."_tailrace_key"`,
   `s."_tailrace_row"`,
   `m."_tailrace_target"`,
+  `d.rowid AS "_tailrace_tombstone"`,
   `("_tailrace_alone" AND NOT s.${quoteName(DELETED)}) AS "_tailrace_orphan"`,
   `m.* EXCLUDE (${used.map(quoteName).join(", ")})`,
 ])}

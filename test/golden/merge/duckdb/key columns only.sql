@@ -22,6 +22,7 @@ SELECT
   s."_tailrace_key",
   s."_tailrace_row",
   m."_tailrace_target",
+  d.rowid AS "_tailrace_tombstone",
   ("_tailrace_alone" AND NOT s."_tailrace_deleted") AS "_tailrace_orphan",
   m.* EXCLUDE ("_tailrace_row", "_tailrace_target", "_tailrace_seq")
 FROM temp.tailrace_staged s
@@ -33,11 +34,11 @@ WHERE s."_tailrace_seq" > coalesce((SELECT sequence FROM warehouse._tailrace.flo
 
 DELETE FROM warehouse."analytics"."orders" WHERE rowid IN (SELECT "_tailrace_target" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan");
 
-INSERT INTO warehouse."analytics"."orders" BY NAME SELECT * EXCLUDE ("_tailrace_deleted", "_tailrace_key", "_tailrace_row", "_tailrace_target", "_tailrace_alone", "_tailrace_orphan") FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND NOT "_tailrace_deleted" AND "_tailrace_target" IS NOT NULL;
+INSERT INTO warehouse."analytics"."orders" BY NAME SELECT * EXCLUDE ("_tailrace_deleted", "_tailrace_key", "_tailrace_row", "_tailrace_target", "_tailrace_tombstone", "_tailrace_alone", "_tailrace_orphan") FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND NOT "_tailrace_deleted" AND "_tailrace_target" IS NOT NULL;
 
 INSERT INTO warehouse."analytics"."orders" ("id", "_tailrace_seq", "_tailrace_commit_ts", "_tailrace_merged_ts") SELECT "id", "_tailrace_seq", "_tailrace_commit_ts", "_tailrace_merged_ts" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND NOT "_tailrace_deleted" AND "_tailrace_target" IS NULL;
 
-DELETE FROM warehouse._tailrace.tombstones WHERE target_schema = 'analytics' AND target_name = 'orders' AND key IN (SELECT "_tailrace_key" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan");
+DELETE FROM warehouse._tailrace.tombstones WHERE rowid IN (SELECT "_tailrace_tombstone" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND "_tailrace_tombstone" IS NOT NULL);
 
 INSERT INTO warehouse._tailrace.tombstones (target_schema, target_name, key, sequence)
 SELECT 'analytics', 'orders', "_tailrace_key", "_tailrace_seq" FROM temp.tailrace_applied WHERE "_tailrace_deleted";

@@ -25,6 +25,7 @@ SELECT
   s."_tailrace_key",
   s."_tailrace_row",
   m."_tailrace_target",
+  d.rowid AS "_tailrace_tombstone",
   ("_tailrace_alone" AND NOT s."_tailrace_deleted") AS "_tailrace_orphan",
   m.* EXCLUDE ("_tailrace_row", "_tailrace_target", "größe in m'", "_tailrace_seq", "_tailrace_deleted")
 FROM temp.tailrace_staged s
@@ -38,8 +39,8 @@ SELECT "_tailrace_row" AS "row" FROM temp.tailrace_applied WHERE "_tailrace_orph
 
 DELETE FROM warehouse."we""ird"."o'rders 表" WHERE rowid IN (SELECT "_tailrace_target" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan");
 
-INSERT INTO warehouse."we""ird"."o'rders 表" BY NAME SELECT * EXCLUDE ("_tailrace_key", "_tailrace_row", "_tailrace_target", "_tailrace_alone", "_tailrace_orphan") FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND "_tailrace_target" IS NOT NULL;
+INSERT INTO warehouse."we""ird"."o'rders 表" BY NAME SELECT * EXCLUDE ("_tailrace_key", "_tailrace_row", "_tailrace_target", "_tailrace_tombstone", "_tailrace_alone", "_tailrace_orphan") FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND "_tailrace_target" IS NOT NULL;
 
 INSERT INTO warehouse."we""ird"."o'rders 表" ("i""d", "größe in m'", "_tailrace_seq", "_tailrace_commit_ts", "_tailrace_merged_ts", "_tailrace_deleted") SELECT "i""d", "größe in m'", "_tailrace_seq", "_tailrace_commit_ts", "_tailrace_merged_ts", "_tailrace_deleted" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND "_tailrace_target" IS NULL;
 
-DELETE FROM warehouse._tailrace.tombstones WHERE target_schema = 'we"ird' AND target_name = 'o''rders 表' AND key IN (SELECT "_tailrace_key" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan");
+DELETE FROM warehouse._tailrace.tombstones WHERE rowid IN (SELECT "_tailrace_tombstone" FROM temp.tailrace_applied WHERE NOT "_tailrace_orphan" AND "_tailrace_tombstone" IS NOT NULL);
