@@ -34,9 +34,9 @@ export class Barriers {
     this.#epoch = from.sequence === "" ? 0 : parseSequence(from.sequence).epoch;
   }
 
-  /** Barriers read that the checkpoint has not passed. */
+  /** Barriers read that a flush would move the checkpoint past; not those behind a sweep that waits, of a paused table perhaps. */
   get unstored(): number {
-    return this.#next - (this.#stored?.nextOffset ?? 0);
+    return this.#reached([]) - (this.#stored?.nextOffset ?? 0);
   }
 
   /** Whether a sweep of the topic is on its way: its snapshot's rows may be too. */
@@ -75,12 +75,16 @@ export class Barriers {
 
   /** How the checkpoint moves with a flush that runs these sweeps: to the first barrier with another one; null: it stays. */
   moveAfter(done: readonly AwaitedSweep[]): CheckpointMove | null {
-    const left = this.#awaited.filter((sweep) => !done.includes(sweep));
-    const nextOffset = Math.min(this.#next, ...left.map(({ barrierOffset }) => barrierOffset));
+    const nextOffset = this.#reached(done);
     const { topic, partition, topicId } = this.#from;
     if (this.#stored?.topicId === topicId && this.#stored.nextOffset === nextOffset) return null;
     const sequence = this.#epoch === 0 ? "" : formatSequence({ epoch: this.#epoch, commitLsn: ZERO_LSN, ordinal: 0 });
     return { topic, partition, topicId, nextOffset, sequence, expected: this.#stored };
+  }
+
+  #reached(done: readonly AwaitedSweep[]): number {
+    const left = this.#awaited.filter((sweep) => !done.includes(sweep));
+    return Math.min(this.#next, ...left.map(({ barrierOffset }) => barrierOffset));
   }
 
   /** That flush is durable. */

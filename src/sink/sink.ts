@@ -284,7 +284,7 @@ class SinkRun {
       sayLag(this.#parts);
       for (const fetched of polled ?? [])
         await (fetched.topic === this.#barrierTopic ? this.#takeBarriers(fetched, force) : this.#take(fetched, force));
-      if (this.#dueSweeps().length > 0) this.#pendingSince ??= performance.now();
+      if (this.#dueSweeps().length > 0 || this.#manyBarriers) this.#pendingSince ??= performance.now();
       if (this.#flushIsDue()) await this.#flush(force, reader);
       // Not sooner: a sink that reads and can't merge is not running.
       if (this.#pendingSince === null) this.#parts.observer.state("reading");
@@ -320,6 +320,11 @@ class SinkRun {
         return this.#pending.nextOffset(topic, partition) ?? this.#progress.get(placeOf(place))?.nextOffset ?? null;
       }) ?? []
     );
+  }
+
+  /** Tables that are quiet bring no flush that would take the barriers' checkpoint along, and others of the source are busy. */
+  get #manyBarriers(): boolean {
+    return (this.#barriers?.unstored ?? 0) >= FLUSH_BARRIERS;
   }
 
   #untilFlushMs(): number {
@@ -395,7 +400,7 @@ class SinkRun {
   async #flush(force: AbortSignal, reader: LogReader | null): Promise<void> {
     const pending = this.#pending;
     const sweeps = this.#dueSweeps();
-    if (pending.empty && sweeps.length === 0 && (this.#barriers?.unstored ?? 0) < FLUSH_BARRIERS) return;
+    if (pending.empty && sweeps.length === 0 && !this.#manyBarriers) return;
     const move = this.#barriers?.moveAfter(sweeps) ?? null;
     // Who lacks a row is then told by a state of after the events; without it, it may be called a dead letter for a while.
     if (pending.inherits && this.#source.makesSnapshots) await this.#source.refresh(performance.now(), force).catch(() => null);

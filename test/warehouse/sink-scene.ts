@@ -158,6 +158,18 @@ export class SinkScene implements AsyncDisposable {
     await this.#append(this.#barriers.name, 0, [value]);
   }
 
+  /** Barriers of commits that touched other tables. */
+  async quietBarriers(count: number): Promise<void> {
+    const value = encodeBarrier({ epoch: this.#epoch, commitLsn: toLsn(1n), commitMicros: 0n, topics: [], snapshots: [] });
+    for (let left = count; left > 0; left -= 5_000) {
+      await this.#append(
+        this.#barriers.name,
+        0,
+        Array.from({ length: Math.min(left, 5_000) }, () => value),
+      );
+    }
+  }
+
   /** The topic of the table, or that of the barriers, is deleted and made again; the source's state says so. */
   async remake(which: "data" | "barriers", epoch: number): Promise<void> {
     const { name } = which === "data" ? this.#topic : this.#barriers;

@@ -34,6 +34,20 @@ for (const kind of [duckdbKind, postgresKind]) {
       ]);
     });
 
+    test("barriers of other tables' commits move their checkpoint by and by, though nothing is to be merged: a restart must not read all of them again", async () => {
+      await using place = await kind.make();
+      await using scene = await SinkScene.open();
+      await scene.publish(0, insert(1, 1n, "a", null));
+      const run = scene.run(place.warehouse, "hard");
+      await eventually("the row's flush", () => scene.flushes.length > 0);
+      const before = scene.flushes.length;
+      await scene.quietBarriers(50_000);
+      await Promise.race([eventually("a flush of barriers alone", () => scene.flushes.length > before), run.ended]);
+      await run.stop();
+      expect(scene.flushes.at(before)?.events).toBe(0);
+      expect(await checkpoint(place)).toBe("50000");
+    });
+
     test("R-sweep: what was not read again goes once both partitions are merged up to the barrier, by a flush of its own if need be", async () => {
       await using place = await kind.make();
       await using scene = await SinkScene.open();

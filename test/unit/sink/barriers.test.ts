@@ -37,6 +37,15 @@ describe("barriers as a sink reads them", () => {
     expect(barriers.unstored).toBe(10);
   });
 
+  test("those behind one whose sweep waits are not counted as what a flush would pass", () => {
+    const barriers = new Barriers(from);
+    barriers.read(fetched(0, ...Array.from({ length: 10 }, () => encodeBarrier(barrier()))));
+    barriers.await([sweep(4, [3, 5])]);
+    expect(barriers.unstored).toBe(4);
+    barriers.done([], barriers.moveAfter([]));
+    expect(barriers.unstored).toBe(0);
+  });
+
   test("R-epoch: a lower epoch than one before is a dead process's, with ends or without, in this run or an earlier one", () => {
     const barriers = new Barriers({ ...from, sequence: "0002-0000000000000000-000000000000" });
     const values = [barrier(), barrier({ snapshots: [end("0001")] }), barrier({ epoch: 3 }), barrier({ epoch: 2 }), barrier({ epoch: 12 })];
