@@ -104,6 +104,12 @@ export type LetterFloor = { readonly topic: string; readonly sequence: string };
  */
 export type Sweep = Pick<MergePlan, "target" | "deletes"> & { readonly opening: string };
 
+/** Tombstones that one flush takes away: a tenth of a second of it. */
+export const EXPIRED_ROWS = 100_000;
+
+/** R-tombstone: the log has nothing below `sequence` (text form) for the target any more. */
+export type Expiry = Pick<MergePlan, "target"> & { readonly sequence: string };
+
 /** What happens in one transaction. */
 export type Flush = {
   readonly sink: string;
@@ -121,6 +127,8 @@ export type Flush = {
   readonly letterFloors: readonly LetterFloor[];
   /** Run after all merges. */
   readonly sweeps: readonly Sweep[];
+  /** Of the tombstones below, EXPIRED_ROWS at most go with each. */
+  readonly expiries: readonly Expiry[];
   /**
    * The dead letters of a staged row whose unchanged columns have no row in the target to keep them from; such rows
    * are left out of the merge. Called inside the transaction.

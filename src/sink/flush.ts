@@ -2,7 +2,7 @@
 import { TailraceError } from "../core/errors.ts";
 import { formatSequence, parseSequence } from "../core/sequence.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
-import type { CheckpointMove, DeadLetter, Flush, LetterFloor, TableFlush, WarehouseSession } from "../core/warehouse.ts";
+import type { CheckpointMove, DeadLetter, Expiry, Flush, LetterFloor, TableFlush, WarehouseSession } from "../core/warehouse.ts";
 import type { AwaitedSweep } from "./barriers.ts";
 import { dropValues, truncateRow, type FoldedRow } from "./fold.ts";
 import { deadLetter, type Pending, type PendingTable } from "./pending.ts";
@@ -20,6 +20,7 @@ export type Flushed = {
 /** What goes into a flush beside what is pending. */
 export type Swept = {
   readonly sweeps: readonly AwaitedSweep[];
+  readonly expiries: readonly Expiry[];
   /** Of the barriers' checkpoint; null: it stays. */
   readonly move: CheckpointMove | null;
 };
@@ -33,7 +34,7 @@ type Prepared = { readonly table: PendingTable; rows: readonly FoldedRow[]; flus
 export async function flushPending(
   session: WarehouseSession,
   pending: Pending,
-  { sweeps, move }: Swept,
+  { sweeps, expiries, move }: Swept,
   worker: { readonly sink: string; readonly fence: number; readonly startedMs: number },
   signal: AbortSignal,
 ): Promise<Flushed> {
@@ -51,6 +52,7 @@ export async function flushPending(
       closedDeadLetters: pending.closedLetters,
       letterFloors,
       sweeps,
+      expiries,
       orphaned: (table, row) => orphanedLetters(pending, prepared[table], row),
       run: {
         startedMs: worker.startedMs,

@@ -12,6 +12,7 @@ import { tableLabel, type TableName } from "../core/table.ts";
 import type { Checkpoint, DeadLetter, Warehouse } from "../core/warehouse.ts";
 import { Barriers, sweepsOf, type AwaitedSweep } from "./barriers.ts";
 import { Decoders, type Decoding } from "./decoders.ts";
+import { Expiries } from "./expiries.ts";
 import { flushPending, type Flushed } from "./flush.ts";
 import { watchLag, type SinkLag } from "./lag.ts";
 import { OpenLetters } from "./open-letters.ts";
@@ -136,6 +137,7 @@ class SinkRun {
   readonly #letters: OpenLetters;
   readonly #awaited: Awaited;
   readonly #decoders: Decoders;
+  readonly #expiries: Expiries;
   /** What the warehouse has, by place. */
   readonly #stored: Map<string, Checkpoint>;
   readonly #progress = new Map<string, Progress>();
@@ -144,6 +146,8 @@ class SinkRun {
   /** Topics of tables without a key, said once. */
   readonly #keyless = new Set<string>();
   #routes: ReadonlyMap<string, Route> = new Map();
+  /** Those of paused tables too. */
+  #allRoutes: readonly Route[] = [];
   #barriers: Barriers | null = null;
   /** Of the state that the routes are of. */
   #epoch = 0;
@@ -162,6 +166,8 @@ class SinkRun {
     this.#parts = parts;
     this.#source = source;
     this.#decoders = new Decoders(parts.registry);
+    // Decoders of its own: it looks while records are being folded.
+    this.#expiries = new Expiries(parts.log, new Decoders(parts.registry));
     this.#fence = worker.fence;
     this.#stored = new Map(worker.checkpoints.map((checkpoint) => [placeOf(checkpoint), checkpoint]));
     this.#letters = letters;
@@ -219,7 +225,8 @@ class SinkRun {
     const read = { epoch: state.epoch, topics: readTopics(state, prefix) };
     for (const progress of startPositions(name, read, [...this.#stored.values()])) this.#progress.set(placeOf(progress), progress);
     const paused = this.#parts.pausedTables();
-    const routes = routesOf(state.topics, rule).filter(({ topic }) => !paused.has(tableLabel(topic.table)));
+    this.#allRoutes = routesOf(state.topics, rule);
+    const routes = this.#allRoutes.filter(({ topic }) => !paused.has(tableLabel(topic.table)));
     this.#routes = new Map(routes.map((route) => [route.topic.name, route]));
     for (const progress of this.#progress.values())
       if (this.#routes.has(progress.topic)) this.#parts.lag.merged(progress, progress.nextOffset);
@@ -404,12 +411,13 @@ class SinkRun {
     const move = this.#barriers?.moveAfter(sweeps) ?? null;
     // Who lacks a row is then told by a state of after the events; without it, it may be called a dead letter for a while.
     if (pending.inherits && this.#source.makesSnapshots) await this.#source.refresh(performance.now(), force).catch(() => null);
+    const expiries = await this.#expiries.look(this.#allRoutes, performance.now(), force);
     const startedMs = Date.now();
     const started = performance.now();
     await using session = await this.#parts.warehouse.open(force);
     const openMs = performance.now() - started;
     const worker = { sink: this.#options.name, fence: this.#fence, startedMs };
-    const flushed = await flushPending(session, pending, { sweeps, move }, worker, force);
+    const flushed = await flushPending(session, pending, { sweeps, expiries, move }, worker, force);
     for (const letter of flushed.newLetters) this.#letters.open(letter);
     for (const { topic, sequence } of flushed.letterFloors) this.#letters.closeBelow(topic, sequence);
     const moves = [...pending.checkpoints(), ...(move === null ? [] : [move])];

@@ -47,6 +47,7 @@ function flushOf(fence, offset) {
     closedDeadLetters: [],
     letterFloors: [],
     sweeps: [],
+    expiries: [],
     orphaned: () => [],
     run: { startedMs: Date.now(), events: ROWS, firstSequence: sequence, lastSequence: sequence },
   };

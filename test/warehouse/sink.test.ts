@@ -1,4 +1,5 @@
 // The sink with a real warehouse behind it: what it says of its lag, and what soft deletes leave.
+import type { EventLog } from "../../src/core/event-log.ts";
 import { afterAll, describe, expect, test } from "vitest";
 import { openDuckdb } from "../../src/warehouses/duckdb/warehouse.ts";
 import { eventually } from "../support/eventually.ts";
@@ -134,6 +135,25 @@ for (const kind of [duckdbKind, postgresKind]) {
       await run.stop();
       expect(await place.sql("SELECT count(*)::text FROM _tailrace.dead_letters")).toEqual([["150"]]);
       expect(await place.sql("SELECT count(*)::text FROM analytics.orders")).toEqual([["151"]]);
+    });
+
+    test("R-tombstone: a tombstone goes when retention has cut what it guards against from the log, not before", async () => {
+      await using place = await kind.make();
+      await using scene = await SinkScene.open();
+      const tombstones = () => place.sql("SELECT count(*)::text FROM _tailrace.tombstones");
+      const merged = async (log?: EventLog): Promise<void> => {
+        const run = scene.run(place.warehouse, "hard", 20, log);
+        await Promise.race([expect.poll(() => scene.lags.at(-1), { timeout: 30_000 }).toBe(0), run.ended]);
+        await run.stop();
+      };
+      await scene.publish(0, insert(1, 1n, "a", null), remove(2, 1n), insert(3, 2n, "b", null));
+      await merged();
+      await scene.publish(0, update(4, 2n, "c", null));
+      await merged(scene.cutLog("data", 1)); // the delete is still there
+      expect(await tombstones()).toEqual([["1"]]);
+      await scene.publish(0, update(5, 2n, "d", null));
+      await merged(scene.cutLog("data", 2));
+      expect(await tombstones()).toEqual([["0"]]);
     });
   });
 }

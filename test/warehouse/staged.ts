@@ -125,6 +125,7 @@ export class Worker {
       closedDeadLetters: [],
       letterFloors: [],
       sweeps: [],
+      expiries: [],
       orphaned: (table, row) => [letterOf(tables[table]!, row)],
       run: {
         startedMs: 1_700_000_000_000,

@@ -1,6 +1,15 @@
 // DuckDB's SQL for a target: its types, its DDL and one merge. Pure text.
 import type { ColumnType, TableName } from "../../core/table.ts";
-import { metadataColumns, type Dialect, type MergePlan, type PlanColumn, type Sweep, type TargetSpec } from "../../core/warehouse.ts";
+import {
+  EXPIRED_ROWS,
+  type Expiry,
+  metadataColumns,
+  type Dialect,
+  type MergePlan,
+  type PlanColumn,
+  type Sweep,
+  type TargetSpec,
+} from "../../core/warehouse.ts";
 import { keepsTarget, lines, ofTarget, quoteName, quoteTable, quoteText } from "../sql-text.ts";
 
 /** Widest DECIMAL that DuckDB has, in digits. */
@@ -196,6 +205,12 @@ export function raiseFloor(of: Pick<MergePlan, "target">, sequence: string): rea
     `INSERT INTO ${STATE}.floors SELECT ${quoteText(of.target.schema)}, ${quoteText(of.target.name)}, ${at}
 ON CONFLICT (target_schema, target_name) DO UPDATE SET sequence = greatest(sequence, excluded.sequence)`,
   ];
+}
+
+/** R-tombstone: some of the tombstones that nothing in the log is older than. */
+export function expire({ sequence, ...of }: Expiry): string {
+  return `DELETE FROM ${STATE}.tombstones WHERE rowid IN (
+  SELECT rowid FROM ${STATE}.tombstones WHERE ${ofTarget(of)} AND sequence < ${quoteText(sequence)} LIMIT ${EXPIRED_ROWS})`;
 }
 
 /** DuckDB as a dialect; `merge` is for reading, the session runs the steps of the function above. */

@@ -18,7 +18,7 @@ import type {
   WarehouseSession,
 } from "../../core/warehouse.ts";
 import { isMergedInto, isSwept, requireFence, requireMoved, toCheckpoint, toOpenKey, type StateRow } from "../state-rows.ts";
-import { merge, raiseFloor, STAGED_TABLE, sweep, truncate } from "./dialect.ts";
+import { expire, merge, raiseFloor, STAGED_TABLE, sweep, truncate } from "./dialect.ts";
 import { Engine, openFile, type DuckdbFile, type DuckdbOptions } from "./file.ts";
 import { inspectFile } from "./inspection.ts";
 import { appendRows, bytesColumn, stagedLoad, textColumn } from "./load.ts";
@@ -130,6 +130,7 @@ class DuckdbSession implements WarehouseSession {
         await this.#closeLetters(flush.sink, flush.closedDeadLetters, signal);
         for (const floor of flush.letterFloors) for (const sql of closeLettersBelow(flush.sink, floor)) await this.#run(sql);
         for (const one of flush.sweeps) await this.#sweep(one);
+        for (const one of flush.expiries) await this.#run(expire(one));
         await this.#insertRun(flush, sum(merged), flush.deadLetters.length + orphaned.length);
         reach("sink.before_commit");
         return { merged, deadLetters: orphaned };

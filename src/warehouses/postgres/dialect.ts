@@ -1,6 +1,15 @@
 // PostgreSQL's SQL for a target: its types, its DDL and one merge. Pure text. MERGE needs PostgreSQL 15.
 import type { ColumnType } from "../../core/table.ts";
-import { metadataColumns, type Dialect, type MergePlan, type PlanColumn, type Sweep, type TargetSpec } from "../../core/warehouse.ts";
+import {
+  EXPIRED_ROWS,
+  metadataColumns,
+  type Dialect,
+  type Expiry,
+  type MergePlan,
+  type PlanColumn,
+  type Sweep,
+  type TargetSpec,
+} from "../../core/warehouse.ts";
 import { keepsTarget, lines, ofTarget, quoteName, quoteTable, quoteText } from "../sql-text.ts";
 
 /** Every sequence is compared byte by byte, whatever the database's collation. */
@@ -162,6 +171,12 @@ export function raiseFloor(of: Pick<MergePlan, "target">, sequence: string): rea
 VALUES (${quoteText(of.target.schema)}, ${quoteText(of.target.name)}, ${at})
 ON CONFLICT (target_schema, target_name) DO UPDATE SET sequence = greatest(f.sequence, excluded.sequence)`,
   ];
+}
+
+/** R-tombstone: some of the tombstones that nothing in the log is older than. */
+export function expire({ sequence, ...of }: Expiry): string {
+  return `DELETE FROM _tailrace.tombstones WHERE ctid = ANY (ARRAY(
+  SELECT d.ctid FROM _tailrace.tombstones d WHERE ${ofTarget(of, "d.")} AND d.sequence < ${quoteText(sequence)} LIMIT ${EXPIRED_ROWS}))`;
 }
 
 export const postgresDialect: Dialect = {

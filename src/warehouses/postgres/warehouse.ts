@@ -20,7 +20,7 @@ import type {
 } from "../../core/warehouse.ts";
 import { isMergedInto, isSwept, requireFence, requireMoved, toCheckpoint, toOpenKey } from "../state-rows.ts";
 import { addressOf, close, connect, isRowsFault, queryUnbounded, warehouseError, type Connection } from "./connection.ts";
-import { merge, raiseFloor, sweep, truncate } from "./dialect.ts";
+import { expire, merge, raiseFloor, sweep, truncate } from "./dialect.ts";
 import { inspectDatabase } from "./inspection.ts";
 import { copyRows } from "./load.ts";
 import {
@@ -159,6 +159,7 @@ class PostgresSession implements WarehouseSession {
         for (const { topic, sequence } of flush.letterFloors)
           for (const sql of closeLettersBelow) await this.#rows(sql, [flush.sink, topic, sequence]);
         for (const one of flush.sweeps) await this.#sweep(one);
+        for (const one of flush.expiries) await this.#rows(expire(one));
         await this.#insertRun(flush, sum(merged), flush.deadLetters.length + orphaned.length);
         await this.#checkConstraints(flush.tables);
         reach("sink.before_commit");

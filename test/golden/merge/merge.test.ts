@@ -3,12 +3,12 @@
 import { expect, test } from "vitest";
 import { columnKinds, type ColumnType } from "../../../src/core/table.ts";
 import type { Dialect, MergePlan, PlanColumn, TargetSpec } from "../../../src/core/warehouse.ts";
-import { duckdbDialect, truncate as duckdbTruncate } from "../../../src/warehouses/duckdb/dialect.ts";
-import { postgresDialect, truncate as postgresTruncate } from "../../../src/warehouses/postgres/dialect.ts";
+import { duckdbDialect, expire as duckdbExpire, truncate as duckdbTruncate } from "../../../src/warehouses/duckdb/dialect.ts";
+import { expire as postgresExpire, postgresDialect, truncate as postgresTruncate } from "../../../src/warehouses/postgres/dialect.ts";
 
-const dialects: readonly { readonly dialect: Dialect; readonly truncate: typeof duckdbTruncate }[] = [
-  { dialect: duckdbDialect, truncate: duckdbTruncate },
-  { dialect: postgresDialect, truncate: postgresTruncate },
+const dialects: readonly { readonly dialect: Dialect; readonly truncate: typeof duckdbTruncate; readonly expire: typeof duckdbExpire }[] = [
+  { dialect: duckdbDialect, truncate: duckdbTruncate, expire: duckdbExpire },
+  { dialect: postgresDialect, truncate: postgresTruncate, expire: postgresExpire },
 ];
 
 const target = { schema: "analytics", name: "orders" };
@@ -38,7 +38,7 @@ const plans: readonly { readonly title: string; readonly plan: MergePlan }[] = [
   },
 ];
 
-for (const { dialect, truncate } of dialects) {
+for (const { dialect, truncate, expire } of dialects) {
   for (const { title, plan } of plans) {
     test(`${dialect.name}: ${title}`, async () => {
       await expectGolden(dialect, title, dialect.merge(plan));
@@ -59,6 +59,10 @@ for (const { dialect, truncate } of dialects) {
     const sequence = "0001-00000000016b3748-000000000002";
     const [hard, soft] = plans;
     await expectGolden(dialect, "truncate", [...truncate(hard!.plan, sequence), ...truncate(soft!.plan, sequence)]);
+  });
+
+  test(`${dialect.name}: tombstones that nothing in the log is older than`, async () => {
+    await expectGolden(dialect, "expiry", [expire({ target, sequence: "0001-00000000016b3748-000000000000" })]);
   });
 
   test(`${dialect.name}: sweep`, async () => {

@@ -40,6 +40,15 @@ export function deletesSuite(warehouse: OpenWarehouse): void {
       expect(await sql("SELECT name FROM analytics.other")).toEqual([["another table"]]);
     });
 
+    test("tombstones that nothing in the log is older than go, of that target only", async () => {
+      const other = targetSpec({ schema: "analytics", name: "other" }, ["id"], COLUMNS);
+      await merge(hard, [deletion(3, { id: 1n }), deletion(4, { id: 2n }), deletion(5, { id: 3n })]);
+      await merge(other, [deletion(2, { id: 1n })]);
+      await warehouse.worker.merge(warehouse.session, [], { expiries: [{ target: hard.target, sequence: at(4) }] });
+      expect(await tombstones()).toEqual([[at(2)], [at(4)], [at(5)]]);
+      expect((await merge(hard, [change(3, { id: 2n, name: "replayed" })])).merged).toEqual([0]);
+    });
+
     test("TRUNCATE empties the target up to its sequence and keeps older rows out from then on", async () => {
       await merge(hard, [change(1, { id: 1n, name: "before" }), change(6, { id: 2n, name: "of a partition that is ahead" })]);
       await merge(hard, [deletion(3, { id: 3n })]);
