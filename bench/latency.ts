@@ -99,6 +99,7 @@ function options(url: string): SourceOptions {
     slot: `tailrace_${NAME}`,
     publication: `tailrace_${NAME}`,
     create: true,
+    systemId: null,
     selection: { matches: (schema, table) => schema === "public" && (table === "ticks" || table === "shelf"), named: [] },
     topics: { prefix: NAME, partitions: 4, replication: -1, create: true, tombstones: true },
     snapshot: {

@@ -74,12 +74,13 @@ export function openWarehouse(sink: SinkConfig): Warehouse {
 }
 
 export function sourceOptions(source: SourceConfig): SourceOptions {
-  const { url, slot, publication, create, temporary = false } = source.postgres;
+  const { url, slot, publication, create, systemId, temporary = false } = source.postgres;
   return {
     name: source.name,
     url: () => url.reveal(),
     slot,
     publication,
+    systemId,
     create,
     temporary,
     selection: tableSelection(source),

@@ -119,6 +119,7 @@ function buildSource(value: z.output<typeof sourceSchema>, secret: SecretAt): So
       slot: postgres.slot ?? defaultStreamName(name),
       publication: postgres.publication ?? defaultStreamName(name),
       create: postgres.create,
+      systemId: postgres.system_id ?? null,
     },
     tables: tables.map((entry) => ({ pattern: isPattern(entry) ? entry : entry.table })),
     topics: { ...topics, prefix: topics.prefix ?? name },

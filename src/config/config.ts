@@ -58,6 +58,8 @@ export type SourceConfig = {
     readonly publication: string;
     /** Make slot and publication when missing. */
     readonly create: boolean;
+    /** The cluster that may take the place of the one before; null: none may. */
+    readonly systemId: string | null;
     /** The slot goes with its connection. No key of a file says so: it is the quickstart's. */
     readonly temporary?: boolean;
   };

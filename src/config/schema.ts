@@ -162,6 +162,11 @@ export const sourceSchema = z
           .optional()
           .describe("Publication; default tailrace_<name>."),
         create: z.boolean().default(true).describe("Make the slot and the publication when they are missing."),
+        system_id: z
+          .string()
+          .regex(/^\d{1,20}$/, 'the system identifier in quotes, as "7423908123456789012"')
+          .optional()
+          .describe("The cluster that may take the place of the one before: the system identifier that ANOTHER_DATABASE prints."),
       })
       .describe("The database to capture."),
     tables: z

@@ -138,7 +138,13 @@ export const errors = {
   },
   ANOTHER_DATABASE: {
     what: "this is another database cluster than before: {reason}",
-    remedy: `point postgres.url at the old cluster if this one was not meant; ${HEALS_ANEW}`,
+    remedy:
+      'point postgres.url at the old cluster if this one is not meant: nothing was touched here. If it is, write postgres.system_id: "{id}" and reload: the source then begins anew here, with a new slot and a new epoch, reads every table again, and the targets lose the rows that it does not have',
+    retry: "operator",
+  },
+  ANOTHER_HISTORY: {
+    what: "the server's history is not the one that this source has published: {reason}",
+    remedy: HEALS_ANEW,
     retry: "operator",
   },
   WAL_REWOUND: {

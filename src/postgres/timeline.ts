@@ -34,16 +34,26 @@ export type SeenCluster = {
   readonly history: readonly TimelineSwitch[];
 };
 
-/** ANOTHER_DATABASE or WAL_REWOUND when what was published is not in this server's past; null when all of it is. */
-export function clusterProblem(known: KnownCluster, seen: SeenCluster): TailraceError | null {
-  if (seen.systemIdentifier !== known.systemIdentifier)
-    return new TailraceError("ANOTHER_DATABASE", {
-      reason: `its system identifier is ${seen.systemIdentifier}, it was ${known.systemIdentifier}`,
-    });
+/**
+ * What is wrong with another system identifier than before: ANOTHER_DATABASE, or, of the one that the operator has said to be
+ * meant (postgres.system_id; null: none), ANOTHER_HISTORY. null when it is the same.
+ */
+export function identityProblem(before: string, now: string, meant: string | null): TailraceError | null {
+  if (now === before) return null;
+  const reason = `its system identifier is ${now}, it was ${before}`;
+  return meant === now
+    ? new TailraceError("ANOTHER_HISTORY", { reason: `${reason}, and postgres.system_id says that it is meant` })
+    : new TailraceError("ANOTHER_DATABASE", { reason, id: now });
+}
+
+/** ANOTHER_DATABASE, ANOTHER_HISTORY or WAL_REWOUND when what was published is not in this server's past; null when all of it is. */
+export function clusterProblem(known: KnownCluster, seen: SeenCluster, meant: string | null = null): TailraceError | null {
+  const other = identityProblem(known.systemIdentifier, seen.systemIdentifier, meant);
+  if (other !== null) return other;
   // A switch of timelines alone loses nothing: only what was published after the switch point never happened here.
   const end = seen.timeline === known.timeline ? seen.walEnd : switchPoint(seen.history, known.timeline);
   if (end === null)
-    return new TailraceError("ANOTHER_DATABASE", {
+    return new TailraceError("ANOTHER_HISTORY", {
       reason: `its timeline ${seen.timeline} does not go on from timeline ${known.timeline}`,
     });
   // A commit LSN (BEGIN's final_lsn) is where the commit record begins: WAL that ends right there does not have it.

@@ -23,6 +23,8 @@ export type SourceOptions = {
   readonly slot: string;
   readonly publication: string;
   readonly create: boolean;
+  /** The system identifier of a cluster that may take the place of the one before; null: none may. */
+  readonly systemId: string | null;
   /** The slot is made by each session for itself and goes with its connection: every session begins anew, in a new epoch. */
   readonly temporary?: boolean;
   readonly selection: TableSelection;

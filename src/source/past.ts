@@ -14,7 +14,17 @@ import { readSlot, type Slot } from "../postgres/slot.ts";
 import { streamFingerprint } from "../postgres/stream.ts";
 import type { SeenCluster } from "../postgres/timeline.ts";
 import type { SourceMemory, SourceOptions } from "./parts.ts";
-import { changesOf, isBehind, judgeOptions, judgeStart, judgeTopics, publicationChanged, renewal, type Start } from "./start.ts";
+import {
+  anotherCluster,
+  changesOf,
+  isBehind,
+  judgeOptions,
+  judgeStart,
+  judgeTopics,
+  publicationChanged,
+  renewal,
+  type Start,
+} from "./start.ts";
 import { lastEpoch } from "./tails.ts";
 import { dataTopicNames, namingProblems } from "./topics.ts";
 
@@ -98,8 +108,20 @@ export async function findBeginning(
     return Math.max(memory.epochSeen, await lastEpoch(log, registry, await eventTopics(options, log, state, seen.tables, signal), signal));
   };
   try {
+    const other = anotherCluster(state, cluster, options.systemId);
+    if (other !== null) throw other;
     if (memory.found !== null && heals) throw memory.found;
-    const start = judgeStart({ prefix, slotName, create, database: facts.database, state, slot, cluster, barrier });
+    const start = judgeStart({
+      prefix,
+      slotName,
+      create,
+      database: facts.database,
+      state,
+      slot,
+      cluster,
+      systemId: options.systemId,
+      barrier,
+    });
     const epochSeen = start.kind === "resume" ? memory.epochSeen : await epochOfEvents();
     if (isBehind(start, epochSeen)) throw behind(prefix, state, epochSeen);
     if (log !== null && state !== null && start.kind === "resume") {

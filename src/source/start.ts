@@ -9,7 +9,7 @@ import { partitionsDiffer } from "./topics.ts";
 import type { TableName } from "../core/table.ts";
 import { publicationChanges, type PublicationChange, type PublicationFingerprint } from "../postgres/publication.ts";
 import { judgeSlot, slotError, type Slot } from "../postgres/slot.ts";
-import { clusterProblem, type KnownCluster, type SeenCluster } from "../postgres/timeline.ts";
+import { clusterProblem, identityProblem, type KnownCluster, type SeenCluster } from "../postgres/timeline.ts";
 
 export type StartFacts = {
   readonly prefix: string;
@@ -20,6 +20,8 @@ export type StartFacts = {
   readonly state: SourceState | null;
   readonly slot: Slot | null;
   readonly cluster: SeenCluster;
+  /** postgres.system_id: the cluster that the operator says is meant; null: none is named. */
+  readonly systemId: string | null;
   readonly barrier: Barrier | null;
 };
 
@@ -38,7 +40,8 @@ const RENEWALS: ReadonlyMap<ErrorCode, "keep" | "anew"> = new Map([
   ["SLOT_MISSING", "anew"],
   ["SLOT_LOST", "anew"],
   ["SLOT_AHEAD", "keep"],
-  ["ANOTHER_DATABASE", "anew"],
+  // Not ANOTHER_DATABASE: a wrong url must cost neither a slot there nor the rows of the targets.
+  ["ANOTHER_HISTORY", "anew"],
   ["WAL_REWOUND", "anew"],
   // Before PostgreSQL 18 a slot can't pass the time in which its publication was not there.
   ["PUBLICATION_MISSING", "anew"],
@@ -68,6 +71,19 @@ export function isBehind({ kind, epoch }: Pick<Start, "kind" | "epoch">, seen: n
   return kind === "resume" ? seen > epoch : seen >= epoch;
 }
 
+/**
+ * R-slot: ANOTHER_DATABASE, or ANOTHER_HISTORY of one that is meant; null for the cluster that the state is of, or where nothing
+ * was published yet. To be asked first: nothing that another cluster has says anything of this source.
+ */
+export function anotherCluster(
+  state: SourceState | null,
+  { systemIdentifier }: Pick<SeenCluster, "systemIdentifier">,
+  meant: string | null,
+): TailraceError | null {
+  if (state === null || (state.phase === "making" && state.epoch === 1)) return null;
+  return identityProblem(state.systemId, systemIdentifier, meant);
+}
+
 /** R-slot, R-epoch. Throws the named error of a gap, SLOT_ACTIVE while another reads the slot, SLOT_FOREIGN, SLOT_NOT_MADE. */
 export function judgeStart(facts: StartFacts): Start {
   const { state, slot, slotName, barrier } = facts;
@@ -94,7 +110,7 @@ export function judgeStart(facts: StartFacts): Start {
   if (making) {
     return verdict.kind === "missing" ? fresh(facts, state.epoch) : { kind: "adopt", epoch: state.epoch, from: verdict.confirmed };
   }
-  const problem = clusterProblem(knownCluster(state, barrier), facts.cluster);
+  const problem = clusterProblem(knownCluster(state, barrier), facts.cluster, facts.systemId);
   if (problem !== null) throw problem;
   if (verdict.kind === "missing") throw slotError(slotName, verdict, expected)!;
   return { kind: "resume", epoch: state.epoch, from: verdict.confirmed };

@@ -102,6 +102,33 @@ describe("behind a gap the source begins a new epoch and reads every table again
     });
   });
 
+  test("R-slot: another cluster is the operator's to confirm by its id; until then nothing there is touched", async () => {
+    await withRows(["items"], async (database, scene) => {
+      const state = (await scene.state())!;
+      const slot = async (): Promise<unknown> =>
+        database.sql("SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = $1", [scene.options.slot]);
+      await scene.write({ ...state, generation: state.generation + 1, number: 1, systemId: "7" });
+      // As on a clone whose slot of this name has gone its own way: neither that nor its publication is looked at first.
+      await database.sql(`SELECT pg_replication_slot_advance('${scene.options.slot}', pg_current_wal_lsn())`);
+      await database.sql(`DROP PUBLICATION ${scene.options.publication}`);
+      await change(database, "items");
+      const before = await slot();
+      const events = (await scene.events("items")).length;
+      for (const systemId of [null, "8"]) {
+        scene.options = { ...scene.options, systemId };
+        const refusal = await scene.refusal();
+        expect(refusal).toMatchObject({ code: "ANOTHER_DATABASE", retry: "operator" });
+        expect(refusal.remedy).toContain(`system_id: "${state.systemId}"`);
+      }
+      expect(await slot()).toEqual(before);
+      expect(await scene.events("items")).toHaveLength(events);
+      scene.options = { ...scene.options, systemId: state.systemId };
+      await heals(database, scene, ["items"]);
+      expect(gaps(scene)).toEqual(["ANOTHER_HISTORY"]);
+      expect(await scene.state()).toMatchObject({ epoch: 2, systemId: state.systemId });
+    });
+  });
+
   test("R-slot: with create: false a slot that is gone stays the operator's, whatever the mode", async () => {
     await withRows(["items"], async (database, scene) => {
       scene.options = { ...scene.options, create: false };

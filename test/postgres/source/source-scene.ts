@@ -84,6 +84,7 @@ export class SourceScene implements AsyncDisposable {
       slot: name,
       publication: name,
       create: true,
+      systemId: null,
       selection: { matches: (schema) => schema === "public", named: [] },
       topics: { prefix: name, partitions: 1, replication: -1, create: true, tombstones: true },
       snapshot: {

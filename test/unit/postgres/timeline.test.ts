@@ -45,14 +45,21 @@ test("R-slot: where nothing was published nothing can be lost, wherever the WAL 
   expect(clusterProblem({ ...known, published: ZERO_LSN }, { ...seen, walEnd: ZERO_LSN })).toBeNull();
 });
 
-test("R-slot: another system id, an unrelated timeline and an older one are another database", () => {
+test("R-slot: another system id is another database, unless it is said to be meant by its id", () => {
+  const other = { ...seen, systemIdentifier: "78" };
+  expect(clusterProblem(known, other)).toMatchObject({ code: "ANOTHER_DATABASE" });
+  expect(clusterProblem(known, other, "77")).toMatchObject({ code: "ANOTHER_DATABASE" });
+  expect(clusterProblem(known, other, "78")).toMatchObject({ code: "ANOTHER_HISTORY" });
+  expect(clusterProblem(known, seen, "78")).toBeNull();
+});
+
+test("R-slot: an unrelated timeline and an older one are another history", () => {
   for (const [before, now] of [
-    [known, { ...seen, systemIdentifier: "78" }],
     [
       { ...known, timeline: 5 },
       { ...seen, timeline: 6, history: parseTimelineHistory(HISTORY) },
     ],
     [{ ...known, timeline: 2 }, seen],
   ] as const)
-    expect(clusterProblem(before, now)).toMatchObject({ code: "ANOTHER_DATABASE" });
+    expect(clusterProblem(before, now)).toMatchObject({ code: "ANOTHER_HISTORY" });
 });

@@ -6,6 +6,7 @@ import type { SourceState } from "../../../src/core/source-state.ts";
 import type { PublicationFingerprint, PublishedTable } from "../../../src/postgres/publication.ts";
 import type { Slot } from "../../../src/postgres/slot.ts";
 import {
+  anotherCluster,
   changesOf,
   isBehind,
   isGap,
@@ -67,6 +68,7 @@ const facts: StartFacts = {
   state,
   slot,
   cluster: { systemIdentifier: "7", timeline: 1, walEnd: parseLsn("0/200"), history: [] },
+  systemId: null,
   barrier,
 };
 
@@ -101,6 +103,7 @@ describe("the start of a source", () => {
     ["R-slot: the slot is gone", { slot: null }, "SLOT_MISSING"],
     ["R-slot: somebody moved the slot", { slot: { ...slot, confirmedFlushLsn: parseLsn("0/101") } }, "SLOT_AHEAD"],
     ["R-slot: the slot lost its WAL", { slot: { ...slot, walStatus: "lost" } }, "SLOT_LOST"],
+    ["R-slot: another cluster that is meant", { cluster: { ...facts.cluster, systemIdentifier: "8" }, systemId: "8" }, "ANOTHER_HISTORY"],
     ["R-slot: another cluster", { cluster: { ...facts.cluster, systemIdentifier: "8" } }, "ANOTHER_DATABASE"],
     [
       "R-slot: the WAL ends before the last barrier, which the state has not caught up with",
@@ -145,10 +148,19 @@ test("R-epoch: only a source that goes on may meet records of its own epoch, and
     ).toEqual([false, true, true]);
 });
 
+test("R-slot: a cluster is another one wherever anything may have been published before", () => {
+  const seen = { systemIdentifier: "8" };
+  expect(anotherCluster(state, seen, null)).toMatchObject({ code: "ANOTHER_DATABASE" });
+  expect(anotherCluster({ ...state, phase: "making", epoch: 2 }, seen, null)).toMatchObject({ code: "ANOTHER_DATABASE" });
+  expect(anotherCluster({ ...state, phase: "over" }, seen, "8")).toMatchObject({ code: "ANOTHER_HISTORY" });
+  for (const none of [null, { ...state, phase: "making", epoch: 1 } as const]) expect(anotherCluster(none, seen, null)).toBeNull();
+  expect(anotherCluster(state, { systemIdentifier: "7" }, "8")).toBeNull();
+});
+
 describe("behind a gap", () => {
   // In place of errors that have parameters: only the code counts.
   const gap = (code: ErrorCode): TailraceError => new TailraceError(code);
-  const anew = ["SLOT_MISSING", "SLOT_LOST", "ANOTHER_DATABASE", "WAL_REWOUND", "PUBLICATION_MISSING", "PUBLICATION_CHANGED"] as const;
+  const anew = ["SLOT_MISSING", "SLOT_LOST", "ANOTHER_HISTORY", "WAL_REWOUND", "PUBLICATION_MISSING", "PUBLICATION_CHANGED"] as const;
   const kept = ["SLOT_AHEAD", "OPTIONS_CHANGED", "TOPIC_LOST", "STATE_MISSING", "STATE_BEHIND"] as const;
 
   test.each(kept)("R-epoch: %s begins the next epoch where the slot stands", (code) => {
