@@ -160,7 +160,7 @@ export class SinkScene implements AsyncDisposable {
 
   /** Barriers of commits that touched other tables. */
   async quietBarriers(count: number): Promise<void> {
-    const value = encodeBarrier({ epoch: this.#epoch, commitLsn: toLsn(1n), commitMicros: 0n, topics: [], snapshots: [] });
+    const value = encodeBarrier({ epoch: this.epoch, commitLsn: toLsn(1n), commitMicros: 0n, topics: [], snapshots: [] });
     for (let left = count; left > 0; left -= 5_000) {
       await this.#append(
         this.#barriers.name,
