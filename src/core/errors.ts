@@ -48,6 +48,22 @@ export const errors = {
     remedy: "correct the user, password or pg_hba.conf; the url is read again at every attempt",
     retry: "auto",
   },
+  STATEMENT_GIVEN_UP: {
+    what: "PostgreSQL gave up a statement: {reason}",
+    remedy:
+      "none needed when it passes: Tailrace tries again; else find who holds the lock, or what loads the server (pg_locks, pg_stat_activity)",
+    retry: "auto",
+  },
+  SERVER_EXHAUSTED: {
+    what: "PostgreSQL at {address} has run out of something: {reason}",
+    remedy: "free disk or memory on the server, as it says; Tailrace goes on by itself",
+    retry: "auto",
+  },
+  CONNECTION_LIMIT: {
+    what: "PostgreSQL at {address} takes no further connection: {reason}",
+    remedy: "raise max_connections, or the CONNECTION LIMIT of the role or database that it names, or end connections that nobody uses",
+    retry: "auto",
+  },
   WAL_LEVEL: {
     what: "wal_level is {seen}, logical decoding needs logical",
     remedy: "ALTER SYSTEM SET wal_level = logical; then restart PostgreSQL",
@@ -165,6 +181,11 @@ export const errors = {
   PUBLICATION_NOT_MADE: {
     what: "publication {publication} does not serve this source: {reason}",
     remedy: "run as the tables' owner: {sql}",
+    retry: "auto",
+  },
+  PUBLICATION_WAITS: {
+    what: "table {table} can't be added to publication {publication} while it is locked by {holder}",
+    remedy: "let it end (VACUUM, CREATE INDEX CONCURRENTLY, ALTER TABLE), or end it (SELECT pg_terminate_backend(…)); Tailrace tries again",
     retry: "auto",
   },
   OPTIONS_CHANGED: {

@@ -19,6 +19,11 @@ export type ServerMessage = {
   readonly routine?: string | undefined;
 };
 
+/** SQLSTATE lock_not_available: behind somebody's lock for as long as lock_timeout allows. */
+export const LOCK_NOT_AVAILABLE = "55P03";
+/** SQLSTATE query_canceled: statement_timeout, or an operator. */
+export const QUERY_CANCELED = "57014";
+
 /** The server's own words, or null when the error is the socket's or the client library's. */
 export function serverMessage(thrown: unknown): ServerMessage | null {
   if (!(thrown instanceof Error) || !("severity" in thrown)) return null;
@@ -46,11 +51,14 @@ export function databaseError(thrown: unknown, peer: Peer, grant?: string): Tail
     );
   if (said.code === "53300") {
     // Setting names are not translated, so they tell the two limits apart in any language.
-    const ofSenders = said.message.includes("max_wal_senders");
-    const what = ofSenders ? "replication connection" : "connection";
-    return new TailraceError("SLOT_LIMIT", { what, setting: ofSenders ? "max_wal_senders" : "max_connections" }, cause);
+    return said.message.includes("max_wal_senders")
+      ? new TailraceError("SLOT_LIMIT", { what: "replication connection", setting: "max_wal_senders" }, cause)
+      : new TailraceError("CONNECTION_LIMIT", { address: peer.address, reason }, cause);
   }
   if (said.code === "53400") return new TailraceError("SLOT_LIMIT", { what: "replication slot", setting: "max_replication_slots" }, cause);
+  if (said.code.startsWith("53")) return new TailraceError("SERVER_EXHAUSTED", { address: peer.address, reason }, cause);
+  // Locks and limits of time are ours (session.ts); whoever knows what was waited for says it better (publication, slot, snapshot-chunk).
+  if (said.code === LOCK_NOT_AVAILABLE || said.code === QUERY_CANCELED) return new TailraceError("STATEMENT_GIVEN_UP", { reason }, cause);
   if (said.code === "55000" && said.routine === "CheckLogicalDecodingRequirements" && said.message.includes("wal_level"))
     return new TailraceError("WAL_LEVEL", { seen: "too low" }, cause);
   if (/^(08|57P|25P0[34])/.test(said.code)) return new TailraceError("DATABASE_UNREACHABLE", { address: peer.address, reason }, cause);

@@ -2,7 +2,9 @@
 import { TailraceError } from "../core/errors.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
 import { harmedTables } from "./catalog.ts";
+import { LOCK_NOT_AVAILABLE, serverMessage } from "./database-errors.ts";
 import { quoteIdentifier, type Session } from "./session.ts";
+import { describeHolder, publishingHolders } from "./snapshot-holders.ts";
 import type { CatalogTable } from "./table-judgement.ts";
 
 /** What a publication is: plain data for the source's state. Two that are equal published the same changes in between. */
@@ -91,7 +93,8 @@ export function publicationProblem(plan: PublicationPlan, seen: PublicationFinge
 /**
  * Makes the publication, or adds the tables it lacks, and returns what it is then. Comes before the slot (R-slot).
  * Nothing is changed when a table could not be published without harm (R-harmless). Throws PUBLICATION_NOT_MADE with the
- * SQL (`create` is false, or an existing one that is not ours to alter misses operations), PRIVILEGE_MISSING, TABLE_WITHOUT_KEY.
+ * SQL (`create` is false, or an existing one that is not ours to alter misses operations), PRIVILEGE_MISSING, TABLE_WITHOUT_KEY,
+ * PUBLICATION_WAITS.
  */
 export async function ensurePublication(session: Session, plan: PublicationPlan): Promise<PublicationFingerprint> {
   const before = await readPublication(session, plan.name, plan.tables);
@@ -100,7 +103,7 @@ export async function ensurePublication(session: Session, plan: PublicationPlan)
   const lacking = unpublished(plan, before);
   if (before !== null && lacking.length === 0) return before;
   const sql = before === null ? createSql(plan) : addSql(plan.name, lacking);
-  return session.transaction(async () => {
+  const published = session.transaction(async () => {
     await session.query(sql, [], { grant: `${sql} (or make ${quoteIdentifier(session.peer.user)} owner of the tables)` });
     // The statement's locks keep keys from being dropped until the commit, so what is harmless now is so when it is seen.
     const harmed = (await harmedTables(session, plan.name)).find(({ table }) => lacking.some((each) => sameName(each, table)));
@@ -114,6 +117,24 @@ export async function ensurePublication(session: Session, plan: PublicationPlan)
       });
     return after;
   });
+  return published.catch(async (cause: unknown) => {
+    const isLocked = cause instanceof TailraceError && serverMessage(cause.cause)?.code === LOCK_NOT_AVAILABLE;
+    throw isLocked ? ((await publishingWaits(session, plan.name, lacking)) ?? cause) : cause;
+  });
+}
+
+/** PUBLICATION_WAITS for the first of these tables that somebody keeps from being published; null: nobody does (any more). */
+export async function publishingWaits(
+  session: Session,
+  publication: string,
+  tables: readonly CatalogTable[],
+): Promise<TailraceError | null> {
+  for (const table of tables) {
+    const [longest] = await publishingHolders(session, table.oid);
+    if (longest !== undefined)
+      return new TailraceError("PUBLICATION_WAITS", { publication, table: tableLabel(table), holder: describeHolder(longest) });
+  }
+  return null;
 }
 
 /** Drops the publication; nothing happens when it is not there. */

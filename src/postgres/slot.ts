@@ -2,7 +2,7 @@
 import type { Client, QueryConfig } from "pg";
 import { TailraceError } from "../core/errors.ts";
 import { formatLsn, parseLsn, type Lsn } from "../core/lsn.ts";
-import { serverMessage } from "./database-errors.ts";
+import { LOCK_NOT_AVAILABLE, QUERY_CANCELED, serverMessage } from "./database-errors.ts";
 import { quoteIdentifier, type Session } from "./session.ts";
 
 /** A row of pg_replication_slots, and who reads it. */
@@ -186,7 +186,7 @@ export async function createSlot(session: Session, slot: NewSlot): Promise<Lsn> 
     );
     return parseLsn(rows[0]?.lsn ?? "");
   } catch (error) {
-    const timedOut = error instanceof TailraceError && serverMessage(error.cause)?.code === "57014";
+    const timedOut = error instanceof TailraceError && serverMessage(error.cause)?.code === QUERY_CANCELED;
     if (!timedOut) throw error;
     const [oldest] = await session.query(OLDEST_TRANSACTION);
     throw new TailraceError("SLOT_WAITS", { slot: name, holder: oldest?.holder ?? "ended meanwhile" }, { cause: error });
@@ -199,8 +199,6 @@ export async function createSlot(session: Session, slot: NewSlot): Promise<Lsn> 
 const CREATE_TEMPORARY_MS = 15_000;
 /** What the client grants beyond the server's own bound before it gives the connection up, ms. */
 const GRACE_MS = 5_000;
-/** SQLSTATE lock_not_available. */
-const LOCK_NOT_AVAILABLE = "55P03";
 
 /**
  * Makes a pgoutput slot that lasts as long as the walsender's connection, and returns where it starts. Throws SLOT_WAITS when

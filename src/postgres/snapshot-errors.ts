@@ -1,13 +1,11 @@
 // What PostgreSQL says while rows of a table are read, in Tailrace's error codes.
 import { TailraceError } from "../core/errors.ts";
-import { serverMessage, wording } from "./database-errors.ts";
+import { LOCK_NOT_AVAILABLE, QUERY_CANCELED, serverMessage, wording } from "./database-errors.ts";
 import { quoteIdentifier, type Session } from "./session.ts";
 import { describeHolder, tableHolders } from "./snapshot-holders.ts";
 import { labelOf, tableSql, type SnapshotTable } from "./snapshot-table.ts";
 
 /** SQLSTATEs (manual, appendix "PostgreSQL Error Codes"). */
-const LOCK_NOT_AVAILABLE = "55P03";
-const QUERY_CANCELED = "57014";
 const UNDEFINED_TABLE = "42P01";
 const INVALID_SCHEMA = "3F000";
 const PROGRAM_LIMIT_EXCEEDED = "54000";
@@ -26,7 +24,8 @@ export function readGrant({ peer }: Session, table: SnapshotTable): string {
  */
 export async function readingError(session: Session, error: unknown, table: SnapshotTable, under: string | null): Promise<unknown> {
   const said = error instanceof TailraceError ? serverMessage(error.cause) : null;
-  if (!(error instanceof TailraceError) || error.code !== "UNEXPECTED" || said === null) return error;
+  const hasOwnCode = error instanceof TailraceError && error.code !== "UNEXPECTED" && error.code !== "STATEMENT_GIVEN_UP";
+  if (!(error instanceof TailraceError) || hasOwnCode || said === null) return error;
   const label = labelOf(table);
   const options = { place: { table: label }, cause: error.cause };
   switch (said.code) {

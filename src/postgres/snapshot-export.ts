@@ -3,7 +3,7 @@
 // own takes its snapshot over, so that no WAL is kept while the table is read (dead rows are, which can't be helped).
 import { TailraceError } from "../core/errors.ts";
 import { parseLsn, type Lsn } from "../core/lsn.ts";
-import { serverMessage } from "./database-errors.ts";
+import { LOCK_NOT_AVAILABLE, serverMessage } from "./database-errors.ts";
 import { quoteIdentifier, quoteLiteral, Session, type ConnectionSettings } from "./session.ts";
 import { describeHolder, transactionHolders } from "./snapshot-holders.ts";
 import { openSnapshotSession, type SnapshotLimits } from "./snapshot-session.ts";
@@ -26,7 +26,6 @@ export type ExportOptions = {
 
 /** The syntax with options in parentheses came with PostgreSQL 15. */
 const OPTIONS_SINCE = 150_000;
-const LOCK_NOT_AVAILABLE = "55P03";
 
 /**
  * Takes the snapshot. Making the slot waits for every transaction that is open; `ready` is called before, when both sessions stand. Throws SLOT_WAITS with one that stays

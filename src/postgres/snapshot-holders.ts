@@ -46,6 +46,14 @@ export async function tableHolders(session: Session, oids: readonly number[]): P
   return longestFirst(await session.json<Holder[]>(sql, [oids]));
 }
 
+/** Who keeps a table from being added to a publication, which VACUUM and CREATE INDEX CONCURRENTLY do too; the longest first. */
+export async function publishingHolders(session: Session, oid: number): Promise<readonly Holder[]> {
+  const sql = `${HOLDERS} WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
+    AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.relation = $1::oid`;
+  return longestFirst(await session.json<Holder[]>(sql, [oid]));
+}
+
 /** `PID 12 (nightly load, user shop, database shop), idle in transaction since 2026-02-03T04:05:06+00:00`: for logs and errors. */
 export function describeHolder(holder: Holder): string {
   const { pid, gid, user, application, database, state, waitsFor, since } = holder;

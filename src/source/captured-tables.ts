@@ -90,7 +90,7 @@ export class CapturedTables {
   async #namePassedOver(relation: Relation): Promise<null> {
     const exists = await relationExists(this.#prepared.session, relation.oid);
     const why = exists
-      ? "the table was not there when the source started: its rows are passed over until the next start"
+      ? "the table was not there when the source started: its rows are passed over until a new session captures it"
       : "the table was dropped: its rows that were not read before are passed over, and are not in the log";
     this.#logger.warn({ table: tableLabel(relation) }, why);
     return null;

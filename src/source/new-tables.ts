@@ -3,7 +3,7 @@
 import { TailraceError } from "../core/errors.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
 import { catalogSignature, resolveTables } from "../postgres/catalog.ts";
-import { readPublication } from "../postgres/publication.ts";
+import { publishingWaits, readPublication } from "../postgres/publication.ts";
 import { readSlot } from "../postgres/slot.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import type { Prepared, SourceOptions, SourceParts } from "./parts.ts";
@@ -79,6 +79,8 @@ export class NewTables {
     if (obstacle !== undefined) return obstacle;
     const [problem] = await topicProblems(log, this.#options.topics, tables, signal);
     if (problem !== undefined) return problem;
+    const waits = await publishingWaits(session, this.#options.publication, due);
+    if (waits !== null) return waits;
     if (this.#options.snapshot.mode !== "no_data") return null;
     const [gap] = await tableGaps(this.#options, log, this.#prepared.state, due, signal);
     return gap?.gap ?? null;

@@ -5,7 +5,6 @@ import { parseLsn, type Lsn } from "../core/lsn.ts";
 import { pause } from "../core/pause.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
 import { harmedTables } from "../postgres/catalog.ts";
-import { serverMessage } from "../postgres/database-errors.ts";
 import { readPublication, type PublicationFingerprint } from "../postgres/publication.ts";
 import { quoteIdentifier, type Session } from "../postgres/session.ts";
 import { readSlot } from "../postgres/slot.ts";
@@ -16,8 +15,6 @@ import { judgePublication } from "./start.ts";
 
 /** How often, ms. */
 const WATCH_EVERY_MS = 5_000;
-/** SQLSTATE lock_not_available: somebody rewrites a table. The stream goes on, and so does the next look. */
-const LOCK_NOT_AVAILABLE = "55P03";
 
 /**
  * Looks until the signal aborts; `seen.bytes` becomes what the acknowledged LSN is behind the end of the WAL, `seen.retained` what the
@@ -42,14 +39,15 @@ export async function watchSource(
     parts.logger.warn({ table: label, ...fields }, message);
   };
   const newTables = new NewTables(options, parts, prepared, once);
+  let givenUp = false;
   while (!signal.aborted) {
-    const slot = await readSlot(session, options.slot);
-    const [row] = await session.query("SELECT pg_current_wal_lsn()::text AS lsn");
-    const lag = parseLsn(row?.lsn ?? "0/0") - acknowledged();
-    seen.bytes = Number(lag > 0n ? lag : 0n);
-    seen.retained = slot?.retainedWalBytes ?? 0;
-    if (slot !== null) parts.observer.wal(seen.bytes, seen.retained, slot.safeWalBytes);
     try {
+      const slot = await readSlot(session, options.slot);
+      const [row] = await session.query("SELECT pg_current_wal_lsn()::text AS lsn");
+      const lag = parseLsn(row?.lsn ?? "0/0") - acknowledged();
+      seen.bytes = Number(lag > 0n ? lag : 0n);
+      seen.retained = slot?.retainedWalBytes ?? 0;
+      if (slot !== null) parts.observer.wal(seen.bytes, seen.retained, slot.safeWalBytes);
       const tables = await existing(session, prepared.tables);
       for (const table of prepared.tables)
         if (!tables.includes(table)) once("the table was dropped; its events stay in the log", table, {});
@@ -62,8 +60,10 @@ export async function watchSource(
         once("the application's UPDATE and DELETE on this published table fail", table, { reason, fix });
       }
     } catch (cause) {
-      const isLocked = cause instanceof TailraceError && serverMessage(cause.cause)?.code === LOCK_NOT_AVAILABLE;
-      if (!isLocked) throw cause;
+      // Somebody rewrites a table, or the catalogs are slow to answer: the stream goes on, and so does the next look.
+      if (!(cause instanceof TailraceError) || cause.code !== "STATEMENT_GIVEN_UP") throw cause;
+      if (!givenUp) parts.logger.warn(cause.toJSON(), "a look at the catalogs was given up; the next one tries again");
+      givenUp = true;
     }
     await pause(WATCH_EVERY_MS, signal);
   }

@@ -12,6 +12,7 @@ import {
 import { Session } from "../../src/postgres/session.ts";
 import type { CatalogTable } from "../../src/postgres/table-judgement.ts";
 import { describeWithPostgres15, postgres, postgres15, uniqueName, type SharedPostgres, type TestDatabase } from "../support/servers.ts";
+import { withClient } from "../support/databases.ts";
 import { connectionOf } from "./collect.ts";
 
 for (const [name, suite, server] of [
@@ -55,6 +56,19 @@ for (const [name, suite, server] of [
       if (!(error instanceof TailraceError)) throw new Error(`expected a TailraceError, got ${String(error)}`);
       return error;
     };
+
+    test("a table that somebody vacuums or rewrites is waited for, and who does is named", async () => {
+      const publication = uniqueName("locked");
+      await withClient(database.url, async (holder) => {
+        await holder.query("SET application_name = 'nightly'");
+        await holder.query("BEGIN; LOCK TABLE a IN SHARE UPDATE EXCLUSIVE MODE"); // as VACUUM and CREATE INDEX CONCURRENTLY do
+        const error = await errorOf(ensure(publication, true, "a", "b"));
+        expect(error).toMatchObject({ code: "PUBLICATION_WAITS", retry: "auto", message: expect.stringMatching(/public\.a .*nightly/) });
+        await holder.query("ROLLBACK");
+      });
+      expect((await ensure(publication, true, "a", "b")).tables).toHaveLength(2);
+      await dropPublication(session, publication);
+    });
 
     test("R-harmless: with public.* over a schema with a keyless table, the application's UPDATE on it still works", async () => {
       const publication = uniqueName("harmless");
