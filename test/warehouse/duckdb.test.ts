@@ -12,6 +12,7 @@ import type { TargetSpec } from "../../src/core/warehouse.ts";
 import { merge } from "../../src/warehouses/duckdb/dialect.ts";
 import { isRowsFault, openDuckdb } from "../../src/warehouses/duckdb/warehouse.ts";
 import { lockHolder } from "../../src/warehouses/duckdb/file.ts";
+import { eventually } from "../support/eventually.ts";
 import { duckdbPlace, queryDuckdb } from "./places.ts";
 import { at, change, tableFlush, targetSpec, Worker } from "./staged.ts";
 
@@ -79,6 +80,8 @@ test("a file that another program reads is waited for, and who reads it is told 
   const told: string[] = [];
   const warehouse = openDuckdb({ path: place.file, onLocked: (holder) => told.push(holder) });
   const opened = warehouse.open(signal);
+  opened.catch(() => undefined); // awaited below
+  await eventually("who reads it is told", () => told.length > 0);
   await wait(150);
   expect(await Promise.race([opened, Promise.resolve("waiting")])).toBe("waiting");
   await reader.leave();
