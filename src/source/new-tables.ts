@@ -1,8 +1,9 @@
 // Tables that the selection matches and the session does not capture: made since it began, made again under the name of one
 // that was dropped, or given the key that they lacked. A new session publishes and loads them; this finds out when one is due.
 import { TailraceError } from "../core/errors.ts";
+import type { Log } from "../core/log.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
-import { catalogSignature, resolveTables } from "../postgres/catalog.ts";
+import { catalogSignature, resolveTables, type ResolvedTables } from "../postgres/catalog.ts";
 import { publishingWaits, readPublication } from "../postgres/publication.ts";
 import { readSlot } from "../postgres/slot.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
@@ -15,22 +16,25 @@ export class NewTables {
   readonly #options: SourceOptions;
   readonly #parts: SourceParts;
   readonly #prepared: Prepared;
+  readonly #said: Set<string>;
   readonly #warn: (message: string, table: TableName, fields: object) => void;
   /** What the catalogs looked like when no session was due; null: they have to be looked at. */
   #signature: string | null = null;
   /** OIDs of tables that were new at the look before. */
   #before: ReadonlySet<number> = new Set();
 
-  /** `warn` says a thing once. */
+  /** `said`: what a glob leaves out and was named by this process. `warn` says a thing once. */
   constructor(
     options: SourceOptions,
     parts: SourceParts,
     prepared: Prepared,
+    said: Set<string>,
     warn: (message: string, table: TableName, fields: object) => void,
   ) {
     this.#options = options;
     this.#parts = parts;
     this.#prepared = prepared;
+    this.#said = said;
     this.#warn = warn;
   }
 
@@ -43,7 +47,7 @@ export class NewTables {
     const signature = await catalogSignature(session);
     if (signature === this.#signature) return;
     const resolved = await resolveTables(session, this.#options.selection, this.#options.publication);
-    for (const { table, reason } of resolved.skipped) this.#warn(`not captured: ${reason}`, table, {});
+    saySkipped(this.#parts.logger, this.#said, resolved.skipped);
     const added = resolved.tables.filter(({ oid }) => !tables.some((table) => table.oid === oid));
     const remade = added.filter((table) => tables.some((other) => isSameName(table, other) && !existing.includes(other)));
     // A table that is gone at the next look, as a migration's or a loader's, is worth no new session; nor is any where a
@@ -84,6 +88,16 @@ export class NewTables {
     if (this.#options.snapshot.mode !== "no_data") return null;
     const [gap] = await tableGaps(this.#options, log, this.#prepared.state, due, signal);
     return gap?.gap ?? null;
+  }
+}
+
+/** Names what a glob leaves out, each table once a process. */
+export function saySkipped(logger: Log, said: Set<string>, skipped: ResolvedTables["skipped"]): void {
+  for (const { table, reason } of skipped) {
+    const label = tableLabel(table);
+    if (said.has(label)) continue;
+    said.add(label);
+    logger.warn({ table: label }, `not captured: ${reason}`);
   }
 }
 

@@ -6,8 +6,7 @@ import { TailraceError } from "../core/errors.ts";
 import { reach } from "../core/failpoint.ts";
 import { formatLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { writeState, type SourceState } from "../core/source-state.ts";
-import { tableLabel, type Table } from "../core/table.ts";
-import type { ResolvedTables } from "../postgres/catalog.ts";
+import type { Table } from "../core/table.ts";
 import { readLayouts } from "../postgres/layout.ts";
 import { compareFingerprints, dropPublication, ensurePublication, type PublicationFingerprint } from "../postgres/publication.ts";
 import type { ServerFacts } from "../postgres/server.ts";
@@ -19,6 +18,7 @@ import { needsText } from "../postgres/types.ts";
 import type { SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import { initialSnapshots } from "./initial-snapshots.ts";
 import { findBeginning, findObstacles, seeDatabase, type Beginning } from "./past.ts";
+import { saySkipped } from "./new-tables.ts";
 import { firstLayouts } from "./silent-changes.ts";
 import { isGap, knownCluster } from "./start.ts";
 import { streamChanges } from "./streaming.ts";
@@ -64,7 +64,7 @@ async function runSession(
   await using session = await Session.open(settings, force);
   const seen = await seeDatabase(options, session);
   const { facts, tables } = seen;
-  saySkipped(parts, memory, seen);
+  saySkipped(parts.logger, memory.said, seen.skipped);
   const beginning = await findBeginning(options, parts.log, parts.registry, settings, seen, memory, stop);
   const { start, state: before, barrier, cluster } = beginning;
   begun();
@@ -151,16 +151,6 @@ async function makeSlot(session: Session, name: string, memory: SourceMemory): P
   } catch (error) {
     if (error instanceof TailraceError && error.code === "SLOT_WAITS") memory.slotWaits += 1;
     throw error;
-  }
-}
-
-/** What a glob leaves out, once a process. */
-function saySkipped({ logger }: SourceParts, memory: SourceMemory, { skipped }: Pick<ResolvedTables, "skipped">): void {
-  for (const { table, reason } of skipped) {
-    const label = tableLabel(table);
-    if (memory.said.has(label)) continue;
-    memory.said.add(label);
-    logger.warn({ table: label }, `not captured: ${reason}`);
   }
 }
 

@@ -145,6 +145,7 @@ export async function streamChanges(
   const watch = watchSource(
     options,
     parts,
+    memory,
     prepared,
     () => acks.state.acknowledged,
     lag,

@@ -9,7 +9,7 @@ import { readPublication, type PublicationFingerprint } from "../postgres/public
 import { quoteIdentifier, type Session } from "../postgres/session.ts";
 import { readSlot } from "../postgres/slot.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
-import type { Prepared, SourceOptions, SourceParts } from "./parts.ts";
+import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import { NewTables } from "./new-tables.ts";
 import { judgePublication } from "./start.ts";
 
@@ -24,6 +24,7 @@ const WATCH_EVERY_MS = 5_000;
 export async function watchSource(
   options: SourceOptions,
   parts: SourceParts,
+  memory: SourceMemory,
   prepared: Prepared,
   acknowledged: () => Lsn,
   seen: { bytes: number; retained: number },
@@ -38,7 +39,7 @@ export async function watchSource(
     said.add(`${message} ${label}`);
     parts.logger.warn({ table: label, ...fields }, message);
   };
-  const newTables = new NewTables(options, parts, prepared, once);
+  const newTables = new NewTables(options, parts, prepared, memory.said, once);
   let givenUp = false;
   while (!signal.aborted) {
     try {
