@@ -128,6 +128,6 @@ for (const [name, suite, server] of [
         await database.sql("INSERT INTO late VALUES (1); INSERT INTO item VALUES (1)");
         await scene.untilRows("item", 1);
       });
-      expect(scene.warnings).toEqual([{ table: "public.late", message: expect.stringContaining("until the next start") }]);
+      expect(scene.warnings).toEqual([{ table: "public.late", message: expect.stringContaining("until a new session captures it") }]);
     });
   });
