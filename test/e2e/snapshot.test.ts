@@ -188,6 +188,8 @@ function isIn(id: number, ranges: readonly KeyRange[]): boolean {
 
 async function settle(service: TestService, database: TestDatabase, target: Target): Promise<void> {
   await service.until("the snapshot is complete", (source) => source.snapshots.length === 0, 600_000);
+  // Comparing holds a DuckDB file: of a large table for so long that the sink would hardly get at it.
+  await service.until("every row is merged", (_, sink) => sink.lagRecords === 0 && sink.awaitingSnapshot === 0, 300_000);
   const { rows } = await expectSame(database.url, target, [ITEMS], 300_000);
   expect(rows).toBeGreaterThan(ROWS / 2);
 }
