@@ -467,6 +467,7 @@ async function unlessAborted<T>(wait: Promise<T>, signal: AbortSignal): Promise<
 
 /** null when the signal aborts first; what `wait` then becomes is nobody's. */
 async function orAborted<T>(wait: Promise<T>, signal: AbortSignal): Promise<T | null> {
+  wait.catch(() => undefined);
   const aborted = new Promise<null>((resolve) => signal.addEventListener("abort", () => resolve(null), { once: true }));
   return signal.aborted ? null : Promise.race([wait, aborted]);
 }

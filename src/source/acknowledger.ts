@@ -25,6 +25,7 @@ export class Acknowledger {
   #toldAt = 0;
   #timer: NodeJS.Timeout | null = null;
   #underWay: Promise<void> = Promise.resolve();
+  #closed = false;
 
   constructor(options: {
     readonly publisher: Publisher;
@@ -59,7 +60,7 @@ export class Acknowledger {
 
   /** Acknowledges soon what may be, if that is more than before. */
   request(): void {
-    if (this.#timer !== null || this.#publisher.ackable() <= this.#told) return;
+    if (this.#closed || this.#timer !== null || this.#publisher.ackable() <= this.#told) return;
     const wait = Math.max(0, this.#toldAt + ACK_EVERY_MS - performance.now());
     this.#timer = setTimeout(() => {
       const before = this.#underWay;
@@ -86,14 +87,20 @@ export class Acknowledger {
   /** Acknowledges what may be, now: the last time before the stream ends. `over`: the source is not to stream again. */
   async finish(phase: "streaming" | "over"): Promise<void> {
     await this.close();
-    await this.#acknowledge();
-    if (phase === "over") await this.#write({ phase });
+    const before = this.#underWay;
+    this.#underWay = (async () => {
+      await before;
+      await this.#acknowledge();
+      if (phase === "over") await this.#write({ phase });
+    })();
+    await this.#underWay;
   }
 
   /** Waits for what is under way; nothing is acknowledged by itself any more. */
   async close(): Promise<void> {
-    await this.#underWay;
+    this.#closed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#underWay;
   }
 
   async #acknowledge(): Promise<void> {

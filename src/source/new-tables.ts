@@ -1,5 +1,6 @@
 // Tables that the selection matches and the session does not capture: made since it began, made again under the name of one
 // that was dropped, or given the key that they lacked. A new session publishes and loads them; this finds out when one is due.
+import { tableSchemas } from "../avro/schema.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
@@ -10,7 +11,10 @@ import type { CatalogTable } from "../postgres/table-judgement.ts";
 import type { Prepared, SourceOptions, SourceParts } from "./parts.ts";
 import { findObstacles, tableGaps } from "./past.ts";
 import { publicationChanged } from "./start.ts";
-import { topicProblems } from "./topics.ts";
+import { ensureDataTopics, topicProblems } from "./topics.ts";
+
+/** Errors of the log and the registry, which stand in the way of the new table alone: the stream has its topics and schemas. */
+const OF_LOG_OR_REGISTRY = /^(LOG|TOPIC|REGISTRY)_/;
 
 export class NewTables {
   readonly #options: SourceOptions;
@@ -57,7 +61,11 @@ export class NewTables {
     this.#before = new Set(added.map(({ oid }) => oid));
     this.#signature = added.length === 0 ? signature : null;
     if (due.length === 0) return;
-    const obstacle = await this.#obstacle(due, resolved, signal);
+    const obstacle = await this.#obstacle(due, resolved, signal).catch((cause: unknown) => {
+      const error = TailraceError.from(cause);
+      if (signal.aborted || !OF_LOG_OR_REGISTRY.test(error.code)) throw cause;
+      return error;
+    });
     if (obstacle !== null) {
       for (const table of due) this.#warn("a new table can't be captured yet; the others stream on", table, obstacle.toJSON());
       return;
@@ -85,9 +93,24 @@ export class NewTables {
     if (problem !== undefined) return problem;
     const waits = await publishingWaits(session, this.#options.publication, due);
     if (waits !== null) return waits;
-    if (this.#options.snapshot.mode !== "no_data") return null;
-    const [gap] = await tableGaps(this.#options, log, this.#prepared.state, due, signal);
-    return gap?.gap ?? null;
+    if (this.#options.snapshot.mode === "no_data") {
+      const [gap] = await tableGaps(this.#options, log, this.#prepared.state, due, signal);
+      if (gap !== undefined) return gap.gap;
+    }
+    await this.#prepare(due, signal);
+    return null;
+  }
+
+  /** Makes topics and registers schemas: what fails here would keep the new session, and every table with it, waiting. */
+  async #prepare(due: readonly CatalogTable[], signal: AbortSignal): Promise<void> {
+    const { log, registry } = this.#parts;
+    const topics = await ensureDataTopics(log, this.#options.topics, due, signal);
+    for (const [index, table] of due.entries()) {
+      const topic = topics[index]?.topic.name ?? "";
+      const schemas = tableSchemas(table, topic);
+      if (schemas.key !== null) await registry.register(`${topic}-key`, schemas.key, signal);
+      await registry.register(`${topic}-value`, schemas.value, signal);
+    }
   }
 }
 

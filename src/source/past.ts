@@ -38,10 +38,12 @@ export type SeenDatabase = ResolvedTables & {
 
 /** Throws SERVER_TOO_OLD, NOT_PRIMARY, DATABASE_UNREACHABLE. */
 export async function seeDatabase(options: SourceOptions, session: Session): Promise<SeenDatabase> {
-  const facts = await readServer(session);
-  const wrong = wrongServer(facts, session.peer);
+  const first = await readServer(session);
+  const wrong = wrongServer(first, session.peer);
   if (wrong !== null) throw wrong;
   const slot = await readSlot(session, options.slot);
+  // Again: whoever had the slot until now may have published beyond the end of the WAL that was seen before.
+  const facts = await readServer(session);
   const resolved = await resolveTables(session, options.selection, options.publication);
   const publication = await readPublication(session, options.publication, resolved.tables);
   return { ...resolved, facts, slot, publication };

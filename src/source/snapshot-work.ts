@@ -67,6 +67,8 @@ export class SnapshotWork {
   readonly #limit: RowLimit;
   /** Those that may be read, everything that their chunks may not see being in the window, as long as the window's generation is this one. */
   readonly #open = new Map<TableSnapshot, number>();
+  /** Those that were opened in this session. */
+  readonly #opened = new WeakSet<TableSnapshot>();
   readonly #troubles = new TableTroubles(RETRY);
   readonly #turns = new Turns();
   /** The tables as their chunks are planned. */
@@ -138,7 +140,8 @@ export class SnapshotWork {
    */
   async #openNext(keeper: SessionKeeper, signal: AbortSignal): Promise<boolean> {
     this.#closeDone();
-    const due = this.#due().filter((snapshot) => !this.#isOpen(snapshot));
+    // One that was opened and is complete has been said to be, and waits for the barrier alone.
+    const due = this.#due().filter((snapshot) => !this.#isOpen(snapshot) && !(snapshot.complete && this.#opened.has(snapshot)));
     if (due.length === 0) return false;
     const { logger, waiting } = this.#options;
     const { window } = this.#snapshots;
@@ -167,6 +170,7 @@ export class SnapshotWork {
     if (window.generation !== generation) return true; // what had been touched since is forgotten: begin anew
     for (const snapshot of due) {
       this.#open.set(snapshot, generation);
+      this.#opened.add(snapshot);
       this.#snapshots.endIfComplete(snapshot); // said again, should the last process have ended before it was
     }
     this.#snapshots.bell.ring();

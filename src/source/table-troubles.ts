@@ -3,14 +3,7 @@ import type { ErrorCode, TailraceError } from "../core/errors.ts";
 import { backoffMs, type BackoffLimits } from "../core/pause.ts";
 
 /** Errors of the server or the connection: no table is to blame, and no other one can be read either. */
-const OF_CONNECTION: ReadonlySet<ErrorCode> = new Set([
-  "DATABASE_UNREACHABLE",
-  "DATABASE_LOGIN",
-  "NOT_PRIMARY",
-  "SLOT_LIMIT",
-  "CONNECTION_LIMIT",
-  "SERVER_EXHAUSTED",
-]);
+const OF_CONNECTION: ReadonlySet<ErrorCode> = new Set(["DATABASE_UNREACHABLE", "DATABASE_LOGIN", "NOT_PRIMARY", "CONNECTION_LIMIT"]);
 
 type Trouble = { failures: number; until: number; code: ErrorCode };
 

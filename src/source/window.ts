@@ -234,7 +234,10 @@ export class SnapshotWindow<Row> {
     const watched = this.#tables.get(table);
     if (watched === undefined) return;
     const touch: Touch<Row> = { table, key, xid: this.#xid, unsent, bytes: TOUCH_BYTES + (key?.length ?? 0) + rowBytes, next: null };
-    if (this.#bytes + touch.bytes > this.#limitBytes) this.forget();
+    if (this.#bytes + touch.bytes > this.#limitBytes) {
+      this.#prune(); // a backlog that every snapshot sees already is no reason to begin anew
+      if (this.#bytes + touch.bytes > this.#limitBytes) this.forget();
+    }
     this.#order.push(touch);
     this.#bytes += touch.bytes;
     if (key === null) {

@@ -231,6 +231,19 @@ describe("what is kept (R-window-start)", () => {
     expect(window.reached(anew)).toBe(true);
   });
 
+  test("nothing of a backlog that the chunk waiting behind it has seen, however large it is", () => {
+    const window = new SnapshotWindow<string>(10_000);
+    window.watch(TABLE);
+    const chunk = chunkUnder(window, "1000:1000:");
+    for (let xid = 11; xid < 900; xid++) {
+      window.begin(xid);
+      window.gone(TABLE, `key ${xid}`);
+    }
+    expect(window.bytes).toBeLessThanOrEqual(10_000);
+    expect(window.reached(chunk)).toBe(true);
+    expect(window.judge(chunk, "key 20")).toBe("emit");
+  });
+
   test("nothing, of tables that nobody reads", () => {
     const window = watching();
     window.begin(11);
