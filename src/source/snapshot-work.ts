@@ -15,6 +15,7 @@ import { seeTable, type SnapshotTable } from "../postgres/snapshot-table.ts";
 import { freshXid, waitForXmin } from "../postgres/snapshot-waits.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import type { CapturedTable } from "./captured-table.ts";
+import { ChunkOrder, GATHER_MS } from "./chunk-order.ts";
 import { ChunkPace, restAfter, RowLimit, type Hold } from "./chunk-pace.ts";
 import type { SnapshotOptions } from "./parts.ts";
 import { allowListeners, SessionKeeper } from "./session-keeper.ts";
@@ -26,10 +27,6 @@ import { parseVisibility } from "./window.ts";
 
 /** Bytes of one chunk's rows. With `parallel` chunks, and as many in the log's rounds, it bounds the memory. */
 const CHUNK_BYTES = 16 * 1024 * 1024;
-/** Keys of one re-read. */
-const REREAD_KEYS = 500;
-/** How long keys are gathered before they are read again, ms: each time transactions are waited for. */
-const GATHER_MS = 100;
 /** Nothing rings when a table is paused or the stream catches up: looked at this often, ms. */
 const LOOK_MS = 500;
 /** A wait shorter than this is not worth a word, ms. */
@@ -65,6 +62,7 @@ export class SnapshotWork {
   readonly #snapshots: Snapshots;
   readonly #pace: ChunkPace;
   readonly #limit: RowLimit;
+  readonly #order = new ChunkOrder();
   /** Those that may be read, everything that their chunks may not see being in the window, as long as the window's generation is this one. */
   readonly #open = new Map<TableSnapshot, number>();
   /** Those that were opened in this session. */
@@ -260,10 +258,8 @@ export class SnapshotWork {
     const now = performance.now();
     for (const snapshot of this.#due()) {
       if (!this.#isOpen(snapshot) || this.#troubles.rests(tableLabel(snapshot.table), now)) continue;
-      const keys = snapshot.takeRereads(REREAD_KEYS);
-      if (keys.length > 0) return { kind: "keys", snapshot, keys };
-      const range = snapshot.take();
-      if (range !== null) return { kind: "range", snapshot, range };
+      const job = this.#order.next(snapshot, now);
+      if (job !== null) return job;
     }
     return null;
   }
@@ -292,8 +288,8 @@ export class SnapshotWork {
     const ms = performance.now() - begun;
     // A range's end says nothing of the size; of a condition's rows those count that were looked at.
     if (job !== taken) this.#pace.took(label, { rows: planned, ms, hold, bytes: length, maxBytes: CHUNK_BYTES });
-    const wait = job.kind === "keys" ? GATHER_MS : this.#limit.waitAfter(count, performance.now());
-    await pause(Math.max(wait, restAfter(ms, hold)), signal);
+    const gather = job.kind === "keys" && !snapshot.hasRanges ? GATHER_MS : 0;
+    await pause(Math.max(gather, this.#limit.waitAfter(count, performance.now()), restAfter(ms, hold)), signal);
   }
 
   /** Reads one chunk and waits until its mark has come by. Throws SNAPSHOT_LOST when the chunk was given up meanwhile. */
