@@ -22,24 +22,30 @@ export class NewTables {
   readonly #prepared: Prepared;
   readonly #said: Set<string>;
   readonly #warn: (message: string, table: TableName, fields: object) => void;
+  readonly #readingKeyless: () => TableName | null;
   /** What the catalogs looked like when no session was due; null: they have to be looked at. */
   #signature: string | null = null;
   /** OIDs of tables that were new at the look before. */
   #before: ReadonlySet<number> = new Set();
 
-  /** `said`: what a glob leaves out and was named by this process. `warn` says a thing once. */
+  /**
+   * `said`: what a glob leaves out and was named by this process. `warn` says a thing once. `readingKeyless`: a table without a key
+   * whose snapshot goes on; null: none.
+   */
   constructor(
     options: SourceOptions,
     parts: SourceParts,
     prepared: Prepared,
     said: Set<string>,
     warn: (message: string, table: TableName, fields: object) => void,
+    readingKeyless: () => TableName | null,
   ) {
     this.#options = options;
     this.#parts = parts;
     this.#prepared = prepared;
     this.#said = said;
     this.#warn = warn;
+    this.#readingKeyless = readingKeyless;
   }
 
   /**
@@ -61,6 +67,13 @@ export class NewTables {
     this.#before = new Set(added.map(({ oid }) => oid));
     this.#signature = added.length === 0 ? signature : null;
     if (due.length === 0) return;
+    // R-keyless: a new session would read that table from its beginning, and with a table made now and then, for ever.
+    const reading = this.#readingKeyless();
+    if (reading !== null && remade.length === 0) {
+      const after = tableLabel(reading);
+      for (const table of due) this.#warn("a new table is captured when the one without a key has been read", table, { after });
+      return;
+    }
     const obstacle = await this.#obstacle(due, resolved, signal).catch((cause: unknown) => {
       const error = TailraceError.from(cause);
       if (signal.aborted || !OF_LOG_OR_REGISTRY.test(error.code)) throw cause;

@@ -37,6 +37,8 @@ export type KeylessReading = {
   /** A chunk of so many rows has been read, or the whole of it. */
   readonly read: () => void;
   readonly rest: (rows: number, ms: number) => Promise<void>;
+  /** Waits until the next chunk may be read; false: the table's snapshot was given up for another one. */
+  readonly mayGoOn: () => Promise<boolean>;
   readonly maxBytes: number;
 };
 
@@ -68,7 +70,7 @@ export async function readKeyless(
 ): Promise<void> {
   const { settings, epoch, pass, hold, maxBytes } = reading;
   const label = tableLabel(snapshot.table);
-  snapshot.recount();
+  const attempt = snapshot.beginAnew();
   const options = { slot: `tailrace_${randomUUID().replaceAll("-", "_")}`, waitMs: WAIT_MS, limits: SNAPSHOT_LIMITS };
   await using exported: ExportedSnapshot = await turns.take(async () => {
     try {
@@ -88,11 +90,11 @@ export async function readKeyless(
   const opening = formatSequence({ epoch, commitLsn: exported.consistentPoint, ordinal: 0 });
   const blocks = await blockCount(await keeper.session(), table);
   const pace = new ChunkPace(BLOCKS); // in blocks
-  for (let from = 0; ;) {
+  for (let from = 0; await reading.mayGoOn();) {
     const step = pace.rows(label);
     const begun = performance.now();
     const to = from + step < blocks ? from + step : null;
-    const job: ChunkJob = { kind: "blocks", snapshot, range, isLast: to === null, opening };
+    const job: ChunkJob = { kind: "blocks", snapshot, range, isLast: to === null, opening, attempt };
     const { outcome, hold: held } = await reading.chunk(job, table, { kind: "blocks", from, to }, exported.name);
     if (outcome.kind === "changed") throw new TailraceError("SNAPSHOT_LOST", { table: label, reason: "the table has changed" });
     if (outcome.kind === "tooLarge") {

@@ -22,6 +22,7 @@ export class TableSnapshot {
   #queuedCharacters = 0;
   #rows: number;
   #chunks: number;
+  #attempt = 0;
 
   private constructor(record: SnapshotRecord) {
     this.table = record.table;
@@ -120,10 +121,18 @@ export class TableSnapshot {
     this.#chunks += 1;
   }
 
-  /** R-keyless: what was counted is read again, under another snapshot. */
-  recount(): void {
+  /**
+   * R-keyless: all is read again, under another snapshot; gives the number of this attempt. Chunks of the one before count for
+   * nothing any more: the last of them may have become durable though its reader never heard that it was committed.
+   */
+  beginAnew(): number {
     this.#rows = 0;
     this.#chunks = 0;
+    return ++this.#attempt;
+  }
+
+  get attempt(): number {
+    return this.#attempt;
   }
 
   /** The transaction `xid` (32 bits) gave a row this key and did not send all of it. */

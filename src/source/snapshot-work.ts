@@ -23,7 +23,7 @@ import { readKeyless, Turns } from "./snapshot-keyless.ts";
 import type { TableSnapshot } from "./snapshot-progress.ts";
 import type { ChunkJob, RangeJob, Snapshots } from "./snapshots.ts";
 import { TableTroubles } from "./table-troubles.ts";
-import { parseVisibility } from "./window.ts";
+import { parseVisibility, type Chunk } from "./window.ts";
 
 /** Bytes of one chunk's rows. With `parallel` chunks, and as many in the log's rounds, it bounds the memory. */
 const CHUNK_BYTES = 16 * 1024 * 1024;
@@ -304,7 +304,11 @@ export class SnapshotWork {
     const { tables, publication } = this.#options;
     const captured = await tables.inShape(table.table);
     const { window } = this.#snapshots;
-    const chunk = window.beginChunk(table.table.oid, this.#open.get(job.snapshot) ?? -1);
+    // R-keyless: no event can be told to be of one of its rows, so none is judged.
+    const chunk: Chunk =
+      job.kind === "blocks"
+        ? { table: table.table.oid, visibility: null, touched: false }
+        : window.beginChunk(table.table.oid, this.#open.get(job.snapshot) ?? -1);
     const passed = settable<Hold | null>();
     const written: { mark: Mark | null } = { mark: null };
     let bytes = 0;
@@ -351,10 +355,21 @@ export class SnapshotWork {
       chunk: async (one: ChunkJob, table: SnapshotTable, part: ChunkPart, under: string) =>
         this.#chunk(keeper, one, table, part, under, signal),
       read: () => waiting(label, null),
+      mayGoOn: async () => this.#mayGoOn(job.snapshot, signal),
       rest: async (rows: number, ms: number) => pause(Math.max(this.#limit.waitAfter(rows, performance.now()), ms), signal),
       maxBytes: CHUNK_BYTES,
     };
     await readKeyless(reading, keeper, job, this.#turns, signal);
+  }
+
+  /** Between two chunks of one snapshot. */
+  async #mayGoOn(snapshot: TableSnapshot, signal: AbortSignal): Promise<boolean> {
+    const waits = (): boolean => !this.#due().includes(snapshot) || this.#yields();
+    while (this.#snapshots.isCurrent(snapshot) && waits()) {
+      await pause(LOOK_MS, signal);
+      signal.throwIfAborted();
+    }
+    return this.#snapshots.isCurrent(snapshot);
   }
 
   /** The table as the next chunk is planned. Throws TABLE_MISSING when it is not there as it is captured. */

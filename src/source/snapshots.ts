@@ -26,8 +26,8 @@ const WINDOW_BYTES = 64 * 1024 * 1024;
 export type ChunkJob = { readonly snapshot: TableSnapshot } & (
   | { readonly kind: "range"; readonly range: KeyRange }
   | { readonly kind: "keys"; readonly keys: readonly QueuedKey[] }
-  /** R-keyless: blocks of the range, the last of them or not; `opening` as SnapshotEnd has it. */
-  | { readonly kind: "blocks"; readonly range: KeyRange; readonly isLast: boolean; readonly opening: string }
+  /** R-keyless: blocks of the range, the last of them or not; `opening` as SnapshotEnd has it, `attempt` as TableSnapshot. */
+  | { readonly kind: "blocks"; readonly range: KeyRange; readonly isLast: boolean; readonly opening: string; readonly attempt: number }
 );
 
 export type RangeJob = Extract<ChunkJob, { readonly kind: "range" }>;
@@ -151,7 +151,8 @@ export class Snapshots implements SnapshotStream {
     this.#awaited.delete(nonce);
     const { job, chunk, captured, rows, passed } = awaited;
     const opening = job.kind === "blocks" ? job.opening : this.#opened.get(job.snapshot);
-    if (!this.window.reached(chunk) || !this.isCurrent(job.snapshot) || opening === undefined) {
+    const isUsable = job.kind === "blocks" ? job.attempt === job.snapshot.attempt : this.window.reached(chunk);
+    if (!isUsable || !this.isCurrent(job.snapshot) || opening === undefined) {
       passed(null);
       return null;
     }
@@ -190,6 +191,7 @@ export class Snapshots implements SnapshotStream {
     this.#emitted = this.#emitted.filter(({ commitLsn }) => commitLsn > lsn);
     for (const { job, chunk, opening, rows } of durable) {
       const { snapshot } = job;
+      if (job.kind === "blocks" && job.attempt !== snapshot.attempt) continue;
       if (job.kind === "keys") snapshot.reread(job.keys, chunk.visibility);
       else if (job.kind === "range" || job.isLast) snapshot.durable(job.range, opening, rows);
       else snapshot.counted(rows);

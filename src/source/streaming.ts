@@ -150,6 +150,8 @@ export async function streamChanges(
     () => acks.state.acknowledged,
     lag,
     async (existing, seen) => lookForSilentChanges(look, existing, seen),
+    // What the state still calls unfinished would be read again.
+    () => [...(snapshots?.all ?? []), ...(acks.state.snapshots ?? [])].find(({ kind }) => kind === "keyless")?.table ?? null,
     over.signal,
   );
   watch.catch((cause: unknown) => fail(TailraceError.from(cause)));

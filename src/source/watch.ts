@@ -18,8 +18,8 @@ const WATCH_EVERY_MS = 5_000;
 
 /**
  * Looks until the signal aborts; `seen.bytes` becomes what the acknowledged LSN is behind the end of the WAL, `seen.retained` what the
- * server keeps for the slot. `look` is told of the captured tables that exist and of the publication. Throws PUBLICATION_CHANGED,
- * PUBLICATION_MISSING, TABLES_ADDED, DATABASE_UNREACHABLE.
+ * server keeps for the slot. `look` is told of the captured tables that exist and of the publication; `readingKeyless` as NewTables
+ * asks for it. Throws PUBLICATION_CHANGED, PUBLICATION_MISSING, TABLES_ADDED, DATABASE_UNREACHABLE.
  */
 export async function watchSource(
   options: SourceOptions,
@@ -29,6 +29,7 @@ export async function watchSource(
   acknowledged: () => Lsn,
   seen: { bytes: number; retained: number },
   look: (tables: readonly CatalogTable[], publication: PublicationFingerprint | null) => Promise<void>,
+  readingKeyless: () => TableName | null,
   signal: AbortSignal,
 ): Promise<void> {
   const { session } = prepared;
@@ -39,7 +40,7 @@ export async function watchSource(
     said.add(`${message} ${label}`);
     parts.logger.warn({ table: label, ...fields }, message);
   };
-  const newTables = new NewTables(options, parts, prepared, memory.said, once);
+  const newTables = new NewTables(options, parts, prepared, memory.said, once, readingKeyless);
   let givenUp = false;
   while (!signal.aborted) {
     try {

@@ -157,3 +157,27 @@ test("no chunk is begun while the server keeps too much WAL for the slot, and th
   await scene.while(async () => scene.untilRead());
   expect(new Set((await scene.events("items")).map(({ key }) => key)).size).toBe(20_000);
 }, 120_000);
+
+test("R-keyless: while a table without a key is read it can be held and let go on, and a table that is new meanwhile does not begin it anew", async () => {
+  await using database = await (await server).createDatabase("troubles");
+  await database.sql("CREATE TABLE words (n int); ALTER TABLE words REPLICA IDENTITY FULL");
+  await database.sql("INSERT INTO words SELECT generate_series(1, 100000)");
+  await using scene = await SourceScene.open(database, { snapshot: { mode: "initial", maxRowsPerSecond: 15_000 } });
+  const rows = (): number => scene.snapshots.find(({ table }) => table === "public.words")?.rows ?? 0;
+  await scene.while(async () => {
+    await eventually("a chunk is durable", () => rows() > 0);
+    scene.paused.add("public.words");
+    await database.sql("CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (1)");
+    await scene.untilWarned("a new table is captured when the one without a key has been read");
+    const held = rows(); // a look at the catalogs is 5 s away: what was being read has long come by
+    expect(held).toBeLessThan(100_000);
+    await eventually("another look", ((looks) => () => scene.looks > looks)(scene.looks));
+    expect(rows()).toBe(held);
+    expect(scene.snapshots.find(({ table }) => table === "public.words")?.state).toBe("paused");
+    scene.paused.clear();
+    await eventually("all words are read", async () => (await scene.sweptBelow("words")) !== "", 60_000);
+    await scene.untilRows("late", 1);
+    expect(scene.sessions).toBe(2);
+  });
+  expect(await scene.events("words")).toHaveLength(100_000);
+}, 120_000);

@@ -56,6 +56,8 @@ export class SourceScene implements AsyncDisposable {
   snapshotRows = 0;
   /** What was said at `warn`. */
   readonly warnings: { readonly message: string; readonly table?: string }[] = [];
+  /** Labels of tables whose snapshot an operator holds. */
+  readonly paused = new Set<string>();
   /** How long registering a schema takes, ms: as a registry far away. */
   registerMs = 0;
   readonly #registry: EmbeddedRegistry;
@@ -331,7 +333,7 @@ export class SourceScene implements AsyncDisposable {
         return this.#registry.register(...args);
       },
     };
-    const parts = { log: this.log, registry, logger, observer, control, pausedTables: () => new Set<string>() };
+    const parts = { log: this.log, registry, logger, observer, control, pausedTables: () => this.paused };
     try {
       await runSource(this.options, parts, this.#memory, stop, signal);
       return null;

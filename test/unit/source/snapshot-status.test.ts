@@ -81,7 +81,7 @@ describe("rows per second", () => {
     read(snapshot, 500);
     look(board, snapshot, 1_000);
     expect(look(board, snapshot, 1_000).rowsPerSecond).toBe(0);
-    snapshot.recount();
+    snapshot.beginAnew();
     expect(look(board, snapshot, 2_000).rowsPerSecond).toBe(0);
   });
 
