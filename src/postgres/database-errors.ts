@@ -55,7 +55,9 @@ export function databaseError(thrown: unknown, peer: Peer, grant?: string): Tail
       ? new TailraceError("SLOT_LIMIT", { what: "replication connection", setting: "max_wal_senders" }, cause)
       : new TailraceError("CONNECTION_LIMIT", { address: peer.address, reason }, cause);
   }
-  if (said.code === "53400") return new TailraceError("SLOT_LIMIT", { what: "replication slot", setting: "max_replication_slots" }, cause);
+  // Of 53400 alone this routine tells the slots from a session's own limits, as temp_file_limit.
+  if (said.code === "53400" && said.routine === "ReplicationSlotCreate")
+    return new TailraceError("SLOT_LIMIT", { what: "replication slot", setting: "max_replication_slots" }, cause);
   if (said.code.startsWith("53")) return new TailraceError("SERVER_EXHAUSTED", { address: peer.address, reason }, cause);
   // Locks and limits of time are ours (session.ts); whoever knows what was waited for says it better (publication, slot, snapshot-chunk).
   if (said.code === LOCK_NOT_AVAILABLE || said.code === QUERY_CANCELED) return new TailraceError("STATEMENT_GIVEN_UP", { reason }, cause);

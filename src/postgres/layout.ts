@@ -69,7 +69,8 @@ function all(words: string): SilentChange {
   return { words, where: null };
 }
 
-// A partition is told from a table that was attached by its row type, which is made with the table, as its place in the tree is only then.
+// A partition is told from a table that was attached by the row of its system column ctid: made with the table, as its place in the tree
+// is only then, and never written again (its row type's is, by a new name or owner).
 const LAYOUTS_SQL = `
   SELECT jsonb_agg(jsonb_build_object(
     'schema', n.nspname, 'name', c.relname, 'oid', c.oid::int8,
@@ -86,8 +87,8 @@ const LAYOUTS_SQL = `
     'files', (SELECT md5(string_agg(leaf || ':' || coalesce(pg_relation_filenode(leaf), 0), ',' ORDER BY leaf)) FROM unnest(t.leaves) leaf),
     'attached', (
       SELECT coalesce(jsonb_agg(jsonb_build_array(i.inhrelid::int8, i.xmin::text::int8) ORDER BY i.inhrelid), '[]')
-      FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhrelid JOIN pg_type row ON row.oid = p.reltype
-      WHERE i.inhrelid = ANY (t.below) AND i.xmin <> row.xmin)
+      FROM pg_inherits i JOIN pg_attribute made ON made.attrelid = i.inhrelid AND made.attnum = -1
+      WHERE i.inhrelid = ANY (t.below) AND i.xmin <> made.xmin)
   ) ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C") AS json
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   CROSS JOIN LATERAL (

@@ -12,6 +12,12 @@ export async function freshXid(session: Session): Promise<number> {
   return Number(row?.xid);
 }
 
+/** What a session sees now: pg_current_snapshot() as text. */
+export async function currentSnapshot(session: Session): Promise<string> {
+  const [row] = await session.query("SELECT pg_current_snapshot()::text AS snapshot");
+  return row?.snapshot ?? "";
+}
+
 /**
  * Waits until every transaction with an id below `xid` has ended: those of other databases, prepared ones, and those that
  * are committed but wait for their standby. As long as it takes; the signal ends it. At every look (at most a second apart)

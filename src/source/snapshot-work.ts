@@ -12,7 +12,7 @@ import { describeHolder, type Holder } from "../postgres/snapshot-holders.ts";
 import { writeMark, type Mark } from "../postgres/snapshot-mark.ts";
 import { estimateRows, keyTexts, nextBoundary, type WireKey } from "../postgres/snapshot-plan.ts";
 import { seeTable, type SnapshotTable } from "../postgres/snapshot-table.ts";
-import { freshXid, waitForXmin } from "../postgres/snapshot-waits.ts";
+import { currentSnapshot, freshXid, waitForXmin } from "../postgres/snapshot-waits.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import type { CapturedTable } from "./captured-table.ts";
 import { ChunkOrder, GATHER_MS } from "./chunk-order.ts";
@@ -73,6 +73,8 @@ export class SnapshotWork {
   readonly #seen = new Map<string, SnapshotTable>();
   #chunkBytes = 0;
   #generation: number;
+  /** performance.now() of the last snapshot that was taken for the window alone. */
+  #lookedAt = -Infinity;
 
   constructor(options: SnapshotWorkOptions) {
     this.#options = options;
@@ -140,7 +142,10 @@ export class SnapshotWork {
     this.#closeDone();
     // One that was opened and is complete has been said to be, and waits for the barrier alone.
     const due = this.#due().filter((snapshot) => !this.#isOpen(snapshot) && !(snapshot.complete && this.#opened.has(snapshot)));
-    if (due.length === 0) return false;
+    if (due.length === 0) {
+      await this.#keepLittle(keeper);
+      return false;
+    }
     const { logger, waiting } = this.#options;
     const { window } = this.#snapshots;
     const labels = due.map(({ table }) => tableLabel(table));
@@ -173,6 +178,14 @@ export class SnapshotWork {
     }
     this.#snapshots.bell.ring();
     return true;
+  }
+
+  /** Chunks tell the window what may go. While none is read, for want of a mark or since its table is held, this does. */
+  async #keepLittle(keeper: SessionKeeper): Promise<void> {
+    const { window } = this.#snapshots;
+    if (window.touches === 0 || performance.now() < this.#lookedAt + LOOK_MS) return;
+    this.#lookedAt = performance.now();
+    window.advance(parseVisibility(await currentSnapshot(await keeper.session())));
   }
 
   #isOpen(snapshot: TableSnapshot): boolean {

@@ -5,7 +5,7 @@ import { barrierTopic } from "../core/barrier.ts";
 import { TailraceError } from "../core/errors.ts";
 import { reach } from "../core/failpoint.ts";
 import { formatLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
-import { writeState, type SourceState } from "../core/source-state.ts";
+import { stateTopic, stateTopicSpec, writeState, type SourceState } from "../core/source-state.ts";
 import type { Table } from "../core/table.ts";
 import { readLayouts } from "../postgres/layout.ts";
 import { compareFingerprints, dropPublication, ensurePublication, type PublicationFingerprint } from "../postgres/publication.ts";
@@ -22,7 +22,7 @@ import { saySkipped } from "./new-tables.ts";
 import { firstLayouts } from "./silent-changes.ts";
 import { isGap, knownCluster } from "./start.ts";
 import { streamChanges } from "./streaming.ts";
-import { ensureDataTopics, ensureOwnTopics } from "./topics.ts";
+import { ensureDataTopics, ensureOwnTopics, smallStateTopic } from "./topics.ts";
 
 /**
  * One session: until `stop` is aborted (what was received is made durable and acknowledged, the slot released), an
@@ -77,6 +77,7 @@ async function runSession(
 
   const { prefix } = options.topics;
   const own = await ensureOwnTopics(parts.log, options.topics, stop);
+  await saySmallState(parts, memory, options, stop);
   const barriers = own.find(({ name }) => name === barrierTopic(prefix))?.id ?? null;
   await using writer = await parts.log.openWriter({ name: `tailrace-${options.name}` }, stop);
   const snapshots = snapshotsOf(options, memory, beginning, tables);
@@ -217,4 +218,22 @@ function beginState(
     snapshots,
     layouts,
   };
+}
+
+/** A state that is too large for its topic stops the source: said before there is one, once a process. */
+async function saySmallState(
+  { log, logger }: SourceParts,
+  { said }: SourceMemory,
+  { topics }: SourceOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const topic = stateTopic(topics.prefix);
+  const bytes = said.has(topic) ? null : await smallStateTopic(log, topics, signal);
+  if (bytes === null) return;
+  said.add(topic);
+  const { configs } = stateTopicSpec(topics.prefix, topics.replication);
+  logger.warn(
+    { topic, bytes },
+    `large snapshots may outgrow the topic of states: set its max.message.bytes to ${configs["max.message.bytes"]}`,
+  );
 }

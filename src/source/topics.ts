@@ -51,6 +51,14 @@ export async function ensureOwnTopics(log: EventLog, options: TopicOptions, sign
   return Promise.all(ownTopicSpecs(options).map(async (spec) => ensureTopic(log, spec, options.create, signal)));
 }
 
+/** Bytes of the largest record that the topic of states takes, where others made it for smaller ones than a state may have; else null. */
+export async function smallStateTopic(log: EventLog, { prefix, replication }: TopicOptions, signal: AbortSignal): Promise<number | null> {
+  const { name, configs } = stateTopicSpec(prefix, replication);
+  const { "max.message.bytes": bytes } = await log.topicConfigs(name, ["max.message.bytes"], signal);
+  const taken = Number(bytes ?? DEFAULT_MESSAGE_BYTES);
+  return taken < Number(configs["max.message.bytes"]) ? taken : null;
+}
+
 /**
  * The data topics of the tables, made where they are missing. Those that the state knows were judged before (start.ts).
  * Throws TOPIC_MISSING, TOPIC_PARTITIONS, TOPIC_COMPACTED (R-compact).

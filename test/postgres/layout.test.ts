@@ -97,6 +97,10 @@ for (const [name, suite, server] of [
       expect(change?.words).toMatch(/become a partition/);
       expect(await database.sql(`SELECT id FROM ${table} WHERE ${change?.where}`)).toEqual([{ id: 3 }]);
       expect(silentChange(layoutOf(third, first), await layout(table), null)).toBeNull();
+      const role = uniqueName("owner");
+      await database.sql(`CREATE ROLE ${role}; ALTER TABLE ${table}_2 OWNER TO ${role}; ALTER TABLE ${table}_2 RENAME TO ${table}_renamed`);
+      expect(silentChange(layoutOf(third, first), await layout(table), null)).toBeNull();
+      await database.sql(`DROP OWNED BY ${role}; DROP ROLE ${role}`);
       await database.sql(`ALTER TABLE ${table}_1 DETACH PARTITION ${table}_1a`);
       expect(silentChange(layoutOf(third, first), await layout(table), null)).toBeNull();
       await database.sql(`ALTER TABLE ${table}_1 ATTACH PARTITION ${table}_1a FOR VALUES FROM (0) TO (5)`);

@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { withClient } from "../../support/databases.ts";
 import { eventually } from "../../support/eventually.ts";
 import { postgres, uniqueName, type TestDatabase } from "../../support/servers.ts";
+import { stateTopicSpec } from "../../../src/core/source-state.ts";
 import { SourceScene } from "./source-scene.ts";
 
 const server = postgres();
@@ -171,7 +172,13 @@ test("R-keyless: while a table without a key is read it can be held and let go o
     await scene.untilWarned("a new table is captured when the one without a key has been read");
     const held = rows(); // a look at the catalogs is 5 s away: what was being read has long come by
     expect(held).toBeLessThan(100_000);
-    await eventually("another look", ((looks) => () => scene.looks > looks)(scene.looks));
+    await eventually(
+      "another look",
+      (
+        (looks) => () =>
+          scene.looks > looks
+      )(scene.looks),
+    );
     expect(rows()).toBe(held);
     expect(scene.snapshots.find(({ table }) => table === "public.words")?.state).toBe("paused");
     scene.paused.clear();
@@ -181,3 +188,36 @@ test("R-keyless: while a table without a key is read it can be held and let go o
   });
   expect(await scene.events("words")).toHaveLength(100_000);
 }, 120_000);
+
+test("R-window: while a table that is half read is held, the keys of its changes are kept for moments only", async () => {
+  await using database = await (await server).createDatabase("troubles");
+  await database.sql("CREATE TABLE items (id int PRIMARY KEY, n int); INSERT INTO items SELECT i, 0 FROM generate_series(1, 20000) i");
+  await using scene = await SourceScene.open(database, { snapshot: { mode: "initial", chunkRows: 500, maxRowsPerSecond: 6_000 } });
+  await scene.while(async () => {
+    await eventually("a chunk is durable", () => scene.snapshotRows > 0);
+    scene.paused.add("public.items");
+    await eventually("the table is held", () => scene.snapshots[0]?.state === "paused");
+    await database.sql("UPDATE items SET n = 1 WHERE id > 15000");
+    await scene.untilLevel(database);
+    await eventually("no key is kept", () => scene.touches === 0);
+    expect(scene.snapshots).toHaveLength(1);
+    await database.sql("UPDATE items SET n = n + 1 WHERE id > 18000");
+    scene.paused.clear();
+    await scene.untilRead();
+  });
+  const rows = (await scene.target("items")).map(({ id, n }) => ({ id, n })).sort((a, b) => Number(a.id) - Number(b.id));
+  expect(rows).toEqual(await database.sql("SELECT id, n FROM items ORDER BY id"));
+}, 120_000);
+
+test("a topic of states that takes smaller records than a large snapshot's state is named before it is too small", async () => {
+  await using database = await (await server).createDatabase("troubles");
+  await database.sql("CREATE TABLE items (id int PRIMARY KEY)");
+  await using scene = await SourceScene.open(database, { snapshot: { mode: "initial" } });
+  const { name, partitions, replication, configs } = stateTopicSpec(scene.options.topics.prefix, -1);
+  const { signal } = new AbortController();
+  await scene.log.createTopic({ name, partitions, replication, configs: { ...configs, "max.message.bytes": "1048576" } }, signal);
+  await scene.while(async () => scene.untilRead());
+  await scene.while(async () => scene.untilLevel(database));
+  const said = scene.warnings.filter(({ message }) => message.includes("max.message.bytes to 33554432"));
+  expect(said).toEqual([expect.objectContaining({ topic: name, bytes: 1_048_576 })]);
+}, 60_000);

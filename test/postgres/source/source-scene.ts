@@ -52,6 +52,8 @@ export class SourceScene implements AsyncDisposable {
   looks = 0;
   /** Sessions that came to stream. */
   sessions = 0;
+  /** Touched keys that the window keeps, as last told. */
+  touches = 0;
   /** Rows of chunks that became durable. */
   snapshotRows = 0;
   /** What was said at `warn`. */
@@ -315,7 +317,7 @@ export class SourceScene implements AsyncDisposable {
       bytesInFlight: quiet,
       snapshots: (list) => (this.snapshots = list),
       snapshotRows: (_, rows) => (this.snapshotRows += rows),
-      snapshotMemory: quiet,
+      snapshotMemory: (_, touches) => (this.touches = touches),
     };
     const logger: Log = {
       debug: quiet,

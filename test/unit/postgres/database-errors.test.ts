@@ -3,8 +3,8 @@ import { databaseError } from "../../../src/postgres/database-errors.ts";
 
 const peer = { address: "db:5432/shop", user: "clerk" };
 
-function thrown(code: string, message: string): Error {
-  return Object.assign(new Error(message), { code, severity: "ERROR" });
+function thrown(code: string, message: string, routine?: string): Error {
+  return Object.assign(new Error(message), { code, severity: "ERROR", routine });
 }
 
 test.each([
@@ -16,9 +16,10 @@ test.each([
   ["53300", "sorry, too many clients already", "CONNECTION_LIMIT"],
   ["53300", 'too many connections for role "clerk"', "CONNECTION_LIMIT"],
   ["53300", "number of requested standby connections exceeds max_wal_senders (currently 10)", "SLOT_LIMIT"],
-  ["53400", "all replication slots are in use", "SLOT_LIMIT"],
-])("SQLSTATE %s (%s) is an everyday error with its own remedy: %s", (sqlstate, message, code) => {
-  const error = databaseError(thrown(sqlstate, message), peer);
+  ["53400", "all replication slots are in use", "SLOT_LIMIT", "ReplicationSlotCreate"],
+  ["53400", "temporary file size exceeds temp_file_limit (1024kB)", "SERVER_EXHAUSTED", "FileWriteV"],
+])("SQLSTATE %s (%s) is an everyday error with its own remedy: %s", (sqlstate, message, code, routine?: string) => {
+  const error = databaseError(thrown(sqlstate, message, routine), peer);
   expect(error).toMatchObject({ code, retry: "auto" });
   expect(error.remedy).not.toContain("report it");
 });
