@@ -8,11 +8,9 @@ import { tableLabel } from "../core/table.ts";
 import { relationExists } from "../postgres/catalog.ts";
 import type { ConnectionSettings, Session } from "../postgres/session.ts";
 import { readChunk, type ChunkOutcome, type ChunkPart } from "../postgres/snapshot-chunk.ts";
-import { describeHolder, type Holder } from "../postgres/snapshot-holders.ts";
-import { writeMark, type Mark } from "../postgres/snapshot-mark.ts";
+import type { Mark } from "../postgres/snapshot-mark.ts";
 import { estimateRows, keyTexts, nextBoundary, type WireKey } from "../postgres/snapshot-plan.ts";
 import { seeTable, type SnapshotTable } from "../postgres/snapshot-table.ts";
-import { currentSnapshot, freshXid, waitForXmin } from "../postgres/snapshot-waits.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import type { CapturedTable } from "./captured-table.ts";
 import { ChunkOrder, GATHER_MS } from "./chunk-order.ts";
@@ -20,6 +18,7 @@ import { ChunkPace, restAfter, RowLimit, type Hold } from "./chunk-pace.ts";
 import type { SnapshotOptions } from "./parts.ts";
 import { allowListeners, SessionKeeper } from "./session-keeper.ts";
 import { readKeyless, Turns } from "./snapshot-keyless.ts";
+import { SnapshotOpener } from "./snapshot-opener.ts";
 import type { TableSnapshot } from "./snapshot-progress.ts";
 import type { ChunkJob, RangeJob, Snapshots } from "./snapshots.ts";
 import { TableTroubles } from "./table-troubles.ts";
@@ -29,8 +28,6 @@ import { parseVisibility, type Chunk } from "./window.ts";
 const CHUNK_BYTES = 16 * 1024 * 1024;
 /** Nothing rings when a table is paused or the stream catches up: looked at this often, ms. */
 const LOOK_MS = 500;
-/** A wait shorter than this is not worth a word, ms. */
-const PATIENCE_MS = 1_000;
 const NO_HOLD: Hold = { ms: 0, others: 0 };
 const RETRY = { firstMs: 200, maxMs: 10_000 };
 
@@ -63,23 +60,19 @@ export class SnapshotWork {
   readonly #pace: ChunkPace;
   readonly #limit: RowLimit;
   readonly #order = new ChunkOrder();
-  /** Those that may be read, everything that their chunks may not see being in the window, as long as the window's generation is this one. */
-  readonly #open = new Map<TableSnapshot, number>();
-  /** Those that were opened in this session. */
-  readonly #opened = new WeakSet<TableSnapshot>();
+  readonly #opener: SnapshotOpener;
   readonly #troubles = new TableTroubles(RETRY);
   readonly #turns = new Turns();
   /** The tables as their chunks are planned. */
   readonly #seen = new Map<string, SnapshotTable>();
   #chunkBytes = 0;
-  #generation: number;
-  /** performance.now() of the last snapshot that was taken for the window alone. */
-  #lookedAt = -Infinity;
 
   constructor(options: SnapshotWorkOptions) {
     this.#options = options;
     this.#snapshots = options.snapshots;
-    this.#generation = options.snapshots.window.generation;
+    const { snapshots, logger, tables, waiting } = options;
+    const closed = (label: string): void => void this.#seen.delete(label);
+    this.#opener = new SnapshotOpener({ snapshots, logger, tables, due: () => this.#due(), waiting, closed });
     this.#pace = new ChunkPace(options.snapshot.chunkRows);
     this.#limit = new RowLimit(options.snapshot.maxRowsPerSecond);
   }
@@ -95,7 +88,7 @@ export class SnapshotWork {
     const readers = Array.from({ length: this.#options.snapshot.parallel }, async () =>
       this.#repeat(async (session) => this.#readNext(session, signal), signal),
     );
-    await Promise.all([this.#repeat(async (session) => this.#openNext(session, signal), signal), ...readers]);
+    await Promise.all([this.#repeat(async (session) => this.#opener.openNext(session, signal), signal), ...readers]);
   }
 
   /** Repeats a step, whose session is opened when it asks for it; a step that gives false had nothing to do. */
@@ -133,91 +126,8 @@ export class SnapshotWork {
     });
   }
 
-  /**
-   * R-window-start. From here on the window is told of the tables' keys; every transaction that may have written before
-   * that has ended before a chunk is read. Both waits are needed: a transaction may be published by half when its table
-   * enters the publication, and one may have taken its id after the mark and stand before it in the WAL.
-   */
-  async #openNext(keeper: SessionKeeper, signal: AbortSignal): Promise<boolean> {
-    this.#closeDone();
-    // One that was opened and is complete has been said to be, and waits for the barrier alone.
-    const due = this.#due().filter((snapshot) => !this.#isOpen(snapshot) && !(snapshot.complete && this.#opened.has(snapshot)));
-    if (due.length === 0) {
-      await this.#keepLittle(keeper);
-      return false;
-    }
-    const { logger, waiting } = this.#options;
-    const { window } = this.#snapshots;
-    const labels = due.map(({ table }) => tableLabel(table));
-    if (due.every(({ kind }) => kind === "rereads")) await pause(GATHER_MS, signal);
-    else logger.info({ tables: labels }, "snapshot: begins, or goes on");
-    const session = await keeper.session();
-    const patience = new Patience((holders) => {
-      if (holders !== null) logger.warn({ tables: labels, holders }, "snapshot: waits until open transactions end");
-      for (const label of labels) waiting(label, holders === null ? null : `open transactions: ${holders}`);
-    });
-    const ended = async (): Promise<void> =>
-      waitForXmin(
-        session,
-        await freshXid(session),
-        (snapshot) => window.advance(parseVisibility(snapshot)), // so that a wait of hours keeps no more than a moment's keys
-        (holders) => patience.look(holders),
-        signal,
-      );
-    await ended();
-    for (const label of labels) this.#watch(label, true);
-    const { generation } = window;
-    await writeMark(session, this.#snapshots.openingMark(due));
-    await ended();
-    patience.over();
-    if (window.generation !== generation) return true; // what had been touched since is forgotten: begin anew
-    for (const snapshot of due) {
-      this.#open.set(snapshot, generation);
-      this.#opened.add(snapshot);
-      this.#snapshots.endIfComplete(snapshot); // said again, should the last process have ended before it was
-    }
-    this.#snapshots.bell.ring();
-    return true;
-  }
-
-  /** Chunks tell the window what may go. While none is read, for want of a mark or since its table is held, this does. */
-  async #keepLittle(keeper: SessionKeeper): Promise<void> {
-    const { window } = this.#snapshots;
-    if (window.touches === 0 || performance.now() < this.#lookedAt + LOOK_MS) return;
-    this.#lookedAt = performance.now();
-    window.advance(parseVisibility(await currentSnapshot(await keeper.session())));
-  }
-
-  #isOpen(snapshot: TableSnapshot): boolean {
-    return this.#open.get(snapshot) === this.#snapshots.window.generation;
-  }
-
-  /** What is complete, or given up, is not watched any longer. */
-  #closeDone(): void {
-    const { window } = this.#snapshots;
-    if (window.generation !== this.#generation) {
-      this.#generation = window.generation;
-      this.#options.logger.warn({}, "snapshot: too many changed rows to keep; the chunks that are open are read again");
-    }
-    for (const snapshot of this.#open.keys()) {
-      if (this.#snapshots.isCurrent(snapshot) && !snapshot.complete) continue;
-      this.#open.delete(snapshot);
-      const label = tableLabel(snapshot.table);
-      this.#seen.delete(label);
-      if (!this.#snapshots.all.some((other) => other !== snapshot && tableLabel(other.table) === label)) this.#watch(label, false);
-    }
-  }
-
-  #watch(label: string, on: boolean): void {
-    const captured = this.#options.tables.find(label);
-    if (captured === null) return;
-    captured.reading.watched = on;
-    if (on) this.#snapshots.window.watch(captured.table.oid);
-    else this.#snapshots.window.unwatch(captured.table.oid);
-  }
-
   async #readNext(keeper: SessionKeeper, signal: AbortSignal): Promise<boolean> {
-    if (this.#open.size === 0 || this.#yields()) return false;
+    if (this.#opener.open.length === 0 || this.#yields()) return false;
     const job = this.#take();
     if (job === null) return false;
     const { snapshot } = job;
@@ -263,14 +173,14 @@ export class SnapshotWork {
         : lag.retained > snapshot.maxRetainedBytes
           ? `the slot, for which the server keeps ${lag.retained} bytes of WAL (snapshot.max_retained_wal)`
           : null;
-    if (reason !== null) for (const { table } of this.#open.keys()) waiting(tableLabel(table), reason);
+    if (reason !== null) for (const { table } of this.#opener.open) waiting(tableLabel(table), reason);
     return reason !== null;
   }
 
   #take(): ChunkJob | null {
     const now = performance.now();
     for (const snapshot of this.#due()) {
-      if (!this.#isOpen(snapshot) || this.#troubles.rests(tableLabel(snapshot.table), now)) continue;
+      if (!this.#opener.isOpen(snapshot) || this.#troubles.rests(tableLabel(snapshot.table), now)) continue;
       const job = this.#order.next(snapshot, now);
       if (job !== null) return job;
     }
@@ -321,7 +231,7 @@ export class SnapshotWork {
     const chunk: Chunk =
       job.kind === "blocks"
         ? { table: table.table.oid, visibility: null, touched: false }
-        : window.beginChunk(table.table.oid, this.#open.get(job.snapshot) ?? -1);
+        : window.beginChunk(table.table.oid, this.#opener.generationOf(job.snapshot));
     const passed = settable<Hold | null>();
     const written: { mark: Mark | null } = { mark: null };
     let bytes = 0;
@@ -405,30 +315,6 @@ export class SnapshotWork {
     const front = snapshot.carve(range, boundary);
     this.#snapshots.bell.ring(); // the rest is for others
     return { kind: "range", snapshot, range: front };
-  }
-}
-
-/** Tells who is waited for once it has lasted, whenever that changes, and (null) when it is over. */
-class Patience {
-  readonly #tell: (holders: string | null) => void;
-  readonly #begun = performance.now();
-  #said: string | null = null;
-
-  constructor(tell: (holders: string | null) => void) {
-    this.#tell = tell;
-  }
-
-  look(holders: readonly Holder[]): void {
-    if (performance.now() - this.#begun < PATIENCE_MS || holders.length === 0) return;
-    const described = holders.slice(0, 3).map(describeHolder).join("; ");
-    if (described === this.#said) return;
-    this.#said = described;
-    this.#tell(described);
-  }
-
-  over(): void {
-    if (this.#said !== null) this.#tell(null);
-    this.#said = null;
   }
 }
 

@@ -41,14 +41,13 @@ async function itemsDatabase(): Promise<TestDatabase> {
   return database;
 }
 
-/** Inserts, updates, deletes and key changes of rows all over the table, and of some few again and again, until stop(). */
-class Changes {
-  count = 0;
+/** Writes by a connection of its own, until stop(). */
+class Writer {
   readonly #stop = new AbortController();
   readonly #done: Promise<void>;
 
-  constructor(url: string) {
-    this.#done = this.#run(url);
+  constructor(url: string, write: (client: pg.Client) => Promise<void>) {
+    this.#done = this.#run(url, write);
     this.#done.catch(() => undefined); // stop() tells
   }
 
@@ -57,73 +56,66 @@ class Changes {
     await this.#done;
   }
 
-  async #run(url: string): Promise<void> {
+  async #run(url: string, write: (client: pg.Client) => Promise<void>): Promise<void> {
     const client = new pg.Client({ connectionString: url });
     client.on("error", () => undefined); // shows in the next query
     await client.connect();
     try {
-      const each = 20;
-      for (let next = performance.now(); !this.#stop.signal.aborted; next += (1_000 * each) / CHANGES_PER_SECOND) {
-        await client.query(Array.from({ length: each }, () => this.#statement()).join("; "));
-        const wait = next - performance.now();
-        if (wait > 0) await sleep(wait);
-      }
+      while (!this.#stop.signal.aborted) await write(client);
     } finally {
       await client.end();
-    }
-  }
-
-  #statement(): string {
-    const change = this.count++;
-    const any = 1 + Math.floor(Math.random() * ROWS);
-    const withBody = Math.max(100, any - (any % 100));
-    switch (change % 8) {
-      case 0:
-        return `INSERT INTO items VALUES (${ROWS + 1 + change}, 'new', ${change}, NULL)`;
-      case 1:
-        return `DELETE FROM items WHERE id = ${any}`;
-      case 2:
-        return `UPDATE items SET id = ${MOVED + change} WHERE id = ${withBody}`;
-      case 3:
-        return `UPDATE items SET id = ${MOVED + change} WHERE id = ${any}`;
-      case 4:
-        return `INSERT INTO items VALUES (${any}, 'again', ${change}, repeat('x', 10000)) ON CONFLICT (id) DO UPDATE SET name = 'over', body = excluded.body`;
-      case 5:
-        return `UPDATE items SET name = 'touched', n = ${change} WHERE id = ${withBody}`;
-      default:
-        return `UPDATE items SET n = n + 1 WHERE id = ${any}`;
     }
   }
 }
 
-/** One row a transaction, a hundred a second, until stop(): what a user waits for while a table is read. */
-class Beats {
-  readonly #stop = new AbortController();
-  readonly #done: Promise<void>;
+/** Inserts, updates, deletes and key changes of rows all over the table, and of some few again and again, until stop(). */
+class Changes extends Writer {
+  readonly #made: { count: number };
 
   constructor(url: string) {
-    this.#done = this.#run(url);
-    this.#done.catch(() => undefined); // stop() tells
+    const made = { count: 0 };
+    const each = 20;
+    let next = performance.now();
+    super(url, async (client) => {
+      await client.query(Array.from({ length: each }, () => change(made.count++)).join("; "));
+      next += (1_000 * each) / CHANGES_PER_SECOND;
+      await sleep(Math.max(0, next - performance.now()));
+    });
+    this.#made = made;
   }
 
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#done;
+  get count(): number {
+    return this.#made.count;
   }
+}
 
-  async #run(url: string): Promise<void> {
-    const client = new pg.Client({ connectionString: url });
-    client.on("error", () => undefined); // shows in the next query
-    await client.connect();
-    try {
-      while (!this.#stop.signal.aborted) {
-        await client.query("INSERT INTO beats DEFAULT VALUES");
-        await sleep(10);
-      }
-    } finally {
-      await client.end();
-    }
+function change(number: number): string {
+  const any = 1 + Math.floor(Math.random() * ROWS);
+  const withBody = Math.max(100, any - (any % 100));
+  switch (number % 8) {
+    case 0:
+      return `INSERT INTO items VALUES (${ROWS + 1 + number}, 'new', ${number}, NULL)`;
+    case 1:
+      return `DELETE FROM items WHERE id = ${any}`;
+    case 2:
+      return `UPDATE items SET id = ${MOVED + number} WHERE id = ${withBody}`;
+    case 3:
+      return `UPDATE items SET id = ${MOVED + number} WHERE id = ${any}`;
+    case 4:
+      return `INSERT INTO items VALUES (${any}, 'again', ${number}, repeat('x', 10000)) ON CONFLICT (id) DO UPDATE SET name = 'over', body = excluded.body`;
+    case 5:
+      return `UPDATE items SET name = 'touched', n = ${number} WHERE id = ${withBody}`;
+    default:
+      return `UPDATE items SET n = n + 1 WHERE id = ${any}`;
   }
+}
+
+/** One row a transaction, a hundred a second, until stop(): what a user waits for while a table is read. */
+function beat(url: string): Writer {
+  return new Writer(url, async (client) => {
+    await client.query("INSERT INTO beats DEFAULT VALUES");
+    await sleep(10);
+  });
 }
 
 /** From commit to the warehouse, of the beats that were committed between two moments (ms since 1970), in ms. */
@@ -204,7 +196,7 @@ describe("a large table that changes while it is read", () => {
       // By its name it is read first.
       await database.sql("CREATE TABLE beats (id bigserial PRIMARY KEY)");
       await using service = await TestService.create({ url: database.url, tables: ["public.*"], warehouse: "duckdb", snapshot: {} });
-      const [changes, beats] = [new Changes(database.url), new Beats(database.url)];
+      const [changes, beats] = [new Changes(database.url), beat(database.url)];
       await service.start();
       await service.until(
         "beats are not read any more",
