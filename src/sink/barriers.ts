@@ -3,12 +3,19 @@ import { decodeBarrier, type Barrier } from "../core/barrier.ts";
 import type { FetchedRecords } from "../core/event-log.ts";
 import { ZERO_LSN } from "../core/lsn.ts";
 import { formatSequence, parseSequence } from "../core/sequence.ts";
+import type { TableName } from "../core/table.ts";
 import type { CheckpointMove, Sweep } from "../core/warehouse.ts";
 import type { Progress, ReadTopic } from "./positions.ts";
 import type { TableRule } from "./routes.ts";
 
 /** A sweep that waits until every partition of `topic` is merged up to `next`. */
-export type AwaitedSweep = Sweep & { readonly topic: string; readonly next: readonly number[]; readonly barrierOffset: number };
+export type AwaitedSweep = Sweep & {
+  /** The source's. */
+  readonly table: TableName;
+  readonly topic: string;
+  readonly next: readonly number[];
+  readonly barrierOffset: number;
+};
 
 /** A barrier with ends of snapshots, and where it stands. */
 export type EndBarrier = Barrier & { readonly offset: number };
@@ -111,7 +118,7 @@ export function sweepsOf(
     const reached = barrier.topics.find(({ name }) => name === topic);
     const known = topics.find(({ name }) => name === topic);
     if (reached === undefined || reached.id !== known?.id) skipped += 1;
-    else sweeps.push({ ...route, opening, topic, next: reached.next, barrierOffset: barrier.offset });
+    else sweeps.push({ ...route, opening, table, topic, next: reached.next, barrierOffset: barrier.offset });
   }
   return { sweeps, skipped };
 }

@@ -134,7 +134,8 @@ class SinkRun {
   readonly #parts: SinkParts;
   readonly #source: SourceWatch;
   readonly #fence: number;
-  readonly #letters: OpenLetters;
+  /** Of what is durable, and what is pending has opened and closed. */
+  #letters: OpenLetters;
   readonly #awaited: Awaited;
   readonly #decoders: Decoders;
   readonly #expiries: Expiries;
@@ -213,6 +214,10 @@ class SinkRun {
       throw new TailraceError("GAP_FOUND", { reason: `the source has begun epoch ${epoch}` });
     }
     this.#parts.logger.info({ epoch }, "the source has begun an epoch; going on with its state");
+    // What was folded has closed letters that are open in the warehouse still: the next flush would not close them there.
+    await using session = await unlessAborted(this.#parts.warehouse.open(stop), stop);
+    if (session === null) return null;
+    this.#letters = new OpenLetters(await session.openKeys(this.#options.name));
     this.#pending = new Pending(this.#letters, this.#awaited);
     this.#pendingSince = null;
     return state;
@@ -309,7 +314,6 @@ class SinkRun {
       // Of after the barriers: a topic that is not in it is gone, not new.
       const topics = (await this.#source.refresh(performance.now(), force))?.topics ?? [];
       for (const barrier of ends) {
-        for (const end of barrier.snapshots) this.#source.ended(end);
         const asked = sweepsOf(barrier, topics, this.#options.rule);
         const kept = asked.sweeps.filter(({ topic, barrierOffset }) => barrierOffset >= (this.#sweepsFrom.get(topic) ?? 0));
         barriers.await(kept);
@@ -428,8 +432,10 @@ class SinkRun {
       if (checkpoint.topic !== this.#barrierTopic) this.#parts.lag.merged(checkpoint, nextOffset);
     }
     this.#barriers?.done(sweeps, move);
-    for (const { target, opening } of sweeps)
+    for (const { table, target, opening } of sweeps) {
+      this.#source.ended({ table, opening });
       this.#parts.logger.info({ target: tableLabel(target), opening }, "snapshot complete; rows older than it are swept");
+    }
     this.#pending = new Pending(this.#letters, this.#awaited);
     this.#pendingSince = null;
     this.#report(pending, flushed, performance.now() - started, openMs);

@@ -19,7 +19,7 @@ export class SourceWatch {
   #look: StateLook | null = null;
   /** Labels of tables. */
   readonly #snapshotting = new Set<string>();
-  /** By label: the opening of the last snapshot whose end a barrier has said. */
+  /** By label: the opening of the last snapshot that is merged to its end. */
   readonly #ended = new Map<string, string>();
   /** performance.now() when the newest state was asked for. */
   #askedAt = -Infinity;
@@ -39,13 +39,13 @@ export class SourceWatch {
     return this.#newest !== null && this.#newest.snapshots !== null;
   }
 
-  /** Whether a snapshot of every row of the table is unfinished, or was, and its end has not come by: the state is ahead of what is read. */
+  /** Whether a snapshot of every row of the table is unfinished, or was, and its end is not merged: the state is ahead of what is read. */
   isSnapshotting(table: TableName): boolean {
     return this.#snapshotting.has(tableLabel(table));
   }
 
-  /** A barrier has said the end of the table's snapshot. */
-  ended({ table, opening }: SnapshotEnd): void {
+  /** The table's snapshot is merged to the end that a barrier has said. Not before that is durable: it may have to be read again. */
+  ended({ table, opening }: Pick<SnapshotEnd, "table" | "opening">): void {
     this.#snapshotting.delete(tableLabel(table));
     this.#ended.set(tableLabel(table), opening);
   }
@@ -59,7 +59,7 @@ export class SourceWatch {
       this.#look = look;
       this.#newest = look?.state ?? this.#newest;
       for (const { table, kind, opening } of this.#newest?.snapshots ?? []) {
-        // The state may name a snapshot for a while whose end has come by.
+        // The state may name a snapshot for a while whose end is merged.
         const isOver = opening !== null && opening <= (this.#ended.get(tableLabel(table)) ?? "");
         if ((kind === "table" || kind === "keyless") && !isOver) this.#snapshotting.add(tableLabel(table));
       }

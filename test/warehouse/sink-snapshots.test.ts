@@ -166,6 +166,32 @@ for (const kind of [duckdbKind, postgresKind]) {
       expect((await rows(place)).at(-1)).toEqual(["3", "c", null]);
     });
 
+    test("R-epoch: what is read again under another epoch stands as if it had not been read: letters that are closed, ends of snapshots that were said", async () => {
+      await using place = await kind.make();
+      await using scene = await SinkScene.open();
+      await scene.publish(0, insert(1, 9n, "another", null), update(2, 1n, "a"));
+      await flush(scene, place);
+      expect(await letters(place)).toEqual([["UNCHANGED_WITHOUT_ROW", "open"]]);
+
+      await scene.state({ snapshotting: true });
+      const polled = scene.polled;
+      const run = scene.run(place.warehouse, "hard", 3_600_000);
+      await scene.publish(0, update(3, 1n, "b", "whole"), remove(4, 2n), update(5, 2n, "c"));
+      await eventually("the events are read", () => scene.polled === polled + 3);
+      await scene.barrier([9, 0], 4);
+      await eventually("the end is read", () => scene.polled === polled + 4);
+      await scene.state({ epoch: 2 });
+      await scene.publish(0, insert(1, 3n, "of another epoch", null));
+      await Promise.race([eventually("all is read again", () => scene.polled === polled + 5 + 5), run.ended]);
+      await run.stop();
+      expect(await letters(place)).toEqual([
+        ["UNCHANGED_WITHOUT_ROW", "superseded"],
+        ["AWAITS_SNAPSHOT", "open"],
+      ]);
+      expect(scene.flushes.at(-1)).toMatchObject({ openLetters: 0, awaitingSnapshot: 1 });
+      expect((await rows(place))[0]).toEqual(["1", "b", "whole"]);
+    });
+
     test("R-routing: a log that begins behind the checkpoint is read on when a snapshot is sure to come, and sweeps said before it are not", async () => {
       await using place = await kind.make();
       await using scene = await SinkScene.open();

@@ -26,7 +26,7 @@ function fetched(first: number, ...values: readonly Buffer[]): FetchedRecords {
 }
 
 function sweep(barrierOffset: number, next: readonly number[], topic = ORDERS.name): AwaitedSweep {
-  return { target, deletes: "hard", opening: "0001", topic, next, barrierOffset };
+  return { table: { schema: "public", name: "orders" }, target, deletes: "hard", opening: "0001", topic, next, barrierOffset };
 }
 
 describe("barriers as a sink reads them", () => {
@@ -77,7 +77,17 @@ describe("R-sweep: what the end of a snapshot asks of a sink", () => {
 
   test("is a sweep of its target up to the barrier's offsets", () => {
     expect(sweepsOf(said({ snapshots: [end("0001")] }), [ORDERS], rule)).toEqual({
-      sweeps: [{ target, deletes: "soft", opening: "0001", topic: ORDERS.name, next: [3, 5], barrierOffset: 4 }],
+      sweeps: [
+        {
+          table: { schema: "public", name: "orders" },
+          target,
+          deletes: "soft",
+          opening: "0001",
+          topic: ORDERS.name,
+          next: [3, 5],
+          barrierOffset: 4,
+        },
+      ],
       skipped: 0,
     });
   });

@@ -38,7 +38,7 @@ const state: SourceState = {
   layouts: [],
 };
 
-test("R-sweep: a snapshot counts as unfinished until its end has come by, though the state is further, and not once more while the state is behind", async () => {
+test("R-sweep: a snapshot counts as unfinished until its end is merged, though the state is further, and not once more while the state is behind", async () => {
   await using log = await openEmbeddedLog({ path: await temporaryFolder("watch") });
   await log.createTopic(stateTopicSpec("shop", 1), signal);
   await using writer = await log.openWriter({ name: "test" }, signal);
@@ -50,7 +50,7 @@ test("R-sweep: a snapshot counts as unfinished until its end has come by, though
   };
   expect(await told([snapshot], 1)).toBe(true);
   expect(await told([], 2)).toBe(true);
-  watch.ended({ table: orders, topic: "shop.public.orders", opening: snapshot.opening ?? "" });
+  watch.ended({ table: orders, opening: snapshot.opening ?? "" });
   expect(watch.isSnapshotting(orders)).toBe(false);
   expect(await told([snapshot], 3)).toBe(false);
   expect(await told([{ ...snapshot, opening: null }], 4)).toBe(true);
