@@ -5,6 +5,7 @@ import type { EncodedBatch, LogWriter, Topic } from "../core/event-log.ts";
 import { reach } from "../core/failpoint.ts";
 import { ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { RecordBatchWriter } from "../core/record-batch.ts";
+import { tableLabel } from "../core/table.ts";
 import { barrierTopic, encodeBarrier, type Barrier, type SnapshotEnd } from "../core/barrier.ts";
 import { ackable, type Round } from "./acks.ts";
 
@@ -85,7 +86,7 @@ export class Publisher {
   #pendingCommit: { lsn: Lsn; micros: bigint } | null = null;
   /** The last transaction with a barrier, sent or not. */
   #lastCommit: { readonly lsn: Lsn; readonly micros: bigint } | null = null;
-  #pendingEnds: SnapshotEnd[] = [];
+  #pendingEnds: readonly SnapshotEnd[] = [];
   #commitMicros = 0n;
   #counts: Float64Array;
   #barrierInFlight = false;
@@ -179,7 +180,7 @@ export class Publisher {
 
   /** Says in the next barrier that these snapshots are complete (R-sweep): their rows are durable, and a transaction with a barrier has been published. */
   announce(ends: readonly SnapshotEnd[]): void {
-    this.#pendingEnds.push(...ends);
+    this.#pendingEnds = lastOfEach([...this.#pendingEnds, ...ends]);
     this.#cutWhenQuiet();
   }
 
@@ -282,7 +283,8 @@ export class Publisher {
   #barrier(): Barrier | null {
     const commit = this.#pendingCommit ?? (this.#announces ? this.#lastCommit : null);
     if (commit === null) return null;
-    const snapshots = this.#pendingEnds.splice(0);
+    const snapshots = this.#pendingEnds;
+    this.#pendingEnds = [];
     const data = this.#topics.filter(({ kind }) => kind === "data");
     const topics = data.map(({ topic, buffers }) => ({
       name: topic.name,
@@ -297,12 +299,12 @@ export class Publisher {
     if (this.#failed || this.#barrierInFlight) return;
     let last = -1;
     let barrier: Barrier | null = null;
-    const ends: SnapshotEnd[] = [];
+    let ends: readonly SnapshotEnd[] = [];
     for (const [index, round] of this.#rounds.entries()) {
       if (!round.appended) break;
       last = index;
       if (round.barrier !== null) {
-        ends.push(...round.barrier.snapshots);
+        if (round.barrier.snapshots.length > 0) ends = lastOfEach([...ends, ...round.barrier.snapshots]);
         barrier = round.barrier;
       }
     }
@@ -362,6 +364,11 @@ export class Publisher {
     for (const resolve of this.#idle.splice(0)) resolve();
     this.#events.failed(TailraceError.from(cause));
   }
+}
+
+/** R-sweep: the last end of each table, which has the latest opening: its sweep takes all that those of the others would. */
+function lastOfEach(ends: readonly SnapshotEnd[]): readonly SnapshotEnd[] {
+  return [...new Map(ends.map((end) => [tableLabel(end.table), end])).values()];
 }
 
 /** R-writer: the source is a partition's only writer, so each append lands where the last one ended. */

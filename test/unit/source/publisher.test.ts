@@ -111,6 +111,25 @@ describe("the publisher", () => {
     expect(publisher.ackable()).toBe(lsn(110));
   });
 
+  test("R-sweep: of the ends of a table's snapshots that wait for one barrier the last is said, which asks for all that the others do", async () => {
+    const { writer, publisher, first } = scene();
+    const end = (name: string, opening: string) => ({ table: { schema: "public", name }, topic: `shop.public.${name}`, opening });
+    publisher.announce([end("orders", "1"), end("customers", "1")]);
+    publisher.announce([end("orders", "2")]);
+    transaction(publisher, 10, first);
+    await turn();
+    transaction(publisher, 20, first);
+    publisher.announce([end("orders", "3")]);
+    void publisher.drained(); // cuts a second round while the first is in flight
+    for (const append of writer.waiting.splice(0).reverse()) {
+      append.settle();
+      await turn();
+    }
+    for (const append of writer.waiting.splice(0)) append.settle();
+    await turn();
+    expect(writer.barriers.map(({ snapshots }) => snapshots)).toEqual([[end("orders", "3"), end("customers", "1")]]);
+  });
+
   test("R-barrier: a redelivered commit gets none and is not acknowledged", async () => {
     const { writer, publisher, first } = scene();
     publisher.begin(100n);
