@@ -175,7 +175,7 @@ export const metricDefinitions = {
     kind: "counter",
     name: "connector_restarts_total",
     labels: ["connector"],
-    help: "Times that a connector began anew after an error",
+    help: "Times that a connector began anew by itself: after an error, or for what needs a new session, as tables that were added (errors_total has the codes)",
   },
   errors: { kind: "counter", name: "errors_total", labels: ["code"], help: "Errors by code, each try counted" },
   warehouseLockWait: {
