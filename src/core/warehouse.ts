@@ -104,8 +104,11 @@ export type LetterFloor = { readonly topic: string; readonly sequence: string };
  */
 export type Sweep = Pick<MergePlan, "target" | "deletes"> & { readonly opening: string };
 
-/** Tombstones that one flush takes away: a tenth of a second of it. */
+/** Tombstones of a target that one flush takes away: a tenth of a second of it. */
 export const EXPIRED_ROWS = 100_000;
+
+/** Rows that the runs table keeps of each sink: of a day and more at one flush a second. A few more are there until they are pruned. */
+export const KEPT_RUNS = 100_000;
 
 /** R-tombstone: the log has nothing below `sequence` (text form) for the target any more. */
 export type Expiry = Pick<MergePlan, "target"> & { readonly sequence: string };
@@ -150,6 +153,8 @@ export type FlushResult = {
   /** Staged rows that changed the target, by table of the flush. */
   readonly merged: readonly number[];
   readonly deadLetters: readonly DeadLetter[];
+  /** Tombstones that went, by expiry of the flush: with EXPIRED_ROWS of them there may be more. */
+  readonly expired: readonly number[];
 };
 
 /** What the target of a table should look like. */

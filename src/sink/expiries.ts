@@ -5,12 +5,14 @@ import type { EventLog, LogRecord, OffsetRange } from "../core/event-log.ts";
 import { toLsn } from "../core/lsn.ts";
 import { formatSequence, SEQUENCE_HEADER } from "../core/sequence.ts";
 import { tableLabel } from "../core/table.ts";
-import type { Expiry } from "../core/warehouse.ts";
+import { EXPIRED_ROWS, type Expiry } from "../core/warehouse.ts";
 import type { Decoders } from "./decoders.ts";
 import type { Route } from "./routes.ts";
 
 /** How often the beginnings of the topics are looked at, ms. Retention cuts by segments, hours apart. */
 const LOOK_EVERY_MS = 600_000;
+/** One look may take so long, ms: it asks for all topics, and reads a record of each partition. */
+const LOOK_MS = 60_000;
 /** One record is wanted. */
 const READ_BYTES = 1024;
 
@@ -30,28 +32,61 @@ export function expiriesOf(routes: readonly Route[], firsts: (topic: string) => 
   });
 }
 
-/** Looks now and then, and reads only where something was cut since. */
-export class Expiries {
+/** Looks now and then, beside the flushes, and reads only where something was cut since. */
+export class Expiries implements AsyncDisposable {
   readonly #log: EventLog;
   readonly #decoders: Decoders;
   readonly #everyMs: number;
+  readonly #ended = new AbortController();
   /** What was read last, and where the topic's partitions began then. */
   readonly #known = new Map<string, { readonly starts: string; readonly firsts: readonly First[] }>();
+  #routes: readonly Route[] = [];
+  #looking: Promise<void> | null = null;
   #next = -Infinity;
+  #due: readonly Expiry[] = [];
 
+  /** `decoders`: of nobody else, it looks while records are being folded. */
   constructor(log: EventLog, decoders: Decoders, everyMs = LOOK_EVERY_MS) {
     this.#log = log;
     this.#decoders = decoders;
     this.#everyMs = everyMs;
   }
 
-  /** `now`: performance.now(). What can't be asked now is asked the next time. */
-  async look(routes: readonly Route[], now: number, signal: AbortSignal): Promise<readonly Expiry[]> {
-    if (now < this.#next) return [];
-    this.#next = now + this.#everyMs;
+  /** From now on these are all that concern the sink. Looks at once, of them nothing is known yet. `now`: performance.now(). */
+  route(routes: readonly Route[], now: number): void {
+    this.#routes = routes;
+    this.#due = [];
+    this.#next = -Infinity;
+    this.due(now);
+  }
+
+  /** What the next flush may take, as last seen; looks again when it is time, without being waited for. `now`: performance.now(). */
+  due(now: number): readonly Expiry[] {
+    if (now >= this.#next && this.#looking === null && !this.#ended.signal.aborted) {
+      this.#next = now + this.#everyMs;
+      this.#looking = this.#look(this.#routes).finally(() => (this.#looking = null));
+    }
+    return this.#due;
+  }
+
+  /** A flush with `expiries` is durable; `expired`: the tombstones that went with each. Where more may be left, the next one takes them. */
+  done(expiries: readonly Expiry[], expired: readonly number[]): void {
+    const over = expiries.filter((_, index) => (expired[index] ?? 0) < EXPIRED_ROWS);
+    this.#due = this.#due.filter((expiry) => !over.includes(expiry));
+  }
+
+  /** Ends a look that is under way. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ended.abort();
+    await this.#looking;
+  }
+
+  /** What can't be asked now is asked the next time. */
+  async #look(routes: readonly Route[]): Promise<void> {
+    const signal = AbortSignal.any([this.#ended.signal, AbortSignal.timeout(LOOK_MS)]);
     const firsts = new Map<string, readonly First[]>();
     for (const { topic, deletes } of routes) if (deletes === "hard") firsts.set(topic.name, await this.#firsts(topic.name, signal));
-    return expiriesOf(routes, (topic) => firsts.get(topic) ?? ["unknown"]);
+    if (routes === this.#routes) this.#due = expiriesOf(routes, (topic) => firsts.get(topic) ?? ["unknown"]);
   }
 
   async #firsts(topic: string, signal: AbortSignal): Promise<readonly First[]> {

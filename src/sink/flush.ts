@@ -15,6 +15,8 @@ export type Flushed = {
   /** Those of them that were not known before the flush. */
   readonly newLetters: readonly DeadLetter[];
   readonly letterFloors: readonly LetterFloor[];
+  /** Tombstones that went, by expiry. */
+  readonly expired: readonly number[];
 };
 
 /** What goes into a flush beside what is pending. */
@@ -65,7 +67,7 @@ export async function flushPending(
       const result = await session.flush(flush, signal);
       const merged = prepared.map(({ table }, index) => ({ table: table.route.topic.table, rows: result.merged[index] ?? 0 }));
       const newLetters = [...refused, ...result.deadLetters];
-      return { merged, deadLetters: [...pending.deadLetters, ...newLetters], newLetters, letterFloors };
+      return { merged, deadLetters: [...pending.deadLetters, ...newLetters], newLetters, letterFloors, expired: result.expired };
     } catch (cause) {
       if (!(cause instanceof TailraceError) || cause.code !== "ROW_REFUSED") throw cause;
       const found = await setRefusedAside(session, prepared, signal);

@@ -104,7 +104,7 @@ async function readAll(options: SinkOptions, parts: SinkParts, stop: AbortSignal
   let state = await source.next(null, stop);
   if (state === null) return;
   try {
-    const run = await unlessAborted(SinkRun.start(options, parts, source, stop), stop);
+    await using run = await unlessAborted(SinkRun.start(options, parts, source, stop), stop);
     if (run === null) return;
     while (state !== null) state = await run.readUntilTopicsChange(state, stop, force);
   } catch (cause) {
@@ -129,7 +129,7 @@ function sayLag({ lag, observer }: SinkParts): void {
   if (lag.records !== null) observer.lag(lag.records);
 }
 
-class SinkRun {
+class SinkRun implements AsyncDisposable {
   readonly #options: SinkOptions;
   readonly #parts: SinkParts;
   readonly #source: SourceWatch;
@@ -147,8 +147,6 @@ class SinkRun {
   /** Topics of tables without a key, said once. */
   readonly #keyless = new Set<string>();
   #routes: ReadonlyMap<string, Route> = new Map();
-  /** Those of paused tables too. */
-  #allRoutes: readonly Route[] = [];
   #barriers: Barriers | null = null;
   /** Of the state that the routes are of. */
   #epoch = 0;
@@ -167,7 +165,6 @@ class SinkRun {
     this.#parts = parts;
     this.#source = source;
     this.#decoders = new Decoders(parts.registry);
-    // Decoders of its own: it looks while records are being folded.
     this.#expiries = new Expiries(parts.log, new Decoders(parts.registry));
     this.#fence = worker.fence;
     this.#stored = new Map(worker.checkpoints.map((checkpoint) => [placeOf(checkpoint), checkpoint]));
@@ -230,8 +227,9 @@ class SinkRun {
     const read = { epoch: state.epoch, topics: readTopics(state, prefix) };
     for (const progress of startPositions(name, read, [...this.#stored.values()])) this.#progress.set(placeOf(progress), progress);
     const paused = this.#parts.pausedTables();
-    this.#allRoutes = routesOf(state.topics, rule);
-    const routes = this.#allRoutes.filter(({ topic }) => !paused.has(tableLabel(topic.table)));
+    const all = routesOf(state.topics, rule);
+    this.#expiries.route(all, performance.now());
+    const routes = all.filter(({ topic }) => !paused.has(tableLabel(topic.table)));
     this.#routes = new Map(routes.map((route) => [route.topic.name, route]));
     for (const progress of this.#progress.values())
       if (this.#routes.has(progress.topic)) this.#parts.lag.merged(progress, progress.nextOffset);
@@ -415,7 +413,7 @@ class SinkRun {
     const move = this.#barriers?.moveAfter(sweeps) ?? null;
     // Who lacks a row is then told by a state of after the events; without it, it may be called a dead letter for a while.
     if (pending.inherits && this.#source.makesSnapshots) await this.#source.refresh(performance.now(), force).catch(() => null);
-    const expiries = await this.#expiries.look(this.#allRoutes, performance.now(), force);
+    const expiries = this.#expiries.due(performance.now());
     const startedMs = Date.now();
     const started = performance.now();
     await using session = await this.#parts.warehouse.open(force);
@@ -432,6 +430,7 @@ class SinkRun {
       if (checkpoint.topic !== this.#barrierTopic) this.#parts.lag.merged(checkpoint, nextOffset);
     }
     this.#barriers?.done(sweeps, move);
+    this.#expiries.done(expiries, flushed.expired);
     for (const { table, target, opening } of sweeps) {
       this.#source.ended({ table, opening });
       this.#parts.logger.info({ target: tableLabel(target), opening }, "snapshot complete; rows older than it are swept");
@@ -440,6 +439,10 @@ class SinkRun {
     this.#pendingSince = null;
     this.#report(pending, flushed, performance.now() - started, openMs);
     await reader?.commit(moves.map(({ topic, partition, nextOffset }) => ({ topic, partition, offset: nextOffset })));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#expiries[Symbol.asyncDispose]();
   }
 
   #report(pending: Pending, flushed: Flushed, durationMs: number, openMs: number): void {

@@ -2,6 +2,15 @@
 import { TailraceError } from "../core/errors.ts";
 import { metadataColumns, type Checkpoint, type CheckpointMove, type Flush, type OpenKey, type Sweep } from "../core/warehouse.ts";
 
+/** Flushes of a process between two looks for runs that are too many: a look reads all that are kept, milliseconds. */
+export const RUNS_BETWEEN_PRUNINGS = 100;
+
+/** A function that is true at the first call and at every `n`th from there. */
+export function everyNth(n: number): () => boolean {
+  let calls = 0;
+  return () => calls++ % n === 0;
+}
+
 /** Columns by name. Numbers may be of any type that Number() takes. */
 export type StateRow = Readonly<Record<string, unknown>>;
 

@@ -1,6 +1,6 @@
 // The sink with a real warehouse behind it: what it says of its lag, and what soft deletes leave.
 import type { EventLog } from "../../src/core/event-log.ts";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { openDuckdb } from "../../src/warehouses/duckdb/warehouse.ts";
 import { eventually } from "../support/eventually.ts";
 import { dropDatabases, duckdbKind, duckdbPlace, postgresKind, type Place } from "./places.ts";
@@ -141,18 +141,23 @@ for (const kind of [duckdbKind, postgresKind]) {
       await using place = await kind.make();
       await using scene = await SinkScene.open();
       const tombstones = () => place.sql("SELECT count(*)::text FROM _tailrace.tombstones");
-      const merged = async (log?: EventLog): Promise<void> => {
+      const merged = async (event: OrderEvent, log?: EventLog): Promise<void> => {
+        const read = log === undefined ? null : vi.spyOn(log, "read");
         const run = scene.run(place.warehouse, "hard", 20, log);
+        const isLookedAt = (): boolean =>
+          read?.mock.calls.some(
+            ([{ topic }], at) => topic === "shop.public.orders" && read.mock.settledResults[at]?.type === "fulfilled",
+          ) !== false;
+        await Promise.race([eventually("the log's beginning is read", isLookedAt), run.ended]);
+        await scene.publish(0, event);
         await Promise.race([expect.poll(() => scene.lags.at(-1), { timeout: 30_000 }).toBe(0), run.ended]);
         await run.stop();
       };
-      await scene.publish(0, insert(1, 1n, "a", null), remove(2, 1n), insert(3, 2n, "b", null));
-      await merged();
-      await scene.publish(0, update(4, 2n, "c", null));
-      await merged(scene.cutLog("data", 1)); // the delete is still there
+      await scene.publish(0, insert(1, 1n, "a", null), remove(2, 1n));
+      await merged(insert(3, 2n, "b", null));
+      await merged(update(4, 2n, "c", null), scene.cutLog("data", 1)); // the delete is still there
       expect(await tombstones()).toEqual([["1"]]);
-      await scene.publish(0, update(5, 2n, "d", null));
-      await merged(scene.cutLog("data", 2));
+      await merged(update(5, 2n, "d", null), scene.cutLog("data", 2));
       expect(await tombstones()).toEqual([["0"]]);
     });
   });

@@ -1,5 +1,5 @@
 // The tables of schema _tailrace in DuckDB, and the statements on them. Pure text.
-import type { CheckpointMove, LetterFloor } from "../../core/warehouse.ts";
+import { KEPT_RUNS, type CheckpointMove, type LetterFloor } from "../../core/warehouse.ts";
 import { quoteText } from "../sql-text.ts";
 import { STATE, WAREHOUSE } from "./dialect.ts";
 
@@ -150,3 +150,7 @@ export function closeLettersBelow(sink: string, { topic, sequence }: LetterFloor
 
 /** $1 sink, $2 start and $3 end in ms since 1970, $4 events, $5 merged rows, $6 dead letters, $7 and $8 first and last sequence. */
 export const insertRun = `INSERT INTO ${STATE}.runs VALUES ($1, make_timestamptz(CAST($2 * 1000 AS BIGINT)), make_timestamptz(CAST($3 * 1000 AS BIGINT)), $4, $5, $6, $7, $8)`;
+
+/** $1 sink. Rows are numbered as they were inserted. */
+export const pruneRuns = `DELETE FROM ${STATE}.runs WHERE rowid IN (
+  SELECT rowid FROM ${STATE}.runs WHERE sink = $1 ORDER BY rowid DESC OFFSET ${KEPT_RUNS})`;

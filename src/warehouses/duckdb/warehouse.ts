@@ -17,7 +17,17 @@ import type {
   Warehouse,
   WarehouseSession,
 } from "../../core/warehouse.ts";
-import { isMergedInto, isSwept, requireFence, requireMoved, toCheckpoint, toOpenKey, type StateRow } from "../state-rows.ts";
+import {
+  everyNth,
+  isMergedInto,
+  isSwept,
+  requireFence,
+  requireMoved,
+  RUNS_BETWEEN_PRUNINGS,
+  toCheckpoint,
+  toOpenKey,
+  type StateRow,
+} from "../state-rows.ts";
 import { expire, merge, raiseFloor, STAGED_TABLE, sweep, truncate } from "./dialect.ts";
 import { Engine, openFile, type DuckdbFile, type DuckdbOptions } from "./file.ts";
 import { inspectFile } from "./inspection.ts";
@@ -31,6 +41,7 @@ import {
   insertLetters,
   insertRun,
   moveCheckpoints,
+  pruneRuns,
   raiseFence,
   readCheckpoints,
   readFence,
@@ -50,9 +61,10 @@ import { findColumns, foundColumn, targetDdl, type FoundColumn } from "./target.
 export function openDuckdb(options: DuckdbOptions): Warehouse {
   const address = `duckdb ${options.path}`;
   const engine = new Engine(options);
+  const isPruning = everyNth(RUNS_BETWEEN_PRUNINGS);
   return {
     address,
-    open: async (signal) => new DuckdbSession(await openFile(options, signal, engine), address),
+    open: async (signal) => new DuckdbSession(await openFile(options, signal, engine), address, isPruning),
     inspect: async (targets, signal) => inspectFile(options, targets, signal),
     [Symbol.asyncDispose]: async () => engine.close(),
   };
@@ -65,16 +77,19 @@ class DuckdbSession implements WarehouseSession {
   readonly #file: DuckdbFile;
   readonly #connection: DuckDBConnection;
   readonly #address: string;
+  /** Asked once a flush. */
+  readonly #isPruning: () => boolean;
   /** Of all targets; nobody else can change them while the file is held. */
   #columns: readonly FoundColumn[] | null = null;
   #wrote = false;
   #failed = false;
   #closed = false;
 
-  constructor(file: DuckdbFile, address: string) {
+  constructor(file: DuckdbFile, address: string, isPruning: () => boolean) {
     this.#file = file;
     this.#connection = file.connection;
     this.#address = address;
+    this.#isPruning = isPruning;
   }
 
   async prepare(): Promise<void> {
@@ -130,10 +145,11 @@ class DuckdbSession implements WarehouseSession {
         await this.#closeLetters(flush.sink, flush.closedDeadLetters, signal);
         for (const floor of flush.letterFloors) for (const sql of closeLettersBelow(flush.sink, floor)) await this.#run(sql);
         for (const one of flush.sweeps) await this.#sweep(one);
-        for (const one of flush.expiries) await this.#run(expire(one));
+        const expired: number[] = [];
+        for (const one of flush.expiries) expired.push(await this.#run(expire(one)));
         await this.#insertRun(flush, sum(merged), flush.deadLetters.length + orphaned.length);
         reach("sink.before_commit");
-        return { merged, deadLetters: orphaned };
+        return { merged, deadLetters: orphaned, expired };
       });
       reach("sink.after_commit");
       return result;
@@ -243,6 +259,7 @@ class DuckdbSession implements WarehouseSession {
   async #insertRun({ sink, run }: Flush, merged: number, deadLetters: number): Promise<void> {
     const counts = [run.startedMs, Date.now(), run.events, merged, deadLetters].map(BigInt);
     await this.#run(insertRun, [sink, ...counts, run.firstSequence, run.lastSequence]);
+    if (this.#isPruning()) await this.#run(pruneRuns, [sink]);
   }
 
   /** All of `work` or nothing of it. A COMMIT that fails has not happened: this process is the file's only writer. */

@@ -1,4 +1,5 @@
 // The tables of schema _tailrace in PostgreSQL, and the statements on them. Pure text.
+import { KEPT_RUNS } from "../../core/warehouse.ts";
 
 /** Serializes what makes schemas and tables: two sinks that start at once would both see them missing. Held to the end of the transaction. */
 export const lockDdl = "SELECT pg_advisory_xact_lock(7233182046177)";
@@ -133,3 +134,12 @@ export const closeLettersBelow = [
 /** $1 sink, $2 start in ms since 1970, $3 events, $4 merged rows, $5 dead letters, $6 and $7 first and last sequence. */
 export const insertRun = `INSERT INTO _tailrace.runs (sink, started_at, finished_at, events, merged, dead_letters, first_sequence, last_sequence)
 VALUES ($1, to_timestamp($2::double precision / 1000), clock_timestamp(), $3, $4, $5, $6, $7)`;
+
+/** Runs that one flush takes away. */
+const PRUNED_RUNS = 10_000;
+
+/** $1 sink. */
+export const pruneRuns = `DELETE FROM _tailrace.runs WHERE run_id = ANY (ARRAY(
+  SELECT r.run_id FROM _tailrace.runs r
+  WHERE r.sink = $1 AND r.run_id <= (SELECT k.run_id FROM _tailrace.runs k WHERE k.sink = $1 ORDER BY k.run_id DESC OFFSET ${KEPT_RUNS} LIMIT 1)
+  ORDER BY r.run_id LIMIT ${PRUNED_RUNS}))`;

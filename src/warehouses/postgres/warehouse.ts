@@ -18,7 +18,16 @@ import type {
   Warehouse,
   WarehouseSession,
 } from "../../core/warehouse.ts";
-import { isMergedInto, isSwept, requireFence, requireMoved, toCheckpoint, toOpenKey } from "../state-rows.ts";
+import {
+  everyNth,
+  isMergedInto,
+  isSwept,
+  requireFence,
+  requireMoved,
+  RUNS_BETWEEN_PRUNINGS,
+  toCheckpoint,
+  toOpenKey,
+} from "../state-rows.ts";
 import { addressOf, close, connect, isRowsFault, queryUnbounded, warehouseError, type Connection } from "./connection.ts";
 import { expire, merge, raiseFloor, sweep, truncate } from "./dialect.ts";
 import { inspectDatabase } from "./inspection.ts";
@@ -35,6 +44,7 @@ import {
   insertRun,
   lockDdl,
   lockFence,
+  pruneRuns,
   raiseFence,
   readCheckpoints,
   readFloor,
@@ -60,6 +70,7 @@ export function openPostgresWarehouse(options: PostgresWarehouseOptions): Wareho
   let idle: Connection | null = null;
   let closed = false;
   const address = addressOf(options.url());
+  const isPruning = everyNth(RUNS_BETWEEN_PRUNINGS);
   return {
     address,
     open: async (signal) => {
@@ -67,7 +78,7 @@ export function openPostgresWarehouse(options: PostgresWarehouseOptions): Wareho
       const kept = idle;
       idle = null;
       const connection = kept === null || kept.broken ? await connect(options.url(), address, signal, options.statementTimeoutMs) : kept;
-      return new PostgresSession(connection, address, async () => {
+      return new PostgresSession(connection, address, isPruning, async () => {
         if (connection.broken || idle !== null || closed) return close(connection);
         idle = connection;
       });
@@ -88,12 +99,15 @@ type Row = Readonly<Record<string, unknown>>;
 class PostgresSession implements WarehouseSession {
   readonly #connection: Connection;
   readonly #address: string;
+  /** Asked once a flush. */
+  readonly #isPruning: () => boolean;
   readonly #release: () => Promise<void>;
   #released = false;
 
-  constructor(connection: Connection, address: string, release: () => Promise<void>) {
+  constructor(connection: Connection, address: string, isPruning: () => boolean, release: () => Promise<void>) {
     this.#connection = connection;
     this.#address = address;
+    this.#isPruning = isPruning;
     this.#release = release;
   }
 
@@ -159,11 +173,12 @@ class PostgresSession implements WarehouseSession {
         for (const { topic, sequence } of flush.letterFloors)
           for (const sql of closeLettersBelow) await this.#rows(sql, [flush.sink, topic, sequence]);
         for (const one of flush.sweeps) await this.#sweep(one);
-        for (const one of flush.expiries) await this.#rows(expire(one));
+        const expired: number[] = [];
+        for (const one of flush.expiries) expired.push((await this.#query(expire(one))).rowCount ?? 0);
         await this.#insertRun(flush, sum(merged), flush.deadLetters.length + orphaned.length);
         await this.#checkConstraints(flush.tables);
         reach("sink.before_commit");
-        return { merged, deadLetters: orphaned };
+        return { merged, deadLetters: orphaned, expired };
       });
       reach("sink.after_commit");
       return result;
@@ -304,6 +319,7 @@ class PostgresSession implements WarehouseSession {
 
   async #insertRun({ sink, run }: Flush, merged: number, deadLetters: number): Promise<void> {
     await this.#rows(insertRun, [sink, run.startedMs, run.events, merged, deadLetters, run.firstSequence, run.lastSequence]);
+    if (this.#isPruning()) await this.#rows(pruneRuns, [sink]);
   }
 
   /** All of `work` or nothing of it; when the connection is lost in COMMIT nobody knows which, and the checkpoint tells. */
@@ -336,8 +352,12 @@ class PostgresSession implements WarehouseSession {
   }
 
   async #rows(sql: string, parameters?: unknown[]): Promise<readonly Row[]> {
+    return (await this.#query(sql, parameters)).rows;
+  }
+
+  async #query(sql: string, parameters?: unknown[]): Promise<pg.QueryResult<Row>> {
     try {
-      return (await this.#connection.client.query<Row>(sql, parameters)).rows;
+      return await this.#connection.client.query<Row>(sql, parameters);
     } catch (cause) {
       this.#connection.broken = true;
       throw warehouseError(cause, this.#address);

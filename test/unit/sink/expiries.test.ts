@@ -1,13 +1,14 @@
 // R-tombstone: what is concluded from the beginnings of the log. Too high a sequence would bring deleted rows back.
+import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import type { EventLog } from "../../../src/core/event-log.ts";
 import { formatSequence, SEQUENCE_HEADER } from "../../../src/core/sequence.ts";
 import { toLsn } from "../../../src/core/lsn.ts";
+import { EXPIRED_ROWS } from "../../../src/core/warehouse.ts";
 import { Decoders } from "../../../src/sink/decoders.ts";
 import { Expiries, expiriesOf, type First } from "../../../src/sink/expiries.ts";
 import type { Route } from "../../../src/sink/routes.ts";
 
-const { signal } = new AbortController();
 const at = (commit: number): string => formatSequence({ epoch: 1, commitLsn: toLsn(BigInt(commit)), ordinal: 0 });
 
 function route(name: string, into = name, deletes: "hard" | "soft" = "hard"): Route {
@@ -38,29 +39,71 @@ describe("tombstones may go", () => {
   });
 });
 
+const expiring = (sequence: string, name = "a") => ({ target: { schema: "raw", name }, sequence });
+const cut = (topic: string, start: number) =>
+  [0, 1].map((partition) => ({ topic, partition, start: start * (1 - partition), end: 9 * (1 - partition) }));
+const recordAt = (offset: number) => ({
+  records: [{ offset, timestamp: 0, key: null, value: null, headers: [[SEQUENCE_HEADER, Buffer.from(at(offset))]] }],
+});
+
 test("the log is asked now and then, read only where something was cut, and believed only where something was", async () => {
   let start = 0;
   let reads = 0;
   const log = {
-    offsets: (topic: string) =>
-      Promise.resolve([0, 1].map((partition) => ({ topic, partition, start: start * (1 - partition), end: 9 * (1 - partition) }))),
+    offsets: (topic: string) => Promise.resolve(cut(topic, start)),
     read: ({ offset }: { readonly offset: number }) => {
       reads += 1;
-      if (offset === 4) return Promise.reject(new Error("it is gone by now"));
-      const headers = [[SEQUENCE_HEADER, Buffer.from(at(offset))]];
-      return Promise.resolve({ records: [{ offset, timestamp: 0, key: null, value: null, headers }] });
+      return offset === 4 ? Promise.reject(new Error("it is gone by now")) : Promise.resolve(recordAt(offset));
     },
   } as unknown as EventLog;
-  const expiries = new Expiries(log, new Decoders({} as never), 100);
-  const look = async (now: number): Promise<readonly string[]> =>
-    (await expiries.look([route("a")], now, signal)).map(({ sequence }) => sequence);
+  await using expiries = new Expiries(log, new Decoders({} as never), 100);
+  /** What is due when a look that began then, if any, has ended. */
+  const look = async (now: number): Promise<readonly string[]> => {
+    expiries.due(now);
+    await turn();
+    return expiries.due(now).map(({ sequence }) => sequence);
+  };
+  expiries.route([route("a")], 0);
   expect([await look(0), reads]).toEqual([[], 0]);
   start = 3;
   expect([await look(99), reads]).toEqual([[], 0]);
   expect([await look(100), reads]).toEqual([[at(3)], 1]);
-  expect([await look(200), reads]).toEqual([[at(3)], 1]); // a flush takes some tombstones only
+  expect([await look(200), reads]).toEqual([[at(3)], 1]);
   start = 4;
   expect(await look(300)).toEqual([]);
   start = 5;
   expect(await look(400)).toEqual([at(5)]);
+  expiries.route([route("b")], 401);
+  expect(expiries.due(402)).toEqual([]);
+  await turn();
+  expect(expiries.due(403)).toEqual([expiring(at(5), "b")]);
+});
+
+test("a flush does not wait for the log, and whoever ends the sink ends the look", async () => {
+  const log = {
+    offsets: (_: string, aborted: AbortSignal) =>
+      new Promise((_resolve, reject) => aborted.addEventListener("abort", () => reject(new Error("over")))),
+  } as unknown as EventLog;
+  const expiries = new Expiries(log, new Decoders({} as never), 100);
+  expiries.route([route("a")], 0);
+  expect(expiries.due(1)).toEqual([]);
+  await expiries[Symbol.asyncDispose]();
+  expect(expiries.due(1000)).toEqual([]);
+});
+
+test("of many tombstones each flush takes some, as long as there are more: 2,000 deletes a second do not outgrow that", async () => {
+  const log = {
+    offsets: (topic: string) => Promise.resolve(cut(topic, 3)),
+    read: () => Promise.resolve(recordAt(3)),
+  } as unknown as EventLog;
+  await using expiries = new Expiries(log, new Decoders({} as never), 600_000);
+  expiries.route([route("a"), route("b")], 0);
+  await turn();
+  let due = expiries.due(1);
+  expect(due).toEqual([expiring(at(3)), expiring(at(3), "b")]);
+  expiries.done(due, [EXPIRED_ROWS, 17]);
+  due = expiries.due(2);
+  expect(due).toEqual([expiring(at(3))]);
+  expiries.done(due, [0]);
+  expect(expiries.due(3)).toEqual([]);
 });

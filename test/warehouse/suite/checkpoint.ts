@@ -1,5 +1,6 @@
 // R-checkpoint: data and checkpoint move together, or not at all.
 import { describe, expect, test } from "vitest";
+import { KEPT_RUNS } from "../../../src/core/warehouse.ts";
 import { at, change, letter, tableFlush, Worker } from "../staged.ts";
 import { hard, type OpenWarehouse } from "./open-warehouse.ts";
 
@@ -98,6 +99,20 @@ export function checkpointSuite(warehouse: OpenWarehouse): void {
       const run =
         "SELECT sink, events::text, merged::text, dead_letters::text, first_sequence, last_sequence, (finished_at > started_at)::text FROM _tailrace.runs";
       expect(await sql(run)).toEqual([["lake", "3", "2", "1", at(1), at(3), "true"]]);
+    });
+
+    test("the runs table keeps the last ones of each sink, whoever else has some", async () => {
+      const run = (sink: string, n: string): string =>
+        `SELECT '${sink}', now(), now(), ${n}, 0, 0, '', '' FROM generate_series(1, ${KEPT_RUNS + 300}) AS g(n)`;
+      const columns = "(sink, started_at, finished_at, events, merged, dead_letters, first_sequence, last_sequence)";
+      await sql(
+        `INSERT INTO _tailrace.runs ${columns} ${run("lake", "g.n")}; INSERT INTO _tailrace.runs ${columns} ${run("other", "g.n")}; SELECT ''`,
+      );
+      await warehouse.worker.merge(warehouse.session, []);
+      expect(await sql("SELECT sink, count(*)::text, max(events)::text FROM _tailrace.runs GROUP BY sink ORDER BY 1")).toEqual([
+        ["lake", String(KEPT_RUNS), String(KEPT_RUNS + 300)],
+        ["other", String(KEPT_RUNS + 300), String(KEPT_RUNS + 300)],
+      ]);
     });
 
     test("prepare and ensureTarget can be repeated", async () => {
