@@ -13,7 +13,7 @@ import type { TableSelection } from "./postgres/catalog.ts";
 import { openConfluentRegistry, type RegistryMetrics } from "./registry/confluent.ts";
 import { EmbeddedRegistry } from "./registry/embedded.ts";
 import { openRegistryStore } from "./registry/store.ts";
-import type { SinkOptions } from "./sink/sink.ts";
+import type { SinkOptions } from "./sink/parts.ts";
 import type { SourceOptions } from "./source/parts.ts";
 import { openDuckdb } from "./warehouses/duckdb/warehouse.ts";
 import { openPostgresWarehouse } from "./warehouses/postgres/warehouse.ts";

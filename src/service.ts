@@ -12,7 +12,7 @@ import { Fleet } from "./service/fleet.ts";
 import { Pauses } from "./service/pauses.ts";
 import type { Changes } from "./service/reload.ts";
 import type { ServiceStatus } from "./service/status.ts";
-import type { FlushReport } from "./sink/sink.ts";
+import type { FlushReport } from "./sink/parts.ts";
 import { openControlServer } from "./telemetry/control-server.ts";
 import { openHttpServer } from "./telemetry/http.ts";
 import { createMetrics } from "./telemetry/metrics.ts";

@@ -9,7 +9,7 @@ import { readState } from "../core/source-state.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
 import { version } from "../core/version.ts";
 import type { SourceControl } from "../source/control.ts";
-import type { FlushReport } from "../sink/sink.ts";
+import type { FlushReport } from "../sink/parts.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { Connector } from "./connector.ts";
 import { dropSink, dropSource, type Dropped } from "./drop.ts";

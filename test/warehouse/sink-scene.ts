@@ -19,7 +19,8 @@ import { openEmbeddedLog } from "../../src/log/embedded/embedded-log.ts";
 import { EmbeddedRegistry } from "../../src/registry/embedded.ts";
 import { openRegistryStore } from "../../src/registry/store.ts";
 import { SinkLag } from "../../src/sink/lag.ts";
-import { runSink, type FlushReport } from "../../src/sink/sink.ts";
+import type { FlushReport } from "../../src/sink/parts.ts";
+import { runSink } from "../../src/sink/sink.ts";
 import { column, int8, NULL, table, text, tuple, UNCHANGED, binary, type Cell } from "../unit/avro/rows.ts";
 
 const { signal } = new AbortController();
