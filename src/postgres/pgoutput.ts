@@ -90,14 +90,18 @@ export class PgoutputReader {
   contentLength = 0;
 
   #bytes: Buffer = Buffer.alloc(0);
+  #start = 0;
+  #end = 0;
   #at = 0;
 
-  /** One whole message, `bytes[0]` its tag; the bytes stay the caller's. Throws STREAM_PROTOCOL on anything but a whole, known message. */
-  read(bytes: Buffer): MessageTag {
-    if (bytes.length === 0) throw unreadable("an empty message");
+  /** The one whole message in `bytes[start, end)`; the bytes stay the caller's. Throws STREAM_PROTOCOL on anything but a whole, known message. */
+  read(bytes: Buffer, start = 0, end = bytes.length): MessageTag {
+    if (end <= start) throw unreadable("an empty message");
     this.#bytes = bytes;
-    this.#at = 1;
-    const tag = bytes[0] as MessageTag;
+    this.#start = start;
+    this.#end = end;
+    this.#at = start + 1;
+    const tag = bytes[start] as MessageTag;
     switch (tag) {
       case messageTag.insert:
         this.#insert();
@@ -132,7 +136,7 @@ export class PgoutputReader {
       default:
         throw unreadable(`unknown message ${show(tag)}`);
     }
-    if (this.#at !== bytes.length) throw unreadable(`${bytes.length - this.#at} bytes after the end of message ${show(tag)}`);
+    if (this.#at !== end) throw unreadable(`${end - this.#at} bytes after the end of message ${show(tag)}`);
     return tag;
   }
 
@@ -194,7 +198,7 @@ export class PgoutputReader {
   #truncate(): void {
     const count = this.#uint32();
     const options = this.#uint8();
-    if (count > (this.#bytes.length - this.#at) / 4) throw this.#cut();
+    if (count > (this.#end - this.#at) / 4) throw this.#cut();
     if (count > this.truncated.length) this.truncated = new Uint32Array(count);
     this.truncatedCount = count;
     this.truncateCascade = (options & CASCADE) !== 0;
@@ -239,19 +243,18 @@ export class PgoutputReader {
     this.messageLsnHigh = this.#uint32();
     this.messageLsnLow = this.#uint32();
     this.prefixStart = this.#at;
-    this.prefixLength = this.#bytes.indexOf(0, this.#at) - this.#at;
-    if (this.prefixLength < 0) throw this.#cut();
+    this.prefixLength = this.#zeroAt() - this.#at;
     this.#at += this.prefixLength + 1;
     this.contentLength = this.#uint32();
     this.contentStart = this.#at;
-    if (this.contentLength > this.#bytes.length - this.#at) throw this.#cut();
+    if (this.contentLength > this.#end - this.#at) throw this.#cut();
     this.#at += this.contentLength;
   }
 
   /* TupleData ::= columns Int16  { 'n' | 'u' | ( 't' | 'b' ) length Int32 value Byte[length] } */
   #tuple(into: Tuple): void {
     const bytes = this.#bytes;
-    const end = bytes.length;
+    const end = this.#end;
     const columns = this.#uint16();
     if (columns > into.state.length) throw unreadable(`a row of ${columns} columns`);
     into.bytes = bytes;
@@ -277,7 +280,7 @@ export class PgoutputReader {
   }
 
   #uint8(): number {
-    if (this.#at >= this.#bytes.length) throw this.#cut();
+    if (this.#at >= this.#end) throw this.#cut();
     return this.#bytes[this.#at++]!;
   }
 
@@ -288,21 +291,27 @@ export class PgoutputReader {
   #uint32(): number {
     const at = this.#at;
     const bytes = this.#bytes;
-    if (at + 4 > bytes.length) throw this.#cut();
+    if (at + 4 > this.#end) throw this.#cut();
     this.#at = at + 4;
     return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
   }
 
   #string(): string {
-    const end = this.#bytes.indexOf(0, this.#at);
-    if (end === -1) throw this.#cut();
+    const end = this.#zeroAt();
     const text = this.#bytes.toString("utf8", this.#at, end);
     this.#at = end + 1;
     return text;
   }
 
+  /** Where the zero byte of a String is. */
+  #zeroAt(): number {
+    const at = this.#bytes.indexOf(0, this.#at);
+    if (at === -1 || at >= this.#end) throw this.#cut();
+    return at;
+  }
+
   #cut(): TailraceError {
-    return unreadable(`message ${show(this.#bytes[0] ?? 0)} of ${this.#bytes.length} bytes is cut short`);
+    return unreadable(`message ${show(this.#bytes[this.#start] ?? 0)} of ${this.#end - this.#start} bytes is cut short`);
   }
 }
 

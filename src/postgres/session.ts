@@ -90,8 +90,7 @@ export class Session implements AsyncDisposable {
     signal.throwIfAborted();
     const { statementMs = STATEMENT_MS, startup = {} } = options;
     const config = clientConfig(settings, { statement_timeout: statementMs, lock_timeout: LOCK_MS, ...startup });
-    const replication = { ...config, replication: "database" }; // a field the client reads and its type declarations lack
-    const client = newClient(kind === "sql" ? config : replication);
+    const client = newClient(kind === "sql" ? config : forReplication(config));
     const session = new Session(client, statementMs, signal);
     try {
       await client.connect();
@@ -211,7 +210,13 @@ export function quoteIdentifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-function newClient(config: ClientConfig): Client {
+/** The same as a walsender's session; a field that the client reads and its type declarations lack. */
+export function forReplication(config: ClientConfig): ClientConfig {
+  return { ...config, ...{ replication: "database" } };
+}
+
+/** A client that is not connected yet. Throws DATABASE_UNREACHABLE when the connection string can't be read. */
+export function newClient(config: ClientConfig): Client {
   try {
     return new Client(config);
   } catch (error) {

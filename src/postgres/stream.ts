@@ -1,15 +1,18 @@
-// The replication stream: pg-logical-replication with its decoding, its acknowledgements and its timers replaced by ours.
+// The replication stream: pg connects and logs in, the messages of the copy that follows are taken from the socket's bytes.
 import { Socket } from "node:net";
-import { LogicalReplicationService, PgoutputPlugin } from "pg-logical-replication";
-import type { Client, Connection } from "pg";
+import type { Client } from "pg";
 import { TailraceError } from "../core/errors.ts";
-import { formatLsn, parseLsn, toLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
+import { formatLsn, toLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
+import { CopyTap } from "./copy-tap.ts";
 import type { Peer, ServerMessage } from "./database-errors.ts";
 import { limitsFor, liveness, type Limits } from "./liveness.ts";
 import { ReadPace } from "./read-pace.ts";
-import { clientConfig, peerFor, quoteIdentifier, type ConnectionSettings } from "./session.ts";
+import { clientConfig, forReplication, newClient, peerFor, quoteIdentifier, type ConnectionSettings } from "./session.ts";
 import { makeTemporarySlot } from "./slot.ts";
 import { noticeError, streamError } from "./stream-errors.ts";
+
+/** Takes the pgoutput message in `bytes[start, end)` and its place in the WAL, in two halves of 32 bits. */
+export type MessageTaker = (bytes: Buffer, start: number, end: number, walHigh: number, walLow: number) => void;
 
 export type StreamOptions = {
   readonly connection: ConnectionSettings;
@@ -25,10 +28,10 @@ export type StreamOptions = {
   /** The server's setting, ms; 0: off. */
   readonly walSenderTimeoutMs: number;
   /**
-   * One pgoutput message and its XLogData position. Synchronous; the bytes belong to the protocol's parser, which writes over
-   * them after the call. What it throws ends the stream.
+   * One pgoutput message, `bytes[start, end)`, and its XLogData position. Synchronous; the bytes are the socket's and valid
+   * during the call only. What it throws ends the stream.
    */
-  readonly onMessage: (bytes: Buffer, walHigh: number, walLow: number) => void;
+  readonly onMessage: MessageTaker;
   /**
    * All transactions that committed before `walEnd` have been delivered. Where nothing is outstanding and no transaction
    * is being received, `walEnd` may be acknowledged. A requested reply is sent by the stream itself.
@@ -90,8 +93,20 @@ const REPLY_PAUSE_MS = 100;
 /** Requests in a row, each right after the last, after which we let a server go that waits for us to shut down. */
 const SHUTDOWN_REQUESTS = 30;
 
-/** What the library keeps private and has no other way to: its client, and that client's connection. */
-type Internals = { readonly _client: Client | null; readonly _connection: Connection | null };
+/** What a connection's type declarations lack. */
+type CopyConnection = { sendCopyFromChunk(chunk: Buffer): void; endCopyFrom(): void };
+
+/* Of the server: XLogData  ::= 'w'  wal_start Int64  wal_end Int64  send_time Int64  data
+ *                Keepalive ::= 'k'  wal_end Int64  send_time Int64  reply_requested Int8
+ * Ours:          Status    ::= 'r'  written Int64  flushed Int64  applied Int64  client_clock Int64  reply_requested Int8
+ * Times are µs since 2000-01-01. Each in a CopyData; PostgreSQL manual, "Streaming Replication Protocol". */
+const XLOG_DATA = 0x77;
+const XLOG_HEADER_BYTES = 25;
+const KEEPALIVE = 0x6b;
+const KEEPALIVE_BYTES = 18;
+const STATUS = 0x72;
+const STATUS_BYTES = 34;
+const POSTGRES_EPOCH_MS = 946_684_800_000;
 
 class ReplicationStream implements Stream {
   readonly ended: Promise<never>;
@@ -99,15 +114,12 @@ class ReplicationStream implements Stream {
   readonly #signal: AbortSignal;
   readonly #peer: Peer;
   readonly #limits: Limits;
-  readonly #service: LogicalReplicationService;
-  #socket: Socket | undefined;
-  #connection: Connection | null = null;
+  readonly #client: Client;
+  /** The one under any TLS. The client can't be stopped before it is connected; this can. */
+  readonly #socket = new Socket();
   #state: "connecting" | "streaming" | "closed" = "connecting";
   #from: Lsn;
   #acknowledged: Lsn;
-  // The position in the header of the copy message that is being handled: the library passes on what comes after it.
-  #walHigh = 0;
-  #walLow = 0;
   // Activity, for liveness().
   #received = 0;
   #listening: number | null = 0;
@@ -132,27 +144,23 @@ class ReplicationStream implements Stream {
     this.#limits = limitsFor(options.walSenderTimeoutMs);
     this.ended = new Promise((_, reject) => (this.#fail = reject));
     this.ended.catch(() => undefined); // whoever waits for it is told; nobody has to
-    const client = { ...clientConfig(options.connection, { statement_timeout: 0 }), stream: () => this.#makeSocket() };
-    // Its automatic acknowledgement and its standby timer both confirm what was received, durable or not.
-    this.#service = new LogicalReplicationService(client, { acknowledge: { auto: false, timeoutSeconds: 0 } });
+    this.#client = newClient({ ...forReplication(clientConfig(options.connection, { statement_timeout: 0 })), stream: () => this.#socket });
   }
 
   async start(): Promise<void> {
     this.#signal.addEventListener("abort", this.#aborted, { once: true });
     const begun = new Promise<void>((resolve) => {
-      this.#service.once("start", () => {
+      this.#client.connection.once("replicationStart", () => {
         this.#begin();
         resolve();
       });
     });
-    this.#service.on("error", (error) => this.#end(error));
-    this.#service.on("heartbeat", (walEnd, _time, replyRequested) => this.#keepalive(parseLsn(walEnd), replyRequested));
-    const plugin = new InPlacePlugin(
-      async (client) => this.#startReplication(client),
-      (bytes) => this.#message(bytes),
-    );
-    // Resolves when the server ends the stream in good order, as it does when it shuts down.
-    this.#service.subscribe(plugin, this.#options.slot).then(
+    this.#client.on("error", (error) => this.#end(error));
+    this.#client.on("notice", (notice) => {
+      const error = this.#state === "streaming" ? noticeError(notice as unknown as ServerMessage, this.#options.publication) : null;
+      if (error !== null) this.#end(error);
+    });
+    this.#replicate().then(
       () => this.#end(new TailraceError("STREAM_LOST", { reason: "the server ended it" })),
       (error: unknown) => this.#end(error),
     );
@@ -165,13 +173,13 @@ class ReplicationStream implements Stream {
 
   pause(): void {
     this.#listening = null;
-    this.#connection?.stream.pause();
+    this.#client.connection.stream.pause();
   }
 
   resume(): void {
     if (this.#listening !== null) return;
     this.#listening = performance.now();
-    if (this.#rest === undefined) this.#connection?.stream.resume();
+    if (this.#rest === undefined) this.#client.connection.stream.resume();
   }
 
   /** A chunk has been handled. */
@@ -180,10 +188,10 @@ class ReplicationStream implements Stream {
     this.#received = now;
     const ms = this.#pace.restAfter(now, bytes);
     if (ms === 0 || this.#rest !== undefined || this.#state === "closed") return;
-    this.#connection?.stream.pause();
+    this.#client.connection.stream.pause();
     this.#rest = setTimeout(() => {
       this.#rest = undefined;
-      if (this.#listening !== null) this.#connection?.stream.resume();
+      if (this.#listening !== null) this.#client.connection.stream.resume();
     }, ms);
   }
 
@@ -197,57 +205,44 @@ class ReplicationStream implements Stream {
     await this.#close();
   }
 
-  /** The library can't be stopped before it is connected; the socket under it, and under any TLS, can. */
-  #makeSocket(): Socket {
-    if (this.#state === "closed") throw new Error("closed before it was connected");
-    this.#socket = new Socket();
-    return this.#socket;
-  }
-
-  async #startReplication(client: Client): Promise<unknown> {
+  /** Resolves when the server ends the stream in good order, as it does when it shuts down. */
+  async #replicate(): Promise<void> {
     const { slot, from } = this.#options;
-    if (from === null) this.#from = this.#acknowledged = await makeTemporarySlot(client, slot);
-    return client.query(startSql({ ...this.#options, from: this.#from }));
+    await this.#client.connect();
+    if (from === null) this.#from = this.#acknowledged = await makeTemporarySlot(this.#client, slot);
+    const { stream } = this.#client.connection; // with TLS it is another than before
+    new CopyTap(stream, (bytes, start, end) => this.#take(bytes, start, end));
+    stream.on("data", (chunk: Buffer) => this.#rested(chunk.length));
+    await this.#client.query(startSql({ ...this.#options, from: this.#from }));
   }
 
   #begin(): void {
-    const { _client: client, _connection: connection } = this.#service as unknown as Internals;
-    if (client === null || connection === null || this.#state === "closed") return;
+    if (this.#state === "closed") return;
     this.#state = "streaming";
-    this.#connection = connection;
     const now = performance.now();
     this.#received = this.#listening = this.#sent = this.#ticked = now;
-    /* XLogData ::= 'w'  wal_start Int64  wal_end Int64  send_time Int64  data; manual, "Streaming Replication Protocol".
-     * Before the library's own listener, so that the position is there when it calls parse(). */
-    connection.prependListener("copyData", ({ chunk }: { chunk: Buffer }) => {
-      this.#walHigh = chunk.readUInt32BE(1);
-      this.#walLow = chunk.readUInt32BE(5);
-    });
-    connection.stream.on("data", (chunk: Buffer) => this.#rested(chunk.length));
-    client.on("notice", (notice) => {
-      const error = noticeError(notice as unknown as ServerMessage, this.#options.publication);
-      if (error !== null) this.#end(error);
-    });
     this.#ticker = setInterval(() => this.#tick(), this.#limits.keepaliveMs / 4);
   }
 
-  #message(bytes: Buffer): void {
+  #take(bytes: Buffer, start: number, end: number): void {
     if (this.#state === "closed") return;
-    this.#requests = 0;
     try {
-      this.#options.onMessage(bytes, this.#walHigh, this.#walLow);
+      const kind = bytes[start];
+      if (kind === XLOG_DATA && end - start >= XLOG_HEADER_BYTES) {
+        this.#requests = 0;
+        this.#options.onMessage(bytes, start + XLOG_HEADER_BYTES, end, bytes.readUInt32BE(start + 1), bytes.readUInt32BE(start + 5));
+      } else if (kind === KEEPALIVE && end - start >= KEEPALIVE_BYTES) {
+        this.#keepalive(toLsn(bytes.readBigUInt64BE(start + 1)), bytes[start + 17] === 1);
+      } else {
+        throw new TailraceError("STREAM_PROTOCOL", { reason: `a copy message of kind ${String(kind)} and ${end - start} bytes` });
+      }
     } catch (error) {
       this.#end(TailraceError.from(error)); // thrown on, it would surface in the socket's event and end the process
     }
   }
 
   #keepalive(walEnd: Lsn, replyRequested: boolean): void {
-    if (this.#state === "closed") return;
-    try {
-      this.#options.onKeepalive(walEnd, replyRequested);
-    } catch (error) {
-      return this.#end(TailraceError.from(error));
-    }
+    this.#options.onKeepalive(walEnd, replyRequested);
     this.#requests = replyRequested ? this.#requests + 1 : 0;
     if (!replyRequested) return;
     if (this.#requests > SHUTDOWN_REQUESTS)
@@ -271,15 +266,24 @@ class ReplicationStream implements Stream {
   }
 
   /**
-   * R-ack: the one place where a status update is sent, always with flush = the acknowledged LSN. The library adds one to
-   * what it is given; one too many and the server counts the next, adjacent transaction as confirmed.
+   * R-ack: the one place where a status update is sent, always with flush = the acknowledged LSN. One more and the server counts
+   * the next, adjacent transaction as confirmed.
    */
   #sendStatus(answer: boolean): void {
     if (this.#state !== "streaming") return;
     clearTimeout(this.#reply);
     this.#reply = undefined;
     this.#sent = performance.now();
-    this.#service.acknowledge(formatLsn(toLsn(this.#acknowledged - 1n)), answer).catch((error: unknown) => this.#end(error));
+    const status = Buffer.alloc(STATUS_BYTES);
+    status[0] = STATUS;
+    for (const at of [1, 9, 17]) status.writeBigUInt64BE(this.#acknowledged, at);
+    status.writeBigInt64BE(BigInt(Date.now() - POSTGRES_EPOCH_MS) * 1_000n, 25);
+    status[33] = answer ? 1 : 0;
+    this.#copying.sendCopyFromChunk(status);
+  }
+
+  get #copying(): CopyConnection {
+    return this.#client.connection as unknown as CopyConnection;
   }
 
   #end(error: unknown): void {
@@ -304,45 +308,24 @@ class ReplicationStream implements Stream {
     clearInterval(this.#ticker);
     clearTimeout(this.#rest);
     clearTimeout(this.#reply);
-    const connection = this.#connection;
-    if (wasStreaming && connection !== null && this.#socket?.destroyed === false) await goodbye(connection);
-    this.#socket?.destroy();
-    await this.#service.destroy().catch(() => undefined);
-  }
-}
-
-/** Ends the copy in good order, so that the server has read our last status update before the connection ends. */
-function goodbye(connection: Connection): Promise<void> {
-  return new Promise((resolve) => {
-    const giveUp = setTimeout(resolve, GOODBYE_MS);
-    const done = (): void => {
-      clearTimeout(giveUp);
-      resolve();
-    };
-    connection.once("commandComplete", done);
-    connection.once("end", done);
-    (connection as unknown as { endCopyFrom(): void }).endCopyFrom(); // its type declarations lack it
-    connection.stream.resume(); // what is under way comes before the goodbye, and is dropped
-  });
-}
-
-/** A plugin that hands each message on as it is, inside the library's copyData event; AbstractPlugin is not exported. */
-class InPlacePlugin extends PgoutputPlugin {
-  readonly #begin: (client: Client) => Promise<unknown>;
-  readonly #onMessage: (bytes: Buffer) => void;
-
-  constructor(begin: (client: Client) => Promise<unknown>, onMessage: (bytes: Buffer) => void) {
-    super({ protoVersion: 1, publicationNames: [] });
-    this.#begin = begin;
-    this.#onMessage = onMessage;
+    if (wasStreaming && !this.#socket.destroyed) await this.#goodbye();
+    this.#socket.destroy();
+    await this.#client.end().catch(() => undefined);
   }
 
-  override parse(bytes: Buffer): never {
-    this.#onMessage(bytes);
-    return undefined as never; // nobody listens to the library's `data` event
-  }
-
-  override start(client: Client): Promise<unknown> {
-    return this.#begin(client);
+  /** Ends the copy in good order, so that the server has read our last status update before the connection ends. */
+  #goodbye(): Promise<void> {
+    const { connection } = this.#client;
+    return new Promise((resolve) => {
+      const giveUp = setTimeout(resolve, GOODBYE_MS);
+      const done = (): void => {
+        clearTimeout(giveUp);
+        resolve();
+      };
+      connection.once("commandComplete", done);
+      connection.once("end", done);
+      this.#copying.endCopyFrom();
+      connection.stream.resume(); // what is under way comes before the goodbye, and is dropped
+    });
   }
 }

@@ -89,6 +89,9 @@ export class Changes {
   #open = false;
   #walHigh = 0;
   #walLow = 0;
+  /** Where the message at hand stands in its bytes. */
+  #start = 0;
+  #end = 0;
 
   constructor(options: ChangesOptions) {
     this.#options = options;
@@ -103,17 +106,19 @@ export class Changes {
   }
 
   /**
-   * Takes one message with its place in the WAL (two halves of 32 bits). `bytes` are valid during the call only. Never
+   * Takes the message in `bytes[start, end)` with its place in the WAL (two halves of 32 bits). The bytes are valid during the call only. Never
    * throws. After a failure it takes nothing more: the rest of the socket's chunk still comes, and must not stand in the
    * log as if what failed had been published before it.
    */
-  take(bytes: Buffer, walHigh: number, walLow: number): void {
+  take(bytes: Buffer, start: number, end: number, walHigh: number, walLow: number): void {
     if (this.#failed) return;
     if (this.#waiting !== null) {
-      this.#waiting.push({ bytes: Buffer.from(bytes), walHigh, walLow });
+      this.#waiting.push({ bytes: Buffer.from(bytes.subarray(start, end)), walHigh, walLow });
       return;
     }
     try {
+      this.#start = start;
+      this.#end = end;
       this.#handle(bytes, walHigh, walLow);
     } catch (cause) {
       this.#fail(TailraceError.from(cause, { lsn: formatLsn(this.#commitLsn) }));
@@ -130,7 +135,7 @@ export class Changes {
     const reader = this.#reader;
     this.#walHigh = walHigh;
     this.#walLow = walLow;
-    switch (reader.read(bytes)) {
+    switch (reader.read(bytes, this.#start, this.#end)) {
       case messageTag.insert:
         this.#insert(bytes);
         break;
@@ -199,7 +204,7 @@ export class Changes {
         this.#tables.set(relation.oid, table);
         const messages = this.#waiting ?? [];
         this.#waiting = null;
-        for (const { bytes, walHigh, walLow } of messages) this.take(bytes, walHigh, walLow);
+        for (const { bytes, walHigh, walLow } of messages) this.take(bytes, 0, bytes.length, walHigh, walLow);
         if (!this.#isWaiting()) this.#options.stalled(false); // one of them may be a RELATION to resolve in its turn
       },
       (cause: unknown) => this.#fail(TailraceError.from(cause, { table: `${relation.schema}.${relation.name}` })),
@@ -293,7 +298,7 @@ export class Changes {
     } catch (cause) {
       if (!(cause instanceof TailraceError) || cause.retry !== "never") throw cause;
       this.#touch(captured, op === "d" ? "d" : "c", keyEnd, null, null); // the letter stands for the row as it is now
-      this.#setAside(captured, bytes, op, keyEnd, ordinal, cause);
+      this.#setAside(captured, bytes.subarray(this.#start, this.#end), op, keyEnd, ordinal, cause);
     }
   }
 

@@ -51,7 +51,7 @@ export async function streamChanges(
       from: prepared.from,
       binary,
       walSenderTimeoutMs: facts.walSenderTimeoutMs,
-      onMessage: (bytes, walHigh, walLow) => inbox.take(bytes, walHigh, walLow),
+      onMessage: (bytes, start, end, walHigh, walLow) => inbox.take(bytes, start, end, walHigh, walLow),
       onKeepalive: (walEnd) => {
         if (inbox.changes?.busy === false) publisher.keepalive(walEnd);
       },
@@ -192,14 +192,14 @@ class Inbox {
   changes: Changes | null = null;
   #early: { readonly bytes: Buffer; readonly walHigh: number; readonly walLow: number }[] = [];
 
-  take(bytes: Buffer, walHigh: number, walLow: number): void {
-    if (this.changes === null) this.#early.push({ bytes: Buffer.from(bytes), walHigh, walLow });
-    else this.changes.take(bytes, walHigh, walLow);
+  take(bytes: Buffer, start: number, end: number, walHigh: number, walLow: number): void {
+    if (this.changes === null) this.#early.push({ bytes: Buffer.from(bytes.subarray(start, end)), walHigh, walLow });
+    else this.changes.take(bytes, start, end, walHigh, walLow);
   }
 
   open(changes: Changes): void {
     this.changes = changes;
-    for (const { bytes, walHigh, walLow } of this.#early) changes.take(bytes, walHigh, walLow);
+    for (const { bytes, walHigh, walLow } of this.#early) changes.take(bytes, 0, bytes.length, walHigh, walLow);
     this.#early = [];
   }
 }

@@ -48,10 +48,10 @@ export async function collect(options: CollectOptions, signal = new AbortControl
       binary: false,
       walSenderTimeoutMs: 60_000,
       ...options,
-      onMessage: (bytes, high, low) => {
-        options.onMessage?.(bytes, high, low);
+      onMessage: (bytes, start, end, high, low) => {
+        options.onMessage?.(bytes, start, end, high, low);
         positions.push(lsn(high, low));
-        seen.push(seenOf(reader, bytes));
+        seen.push(seenOf(reader, bytes.subarray(start, end)));
         changed();
       },
       onKeepalive: (walEnd, replyRequested) => {

@@ -168,8 +168,8 @@ for (const [name, suite, server] of [
       const encode = encoding(table);
       const reader = new PgoutputReader();
       const rows: string[] = [];
-      const onMessage = (bytes: Buffer): void => {
-        if (reader.read(bytes) === messageTag.insert) rows.push(encode(reader.newTuple));
+      const onMessage = (bytes: Buffer, start: number, end: number): void => {
+        if (reader.read(bytes, start, end) === messageTag.insert) rows.push(encode(reader.newTuple));
       };
       await using stream = await collect({ connection: connectionOf(database.url), slot, publication, binary, onMessage });
       await stream.until(({ seen }) => commits(seen).length >= transactions);

@@ -236,8 +236,8 @@ for (const [name, suite, server] of [
           await database.sql(`SELECT pg_create_logical_replication_slot('${slot}', 'pgoutput')`);
           const reader = new PgoutputReader();
           const keys: WireKey[] = [];
-          const onMessage = (bytes: Buffer): void => {
-            if (reader.read(bytes) === messageTag.update) keys.push(wireKey(reader.newTuple, 4, binary ? "binary" : "text"));
+          const onMessage = (bytes: Buffer, start: number, end: number): void => {
+            if (reader.read(bytes, start, end) === messageTag.update) keys.push(wireKey(reader.newTuple, 4, binary ? "binary" : "text"));
           };
           await using stream = await collect({ connection: connectionOf(database.url), slot, publication, binary, onMessage });
           await database.sql(`UPDATE ${name} SET filler = 'y' WHERE n % 5 = 0`);

@@ -134,6 +134,18 @@ test("halves are unsigned in LSNs and signed in the upper half of times", () => 
   ]);
 });
 
+test("a message that stands between others is read alone, and nothing behind its end", () => {
+  const all = bytesOf([...captured.text, ...captured.binary]);
+  const stream = Buffer.concat(all);
+  let start = 0;
+  for (const bytes of all) {
+    const end = start + bytes.length;
+    expect(reader.read(stream, start, end)).toBe(bytes[0]);
+    expect(() => reader.read(stream, start, end - 1)).toThrow("can't be read");
+    start = end;
+  }
+});
+
 test("an INSERT after an UPDATE has no old row", () => {
   const update = bytesOf(captured.text)[10];
   const insert = bytesOf(captured.text)[3];
