@@ -27,13 +27,14 @@ export type Registry = {
 /** Throws LOG_LOCKED or LOG_UNREACHABLE for an embedded log that can't be opened; Kafka is not asked yet. */
 export async function openLog(config: ServiceConfig, logger: Log): Promise<EventLog> {
   if (config.log.kind === "embedded") return openEmbeddedLog({ path: config.log.path });
-  const { brokers, ssl, sasl } = config.log;
+  const { brokers, ssl, sasl, compression } = config.log;
   return openKafkaLog({
     brokers,
     clientId: "tailrace",
     log: logger,
     ssl: ssl === null ? null : () => tlsFiles(ssl),
     sasl: sasl === null ? null : credentials(sasl),
+    compression,
   });
 }
 

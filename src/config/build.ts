@@ -91,7 +91,7 @@ function embeddedLogPath(written: string | undefined, surroundings: Pick<Surroun
 
 type KafkaValue = NonNullable<NonNullable<z.output<typeof serviceSchema>["log"]>["kafka"]>;
 
-function buildKafka({ brokers, ssl, sasl }: KafkaValue, secret: SecretAt): KafkaLogConfig {
+function buildKafka({ brokers, ssl, sasl, compression }: KafkaValue, secret: SecretAt): KafkaLogConfig {
   const files = typeof ssl === "boolean" ? {} : ssl;
   const pem = (name: "ca" | "cert" | "key"): Secret | null => (files[name] === undefined ? null : secret("log", "kafka", "ssl", name));
   return {
@@ -106,6 +106,7 @@ function buildKafka({ brokers, ssl, sasl }: KafkaValue, secret: SecretAt): Kafka
             username: secret("log", "kafka", "sasl", "username"),
             password: secret("log", "kafka", "sasl", "password"),
           },
+    compression,
   };
 }
 

@@ -28,6 +28,7 @@ export type KafkaLogConfig = {
   /** null: no TLS. */
   readonly ssl: KafkaSslConfig | null;
   readonly sasl: KafkaSaslConfig | null;
+  readonly compression: "none" | "lz4" | "zstd";
 };
 
 /** Each reveals PEM text, its file read anew. null: Node's own authorities, no client certificate. `cert` and `key` come together. */

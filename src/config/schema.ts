@@ -1,6 +1,7 @@
 // The shape of the three kinds of document, as zod schemas: the check of a configuration and the JSON schema for editors
 // both come from here. Keys of features that this version lacks are not in it; later.ts knows them.
 
+import * as zlib from "node:zlib";
 import * as z from "zod";
 
 import { compatibilityLevels } from "../core/schema-registry.ts";
@@ -96,6 +97,11 @@ const kafka = z.strictObject({
     })
     .optional()
     .describe("Login to the brokers."),
+  compression: z
+    .enum(["none", "lz4", "zstd"])
+    .refine((codec) => codec !== "zstd" || "zstdCompressSync" in zlib, "none or lz4: zstd is in Node.js 22.15 and later")
+    .default("none")
+    .describe("How record batches are compressed before they are sent (a producer's compression.type)."),
 });
 
 export const serviceSchema = z

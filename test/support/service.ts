@@ -17,7 +17,7 @@ export type ServiceSpec = {
   /** Names or globs. */
   readonly tables: readonly string[];
   /** Without it: the embedded log and the embedded registry. */
-  readonly kafka?: { readonly brokers: readonly string[]; readonly registryUrl: string };
+  readonly kafka?: { readonly brokers: readonly string[]; readonly registryUrl: string; readonly compression?: "lz4" | "zstd" };
   /** A DuckDB file in the service's folder, or a PostgreSQL database. */
   readonly warehouse: "duckdb" | { readonly postgres: string };
   readonly partitions?: number;
@@ -93,7 +93,7 @@ export class TestService extends ServiceProcess {
     const log =
       kafka === undefined
         ? { log: { embedded: {} } }
-        : { log: { kafka: { brokers: kafka.brokers } }, registry: { url: kafka.registryUrl } };
+        : { log: { kafka: { brokers: kafka.brokers, compression: kafka.compression ?? "none" } }, registry: { url: kafka.registryUrl } };
     const documents = [
       { kind: "service", ...log, http: { listen: "127.0.0.1:0" } },
       {

@@ -1,7 +1,8 @@
-// Batches that others compressed: made plain for our reader, and decoders for kafkajs, which has gzip alone.
+// Compressed batches: made of ours before they are sent, made plain for our reader, and decoders for kafkajs, which has gzip alone.
 import { crc32c } from "@node-rs/crc32";
-import { compressionsAlgorithmsByBitmask, UnsupportedCompressionError } from "@platformatic/kafka";
+import { compressionsAlgorithms, compressionsAlgorithmsByBitmask, UnsupportedCompressionError } from "@platformatic/kafka";
 import kafkajs from "kafkajs";
+import type { Compression } from "./options.ts";
 
 /* Of a record batch only these are needed here; the whole grammar is in core/record-batch.
  * RecordBatch ::= base_offset Int64  batch_length Int32  partition_leader_epoch Int32  magic Int8  crc Uint32
@@ -23,6 +24,21 @@ const XERIAL_HEADER_BYTES = 16;
 const SNAPPY = 2;
 const LZ4 = 3;
 const ZSTD = 4;
+
+/**
+ * The plain batch with its records compressed, in a buffer of its own, its CRC to be made right by stampProducer; the batch itself where
+ * that is no smaller. Throws UnsupportedCompressionError for zstd on a Node.js before 22.15.
+ */
+export function compressBatch(batch: Buffer, compression: Compression): Buffer {
+  if (compression === "none") return batch;
+  const { bitmask, compressSync } = compressionsAlgorithms[compression];
+  const records = compressSync(batch.subarray(RECORDS_AT));
+  if (RECORDS_AT + records.length >= batch.length) return batch;
+  const bytes = Buffer.concat([batch.subarray(0, RECORDS_AT), records]);
+  bytes.writeInt32BE(bytes.length - PREFIX_BYTES, LENGTH_AT);
+  bytes.writeInt16BE(bytes.readInt16BE(ATTRIBUTES_AT) | bitmask, ATTRIBUTES_AT);
+  return bytes;
+}
 
 /** The records' bytes. Throws UnsupportedCompressionError for a codec that this Node.js lacks (zstd before 22.15), others for bad bytes. */
 function decompress(codec: number, bytes: Buffer): Buffer {

@@ -12,6 +12,8 @@ import { mendRequestQueue } from "./request-queue.ts";
 
 export type SaslMechanism = "plain" | "scram-sha-256" | "scram-sha-512";
 
+export type Compression = "none" | "lz4" | "zstd";
+
 export type KafkaOptions = {
   /** host:port, at least one. */
   readonly brokers: readonly string[];
@@ -21,6 +23,8 @@ export type KafkaOptions = {
   readonly ssl: (() => Certificates) | null;
   /** The credentials are asked at every connect and kept no longer. What they throw becomes LOG_LOGIN with its message. */
   readonly sasl: { readonly mechanism: SaslMechanism; readonly credentials: () => Credentials } | null;
+  /** Of the batches that are written; absent: none. zstd is in Node.js 22.15 and later. What is read may have any codec. */
+  readonly compression?: Compression;
   /** Where the libraries' own words go, at debug level; null drops them. */
   readonly log: Log | null;
 };

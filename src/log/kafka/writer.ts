@@ -7,6 +7,7 @@ import { backoffMs, pause } from "../../core/pause.ts";
 import { readBatchHeader, stampProducer } from "../../core/record-batch.ts";
 import { eventually, onAbort, settled } from "./bounded.ts";
 import { Brokers } from "./brokers.ts";
+import { compressBatch } from "./codecs.ts";
 import { appendFailure, hasKafkaError, isNotYet, mayPass, refusalIn, requestFailure } from "./failures.ts";
 import { Lane } from "./lane.ts";
 import { CONNECT_MS, REQUEST_MS } from "./options.ts";
@@ -26,6 +27,7 @@ const FINISH_MS = 1_500;
 const CLOSE_MS = 300;
 
 type Pending = {
+  /** As it is sent. */
   readonly batch: EncodedBatch;
   readonly count: number;
   readonly acknowledged: (baseOffset: number) => void;
@@ -132,11 +134,14 @@ export class KafkaWriter implements LogWriter {
       const key = answerKey(batch.topic, batch.partition);
       let routed = this.#lanes.get(key);
       if (routed === undefined) this.#lanes.set(key, (routed = { lane: new Lane(batch), leader: null, at: "rest" }));
-      const sequence = routed.lane.add({ batch, count: batch.count, acknowledged, failed });
+      const pending = { batch, count: batch.count, acknowledged, failed };
+      const sequence = routed.lane.add(pending);
       this.#unsettled++;
       try {
         check(batch);
-        stampProducer(batch.bytes, this.#producer.id, this.#producer.epoch, sequence);
+        const bytes = compressBatch(batch.bytes, this.#options.compression ?? "none");
+        pending.batch = { ...batch, bytes };
+        stampProducer(bytes, this.#producer.id, this.#producer.epoch, sequence);
         this.#advance(routed);
       } catch (error) {
         this.#fail(appendFailure(error, batch));

@@ -167,6 +167,7 @@ describe("what is written", () => {
     brokers: ["\${BROKERS}", b3:9092]
     ssl: { ca: certs/ca.pem, cert: "\${CERT}", key: "\${file:key.pem}" }
     sasl: { mechanism: plain, username: cdc, password: "\${PASSWORD}" }
+    compression: lz4
 registry: { url: "http://registry:8081", auth: { username: u, password: "p$$w" }, compatibility: FULL }
 `;
     const { service: loaded } = parseText(source() + service(kafka), {
@@ -180,6 +181,7 @@ registry: { url: "http://registry:8081", auth: { username: u, password: "p$$w" }
     expect(loaded.log.ssl?.key?.reveal()).toBe("-----BEGIN PRIVATE KEY-----");
     expect(loaded.log.sasl?.mechanism).toBe("plain");
     expect(loaded.log.sasl?.password.reveal()).toBe("one");
+    expect(loaded.log.compression).toBe("lz4");
     expect(loaded.registry).toMatchObject({ url: "http://registry:8081", compatibility: "FULL" });
     expect(loaded.registry.auth?.password.reveal()).toBe("p$w");
   });

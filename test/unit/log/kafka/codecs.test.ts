@@ -5,8 +5,8 @@ import { compressionsAlgorithms } from "@platformatic/kafka";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { LogRecord } from "../../../../src/core/event-log.ts";
-import { readRecords, RecordBatchWriter, writeBaseOffset } from "../../../../src/core/record-batch.ts";
-import { plainBatches } from "../../../../src/log/kafka/codecs.ts";
+import { readRecords, RecordBatchWriter, stampProducer, writeBaseOffset } from "../../../../src/core/record-batch.ts";
+import { compressBatch, plainBatches } from "../../../../src/log/kafka/codecs.ts";
 
 const RECORDS_AT = 61;
 const where = { topic: "t", partition: 0 };
@@ -79,4 +79,31 @@ test("a compressed batch with a wrong CRC is refused, not inflated", () => {
   const bytes = compressed(plain(0, keys), 1, gzipSync);
   bytes[70] = (bytes[70] ?? 0) ^ 1;
   expect(() => keysIn(bytes)).toThrow(/CRC/);
+});
+
+const hasZstd = compressionsAlgorithms.zstd.available;
+
+test.each([["lz4", 3] as const, ...(hasZstd ? [["zstd", 4] as const] : [])])(
+  "our own batches as %s are smaller, and the same when read",
+  (codec, bits) => {
+    const batch = plain(0, keys);
+    const sent = compressBatch(batch, codec);
+    stampProducer(sent, 7n, 0, 0);
+    expect(sent.length).toBeLessThan(batch.length);
+    expect(sent.readInt16BE(21)).toBe(bits);
+    expect(sent.readInt32BE(8)).toBe(sent.length - 12);
+    const read = Buffer.from(plainBatches(sent));
+    stampProducer(read, -1n, -1, -1);
+    expect(read.equals(batch)).toBe(true);
+  },
+);
+
+test("a batch that does not shrink, and any batch without compression, is sent as it is", () => {
+  const batch = plain(0, ["k"]);
+  expect(compressBatch(batch, "lz4")).toBe(batch);
+  expect(compressBatch(plain(0, keys), "none").readInt16BE(21)).toBe(0);
+});
+
+test.runIf(!hasZstd)("zstd is refused by a Node.js that lacks it", () => {
+  expect(() => compressBatch(plain(0, keys), "zstd")).toThrow("not supported");
 });
