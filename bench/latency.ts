@@ -4,7 +4,6 @@
 import { rm } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import pg from "pg";
 import { EventDecoder, schemaIdOf } from "../src/avro/decoder.ts";
 import type { EventLog } from "../src/core/event-log.ts";
 import { openEmbeddedLog } from "../src/log/embedded/embedded-log.ts";
@@ -15,15 +14,15 @@ import { newMemory, type SourceObserver, type SourceOptions } from "../src/sourc
 import { runSource } from "../src/source/source.ts";
 import { openLog } from "../src/telemetry/log.ts";
 import type { Surroundings } from "./contestant.ts";
+import { percentilesOf, type Percentiles } from "./percentiles.ts";
 import { limitMs } from "./service-process.ts";
 import { dropSource } from "./streams.ts";
+import { writeSteadily } from "./writers.ts";
 
-export type Percentiles = { readonly transactions: number; readonly p50Ms: number; readonly p99Ms: number; readonly maxMs: number };
-export type LatencyReport = { readonly perSecond: number; readonly quiet: Percentiles; readonly reading: Percentiles };
+type Seen = Percentiles & { readonly transactions: number };
+export type LatencyReport = { readonly perSecond: number; readonly quiet: Seen; readonly reading: Seen };
 
 const PER_SECOND = 2_000;
-/** Sessions that write, each its share. */
-const WRITERS = 4;
 const QUIET_MS = 8_000;
 const SETTLE_MS = 2_000;
 const NAME = "bench_latency";
@@ -66,8 +65,8 @@ export async function measureLatency(
     stop.signal,
     new AbortController().signal,
   );
-  const writers = Array.from({ length: WRITERS }, async () => write(url, stop.signal));
-  const all = Promise.all([running, ...writers]);
+  const load = { url, table: "ticks", transactionsPerSecond: PER_SECOND, rowsPerTransaction: 1 };
+  const all = Promise.all([running, writeSteadily(load, stop.signal)]);
   all.catch(() => undefined); // awaited below
   const work = async (): Promise<{ quiet: Stretch[]; reading: Stretch[] }> => {
     await source.until(() => source.control !== null && source.unfinished === 0, rows); // the first snapshot warms everything up
@@ -89,7 +88,7 @@ export async function measureLatency(
   const delays = await delaysOf(log, registry, appends);
   await dropSource(client, NAME);
   await rm(path.join(dir, "log"), { recursive: true, force: true });
-  return { perSecond: PER_SECOND, quiet: percentiles(delays, quiet), reading: percentiles(delays, reading) };
+  return { perSecond: PER_SECOND, quiet: seenIn(delays, quiet), reading: seenIn(delays, reading) };
 }
 
 function options(url: string): SourceOptions {
@@ -166,21 +165,6 @@ function withClock(log: EventLog, appends: Append[]): EventLog {
   };
 }
 
-/** Single-row transactions, paced by the server itself: a client of ours would take its turn on the same cores. */
-async function write(url: string, stop: AbortSignal): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  const share = PER_SECOND / WRITERS;
-  while (!stop.aborted)
-    await client.query(`DO $$ DECLARE start timestamptz := clock_timestamp(); BEGIN
-      FOR i IN 1..${share} LOOP
-        INSERT INTO ticks DEFAULT VALUES;
-        COMMIT;
-        PERFORM pg_sleep(greatest(0, extract(epoch FROM start + i * interval '1 second' / ${share} - clock_timestamp())));
-      END LOOP; END $$`);
-  await client.end();
-}
-
 type Delay = { readonly committedMs: number; readonly ms: number };
 
 async function delaysOf(log: EventLog, registry: EmbeddedRegistry, appends: readonly Append[]): Promise<readonly Delay[]> {
@@ -207,11 +191,9 @@ async function decoderOf(registry: EmbeddedRegistry, id: number, signal: AbortSi
   return decoder;
 }
 
-function percentiles(delays: readonly Delay[], stretches: readonly Stretch[]): Percentiles {
+function seenIn(delays: readonly Delay[], stretches: readonly Stretch[]): Seen {
   const inside = delays.filter(({ committedMs }) => stretches.some(({ from, to }) => committedMs >= from && committedMs < to));
-  const sorted = inside.map(({ ms }) => ms).sort((a, b) => a - b);
-  const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
-  return { transactions: sorted.length, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) };
+  return { transactions: inside.length, ...percentilesOf(inside.map(({ ms }) => ms)) };
 }
 
 async function during(work: () => Promise<void>): Promise<Stretch> {

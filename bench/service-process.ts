@@ -7,13 +7,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { EventLog } from "../src/core/event-log.ts";
 import { freePort } from "../src/quickstart/free-port.ts";
+import type { ServiceStatus } from "../src/service/status.ts";
+import type { KafkaParts } from "./topics.ts";
 
 const MAIN = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
 const START_MS = 60_000;
 const POLL_MS = 50;
-
-/** Kafka and a registry; in their place null is the embedded log. */
-export type KafkaParts = { readonly brokers: readonly string[]; readonly registry: string };
 
 export type ServiceOptions = {
   /** Of its one source: slot and publication are `tailrace_<name>`, topics `<name>.<table>`. */
@@ -21,10 +20,13 @@ export type ServiceOptions = {
   readonly url: string;
   /** Its configuration and its embedded log go there. */
   readonly dir: string;
-  readonly table: string;
+  readonly tables: readonly string[];
   /** `snapshot` of the configuration, in YAML. */
   readonly snapshot: string;
+  /** null: the embedded log. */
   readonly kafka: KafkaParts | null;
+  /** A DuckDB file that its one sink merges into; without it there is no sink. */
+  readonly duckdb?: { readonly path: string; readonly flushEvery: string };
 };
 
 /** The slowest run that is waited for, ms. */
@@ -33,7 +35,7 @@ export function limitMs(rows: number): number {
 }
 
 /** Writes the configuration; the address of the service's HTTP server. */
-export async function configure({ name, url, dir, table, snapshot, kafka }: ServiceOptions): Promise<string> {
+export async function configure({ name, url, dir, tables, snapshot, kafka, duckdb }: ServiceOptions): Promise<string> {
   const http = `127.0.0.1:${await freePort()}`;
   const log =
     kafka === null
@@ -49,12 +51,23 @@ http: { listen: "${http}" }
 kind: source
 name: ${name}
 postgres: { url: "${url}" }
-tables: [${table}]
+tables: [${tables.join(", ")}]
 snapshot: ${snapshot}
-`,
+${duckdb === undefined ? "" : sinkOf(name, duckdb)}`,
     { mode: 0o600 },
   );
   return http;
+}
+
+function sinkOf(source: string, { path: file, flushEvery }: NonNullable<ServiceOptions["duckdb"]>): string {
+  return `---
+kind: sink
+name: ${source}_sink
+source: ${source}
+warehouse: { duckdb: { path: "${file}" } }
+consistency: partition
+flush: { every: ${flushEvery} }
+`;
 }
 
 /** Processes to take along when the benchmark is ended early. */
@@ -84,7 +97,12 @@ export async function untilReady(service: ChildProcess, http: string): Promise<v
 
 /** Until `rows` events are durable in its log. */
 export async function untilPublished(service: ChildProcess, http: string, rows: number): Promise<void> {
-  await until(limitMs(rows), service, async () => (await publishedEvents(http)) >= rows);
+  await until(limitMs(rows), service, async () => ((await statusOf(http))?.sources[0]?.publishedEvents ?? 0) >= rows);
+}
+
+/** Until its sink has merged `rows` rows. */
+export async function untilMerged(service: ChildProcess, http: string, rows: number): Promise<void> {
+  await until(limitMs(rows), service, async () => ((await statusOf(http))?.sinks[0]?.mergedRows ?? 0) >= rows);
 }
 
 export async function stopService(service: ChildProcess): Promise<void> {
@@ -107,12 +125,13 @@ export function pidOf(child: ChildProcess): number {
   return child.pid;
 }
 
-/** Records of a topic, and when its first and last batch were made (ms since 1970). */
-export async function whatArrived(log: EventLog, topic: string): Promise<{ records: number; firstMs: number; lastMs: number }> {
+/** Records of topics, and when the first and the last batch were made (ms since 1970). */
+export async function whatArrived(log: EventLog, topics: readonly string[]): Promise<{ records: number; firstMs: number; lastMs: number }> {
   const signal = AbortSignal.timeout(START_MS);
   let records = 0;
   const times: number[] = [];
-  for (const { partition, start, end } of await log.offsets(topic, signal)) {
+  const ranges = await Promise.all(topics.map(async (topic) => log.offsets(topic, signal)));
+  for (const { topic, partition, start, end } of ranges.flat()) {
     if (end === start) continue;
     records += end - start;
     for (const offset of [start, end - 1]) {
@@ -142,7 +161,6 @@ async function ask(url: string): Promise<Response | null> {
   return fetch(url, { signal: AbortSignal.timeout(5_000) }).catch(() => null);
 }
 
-async function publishedEvents(http: string): Promise<number> {
-  const status = (await (await ask(`http://${http}/api/status`))?.json()) as { sources?: { publishedEvents: number }[] } | undefined;
-  return status?.sources?.[0]?.publishedEvents ?? 0;
+async function statusOf(http: string): Promise<ServiceStatus | undefined> {
+  return (await (await ask(`http://${http}/api/status`))?.json()) as ServiceStatus | undefined;
 }

@@ -1,5 +1,5 @@
-// Ways to read a whole table: COPY by PostgreSQL's own client, and Tailrace's snapshot into the embedded log, with one
-// session or several.
+// Ways to read a whole table: COPY by PostgreSQL's own client, and Tailrace's snapshot into either log, with one session
+// or several.
 import { spawn } from "node:child_process";
 import { rm } from "node:fs/promises";
 import path from "node:path";
@@ -10,6 +10,7 @@ import { perMillion, perSecond, type Contestant, type Surroundings } from "./con
 import { childrenCpuSeconds, ProcessMeter } from "./process-meter.ts";
 import { configure, ended, limitMs, pidOf, remember, startService, stopService, untilPublished, whatArrived } from "./service-process.ts";
 import { dropSource } from "./streams.ts";
+import { deleteTopics, measuredInKafka, openTopics, untilArrived, type KafkaParts } from "./topics.ts";
 
 export const READ_TABLE = "public.stock";
 const START_MS = 60_000;
@@ -51,7 +52,7 @@ export function snapshot(name: string, { client, url, postmaster, folder }: Surr
   let http = "";
   return {
     prepare: async () => {
-      http = await configure({ name, url, dir, table: READ_TABLE, snapshot: `{ mode: initial, parallel: ${parallel} }`, kafka: null });
+      http = await configure({ name, url, dir, tables: [READ_TABLE], snapshot: `{ mode: initial, parallel: ${parallel} }`, kafka: null });
     },
     run: async (rows) => {
       const before = childrenCpuSeconds(postmaster);
@@ -63,7 +64,7 @@ export function snapshot(name: string, { client, url, postmaster, folder }: Surr
       meter.stop();
       await stopService(service);
       await using log = await openEmbeddedLog({ path: path.join(dir, "log") });
-      const arrived = await whatArrived(log, `${name}.${READ_TABLE}`);
+      const arrived = await whatArrived(log, [`${name}.${READ_TABLE}`]);
       if (arrived.records !== rows) throw new Error(`${arrived.records} records stand in the log, the table has ${rows} rows`);
       return {
         rowsPerSecond: perSecond(rows, arrived.lastMs - startedMs),
@@ -74,6 +75,39 @@ export function snapshot(name: string, { client, url, postmaster, folder }: Surr
     },
     tidy: async () => {
       await dropSource(client, name);
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The same into Kafka: from the first record that is seen there, as for others. */
+export function snapshotToKafka(
+  name: string,
+  { client, url, postmaster, folder }: Surroundings,
+  kafka: KafkaParts,
+  parallel: number,
+): Contestant {
+  const dir = path.join(folder, name);
+  const topics = [`${name}.${READ_TABLE}`];
+  const log = openTopics(kafka);
+  return {
+    prepare: async () => {
+      await configure({ name, url, dir, tables: [READ_TABLE], snapshot: `{ mode: initial, parallel: ${parallel} }`, kafka });
+    },
+    run: async (rows) => {
+      const before = childrenCpuSeconds(postmaster);
+      const service = startService(dir);
+      const meter = new ProcessMeter(pidOf(service));
+      const isAlive = (): boolean => service.exitCode === null;
+      const arrived = await untilArrived({ log, topics, rows, limit: limitMs(rows), isAlive }, kafka).finally(() => meter.stop());
+      const serverSeconds = childrenCpuSeconds(postmaster) - before;
+      await stopService(service);
+      return measuredInKafka(arrived, { rows, meter, serverSeconds });
+    },
+    tidy: async () => {
+      await dropSource(client, name);
+      await deleteTopics(log, topics);
+      await log[Symbol.asyncDispose]();
       await rm(dir, { recursive: true, force: true });
     },
   };

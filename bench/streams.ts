@@ -1,13 +1,11 @@
-// Three ways to drain the same slot's worth of changes: PostgreSQL's own client, and Tailrace's source into each log.
+// Ways to drain the same slot's worth of changes: PostgreSQL's own client, and Tailrace's source into each log.
 import { spawn } from "node:child_process";
 import { rm } from "node:fs/promises";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { openEmbeddedLog } from "../src/log/embedded/embedded-log.ts";
-import { openKafkaLog } from "../src/log/kafka/kafka-log.ts";
-import { openLog } from "../src/telemetry/log.ts";
 import { perMillion, perSecond, type Contestant, type Surroundings } from "./contestant.ts";
+import type { Load } from "./loads.ts";
 import { ProcessMeter } from "./process-meter.ts";
 import {
   configure,
@@ -20,17 +18,15 @@ import {
   untilPublished,
   untilReady,
   whatArrived,
-  type KafkaParts,
 } from "./service-process.ts";
-
-export const STREAMED_TABLE = "public.orders";
-const START_MS = 60_000;
+import { deleteTopics, openTopics, untilArrived, measuredInKafka, type KafkaParts } from "./topics.ts";
+import { walsenderOf } from "./walsender.ts";
 
 /** pg_recvlogical to /dev/null, binary protocol: rows a second from its start to its end, which it knows by the LSN. */
-export function recvlogical(program: string, name: string, { client, url }: Surroundings): Contestant {
+export function recvlogical(program: string, name: string, { client, url }: Surroundings, load: Load): Contestant {
   return {
     prepare: async () => {
-      await client.query(`CREATE PUBLICATION ${name} FOR TABLE ${STREAMED_TABLE}`);
+      await client.query(`CREATE PUBLICATION ${name} FOR TABLE ${load.tables.join(", ")}`);
       await client.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [name]);
     },
     run: async (rows, endLsn) => {
@@ -62,16 +58,14 @@ export function recvlogical(program: string, name: string, { client, url }: Surr
   };
 }
 
-/** `tailrace run` with one source and no sink. `kafka` null: the embedded log. */
-export function tailrace(name: string, { client, url, folder }: Surroundings, kafka: KafkaParts | null): Contestant {
+/** `tailrace run` with one source and no sink, into the embedded log: from the first batch to the last, by their own times. */
+export function tailraceEmbedded(name: string, { client, url, folder }: Surroundings, load: Load): Contestant {
   const dir = path.join(folder, name);
   let http = "";
   return {
     prepare: async () => {
-      http = await configure({ name, url, dir, table: STREAMED_TABLE, snapshot: "{ mode: no_data }", kafka });
-      const service = startService(dir);
-      await untilReady(service, http);
-      await stopService(service);
+      http = await configure({ name, url, dir, tables: load.tables, snapshot: "{ mode: no_data }", kafka: null });
+      await makeSlot(dir, http);
     },
     run: async (rows) => {
       const service = startService(dir);
@@ -81,11 +75,11 @@ export function tailrace(name: string, { client, url, folder }: Surroundings, ka
       meter.stop();
       walsender.stop();
       await stopService(service);
-      await using log =
-        kafka === null
-          ? await openEmbeddedLog({ path: path.join(dir, "log") })
-          : openKafkaLog({ brokers: [...kafka.brokers], ...NO_LOGIN });
-      const arrived = await whatArrived(log, `${name}.${STREAMED_TABLE}`);
+      await using log = await openEmbeddedLog({ path: path.join(dir, "log") });
+      const arrived = await whatArrived(
+        log,
+        load.tables.map((table) => `${name}.${table}`),
+      );
       if (arrived.records !== rows) throw new Error(`${arrived.records} records stand in the log, ${rows} rows were written`);
       return {
         rowsPerSecond: perSecond(rows, arrived.lastMs - arrived.firstMs),
@@ -101,24 +95,49 @@ export function tailrace(name: string, { client, url, folder }: Surroundings, ka
   };
 }
 
+/** `tailrace run` with one source and no sink, into Kafka: from the first record that is seen there to the last. */
+export function tailraceKafka(name: string, { client, url, folder }: Surroundings, kafka: KafkaParts, load: Load): Contestant {
+  const dir = path.join(folder, name);
+  const topics = load.tables.map((table) => `${name}.${table}`);
+  const log = openTopics(kafka);
+  let http = "";
+  return {
+    prepare: async () => {
+      http = await configure({ name, url, dir, tables: load.tables, snapshot: "{ mode: no_data }", kafka });
+      await makeSlot(dir, http);
+    },
+    run: async (rows) => {
+      const service = startService(dir);
+      const meter = new ProcessMeter(pidOf(service));
+      const isAlive = (): boolean => service.exitCode === null;
+      const arriving = untilArrived({ log, topics, rows, limit: limitMs(rows), isAlive }, kafka);
+      arriving.catch(() => undefined); // awaited below
+      const walsender = await walsenderOf(client, `tailrace_${name}`);
+      const arrived = await arriving.finally(() => {
+        meter.stop();
+        walsender.stop();
+      });
+      await stopService(service);
+      return measuredInKafka(arrived, { rows, meter, serverSeconds: walsender.totalCpuSeconds });
+    },
+    tidy: async () => {
+      await dropSource(client, name);
+      await deleteTopics(log, topics);
+      await log[Symbol.asyncDispose]();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A first start of the service, which makes slot, publication and topics. */
+async function makeSlot(dir: string, http: string): Promise<void> {
+  const service = startService(dir);
+  await untilReady(service, http);
+  await stopService(service);
+}
+
 /** Slot and publication of a source. */
 export async function dropSource(client: pg.Client, name: string): Promise<void> {
   await client.query("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1", [`tailrace_${name}`]);
   await client.query(`DROP PUBLICATION IF EXISTS tailrace_${name}`);
-}
-
-const NO_LOGIN = { clientId: "tailrace-bench", log: openLog({ level: "silent" }), ssl: null, sasl: null };
-
-/** The walsender that serves a slot, as soon as there is one. */
-async function walsenderOf(client: pg.Client, slot: string): Promise<ProcessMeter> {
-  const deadline = performance.now() + START_MS;
-  while (performance.now() < deadline) {
-    const { rows } = await client.query<{ pid: number | null }>("SELECT active_pid AS pid FROM pg_replication_slots WHERE slot_name = $1", [
-      slot,
-    ]);
-    const pid = rows[0]?.pid ?? null;
-    if (pid !== null) return new ProcessMeter(pid);
-    await sleep(10);
-  }
-  throw new Error(`nobody reads slot ${slot}`);
 }

@@ -8,6 +8,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 export type JavaServerOptions = {
   readonly name: string;
   readonly args: readonly string[];
+  /** Options of the virtual machine; default: small and quick to start. */
+  readonly jvm?: readonly string[];
   readonly cwd: string;
   readonly logFile: string;
   /** Asked every few milliseconds with what the server has logged since this start. */
@@ -35,7 +37,7 @@ process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
 
-export function javaServer({ name, args, cwd, logFile, ready }: JavaServerOptions): JavaServer {
+export function javaServer({ name, args, jvm = JVM, cwd, logFile, ready }: JavaServerOptions): JavaServer {
   let child: ChildProcess | null = null;
   const alive = (): boolean => child !== null && child.exitCode === null && child.signalCode === null;
 
@@ -56,7 +58,7 @@ export function javaServer({ name, args, cwd, logFile, ready }: JavaServerOption
       const log = openSync(logFile, "a");
       const from = (await stat(logFile)).size;
       // A group of its own: Ctrl-C in a terminal is for the test runner, which then stops us.
-      const started = spawn("java", [...JVM, ...args], { cwd, detached: true, stdio: ["ignore", log, log] });
+      const started = spawn("java", [...jvm, ...args], { cwd, detached: true, stdio: ["ignore", log, log] });
       closeSync(log);
       child = started;
       running.add(started);

@@ -18,6 +18,8 @@ export const KAFKA: MavenProgram = {
 export type KafkaOptions = {
   /** Broker settings beyond the ones below, which they override. */
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
+  /** Of the broker; default as of every javaServer. */
+  readonly jvm?: readonly string[];
   /** A second listener with TLS and SCRAM-SHA-512, for this user. */
   readonly secure?: { readonly username: string; readonly password: string };
   /** The one whose cluster this one joins, as a broker alone; without it, it is the controller of a cluster of its own. */
@@ -95,6 +97,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServe
 
   const server = javaServer({
     name: "Kafka",
+    ...(options.jvm === undefined ? {} : { jvm: options.jvm }),
     args: [...LOGGING, "-cp", classPath, "kafka.Kafka", properties],
     cwd: folder,
     logFile: path.join(folder, "kafka.log"),

@@ -36,6 +36,8 @@ export async function fetched(program: MavenProgram): Promise<string> {
   const draft = await mkdtemp(`${folder}-`);
   try {
     const args = ["-B", "-q", "-f", program.pom, `${PLUGIN}:${program.goal}`, "-DincludeScope=runtime", `-DoutputDirectory=${draft}`];
+    // The plugin notes beside the pom that it has unpacked, and would leave the folder empty after the cache was deleted.
+    args.push("-Dmdep.overWriteReleases=true");
     await promisify(execFile)("mvn", args, { maxBuffer: 1 << 26 });
     await rename(draft, folder).catch((error: unknown) => {
       if (!existsSync(folder)) throw error; // otherwise another run was faster, with the same files
