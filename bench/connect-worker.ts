@@ -10,12 +10,15 @@ import { temporaryFolder } from "../test/support/temporary-folder.ts";
 
 const pom = (name: string): string => fileURLToPath(new URL(`./debezium/${name}.pom.xml`, import.meta.url));
 const CONNECT: MavenProgram = { name: "connect", pom: pom("connect"), goal: "copy-dependencies" };
-const CONNECTOR: MavenProgram = { name: "debezium", pom: pom("connector"), goal: "unpack" };
+export const CONNECTOR: MavenProgram = { name: "debezium", pom: pom("connector"), goal: "unpack" };
 const CONVERTER: MavenProgram = { name: "avro-converter", pom: pom("converter"), goal: "copy-dependencies" };
 
 /** As a worker in earnest: Java chooses its collector and compilers itself. Connect's own default is 2 GiB, too. */
 const JVM = ["-Xms512m", "-Xmx2g"];
-const LOGGING = ["defaultLogLevel=warn", "showDateTime=true"].map((option) => `-Dorg.slf4j.simpleLogger.${option}`);
+/** Under load the collector of statistics, which can't be turned off whole, writes a warning an event: that would be measured. */
+const LOGGING = ["defaultLogLevel=warn", "showDateTime=true", "log.io.debezium.metrics.stats.MeasurementCollector=error"].map(
+  (option) => `-Dorg.slf4j.simpleLogger.${option}`,
+);
 const REQUEST_MS = 60_000;
 const CHANGE_MS = 60_000;
 const POLL_MS = 50;

@@ -1,6 +1,8 @@
 // The tables that the benchmark prints. Pure.
 import type { LatencyReport } from "./latency.ts";
+import type { PgbenchReport } from "./pgbench.ts";
 import { noiseOf, type Race, type Ranked } from "./race.ts";
+import type { VisibleReport } from "./visible.ts";
 
 export function raceTable({ about, server, rows }: Pick<Race, "about" | "server" | "rows">, ranked: readonly Ranked[]): string {
   const broker = ranked.some(({ brokerSecondsPerMillion }) => brokerSecondsPerMillion !== undefined);
@@ -32,6 +34,41 @@ export function latencyTable({ perSecond, quiet, reading }: LatencyReport): stri
     row("no snapshot", quiet),
     row("during a snapshot", reading),
   ])}\n`;
+}
+
+/** One table a rate; nothing of nothing. */
+export function visibleTable(reports: readonly VisibleReport[]): string {
+  const rates = [...new Set(reports.map(({ changesPerSecond }) => changesPerSecond))];
+  const tables = rates.map((rate) => {
+    const among = reports.filter(({ changesPerSecond }) => changesPerSecond === rate);
+    const rows = among[0]?.rowsPerTransaction ?? 1;
+    const of = rows === 1 ? "of 1 row" : `of ${rows} rows`;
+    const heading = `commit → visible, ${rate.toLocaleString("en-US")} changes/s in transactions ${of}`;
+    const lines = among.map(({ title, reachedPerSecond, missing, p50Ms, p95Ms, p99Ms, maxMs }) => [
+      title,
+      reachedPerSecond.toLocaleString("en-US"),
+      missing.toLocaleString("en-US"),
+      ...[p50Ms, p95Ms, p99Ms, maxMs].map(inMs),
+    ]);
+    return aligned([[heading, "reached/s", "never seen", "p50", "p95", "p99", "longest"], ...lines]);
+  });
+  return tables.map((text) => `${text}\n`).join("");
+}
+
+/** Nothing of nothing. */
+export function pgbenchTable(reports: readonly PgbenchReport[]): string {
+  const alone = reports[0];
+  if (alone === undefined) return "";
+  const lines = reports.map(({ title, tps, latencyMs, behindMs, cpuSecondsPerMillion }) => [
+    title,
+    Math.round(tps).toLocaleString("en-US"),
+    percent(tps / alone.tps),
+    inMs(latencyMs),
+    behindMs === null ? "" : `${(behindMs / 1_000).toFixed(1)} s`,
+    cpuSecondsPerMillion === null ? "" : cpuSecondsPerMillion.toFixed(2),
+  ]);
+  const header = ["pgbench beside", "transactions/s", "of alone", "latency", "behind at the end", "its CPU s per 1M changes"];
+  return `${aligned([header, ...lines])}\n`;
 }
 
 export function percent(share: number): string {

@@ -1,23 +1,27 @@
 // npm run bench: the same million rows through one contestant after the other, on servers of its own. Compare only what one run
 // measured: figures move from machine to machine and from run to run. The tables go to stdout, everything else to stderr.
 import { rm, writeFile } from "node:fs/promises";
-import { availableParallelism } from "node:os";
 import path from "node:path";
 import pg from "pg";
 import { startPostgres } from "../src/quickstart/postgres-server.ts";
-import { temporaryFolder } from "../test/support/temporary-folder.ts";
+import { sweepLeftovers, temporaryFolder } from "../test/support/temporary-folder.ts";
+import { aboutRun, chartData } from "./about.ts";
+import { chartOf } from "./chart.ts";
 import type { Surroundings } from "./contestant.ts";
 import { measureLatency } from "./latency.ts";
 import { parseOptions, USAGE, type Options } from "./options.ts";
 import { noiseOf, runRace, type Noise, type Race, type Ranked } from "./race.ts";
 import { slotDrained, tableRead } from "./races.ts";
-import { latencyTable, raceTable } from "./report.ts";
+import { measurePgbench } from "./pgbench.ts";
+import { latencyTable, pgbenchTable, raceTable, visibleTable } from "./report.ts";
 import { Closing, startServers } from "./servers.ts";
+import { measureVisible } from "./visible.ts";
 
 type RaceResult = Pick<Race, "name" | "about" | "rows"> & { readonly noise: Noise | null; readonly results: readonly Ranked[] };
 
 async function main(options: Options): Promise<void> {
   await using closing = new Closing();
+  await sweepLeftovers(); // of a run that was ended early
   const folder = await temporaryFolder("bench");
   closing.defer(() => rm(folder, { recursive: true, force: true }));
   say("starting PostgreSQL");
@@ -44,16 +48,22 @@ async function main(options: Options): Promise<void> {
     process.stdout.write(raceTable(race, results));
     races.push({ name: race.name, about: race.about, rows: race.rows, noise: noiseOf(results), results });
   }
+  const duckdb = options.only.includes("duckdb");
+  const visible = options.only.includes("visible")
+    ? await measureVisible(surroundings, servers, { repeats: options.repeats, duckdb }, say)
+    : [];
+  process.stdout.write(visibleTable(visible));
+  const pgbench = servers.pgbench === null ? [] : await measurePgbench(servers.pgbench, surroundings, servers, options.repeats, say);
+  process.stdout.write(pgbenchTable(pgbench));
   const latency = options.only.includes("latency") ? await measureLatency(surroundings, options, say) : null;
   if (latency !== null) process.stdout.write(latencyTable(latency));
-  const about = {
-    rows: options.rows,
-    repeats: options.repeats,
-    node: process.version,
-    cores: availableParallelism(),
-    at: new Date().toISOString(),
-  };
-  if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify({ ...about, races, latency }, null, 2)}\n`);
+  const about = await aboutRun(options, servers, client);
+  if (options.json !== undefined)
+    await writeFile(options.json, `${JSON.stringify({ ...about, races, visible, pgbench, latency }, null, 2)}\n`);
+  if (options.chart !== undefined) {
+    const first = races.find(({ name }) => options.loads.some((load) => load === name)) ?? null;
+    await writeFile(options.chart, chartOf(chartData(about, first, visible)));
+  }
 }
 
 function say(text: string): void {

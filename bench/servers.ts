@@ -41,17 +41,17 @@ export type Servers = {
 
 /** Starts Kafka and a registry when something needs them; workers of Kafka Connect start at their first use. */
 export async function startServers({ only }: Options, closing: Closing, say: (text: string) => void): Promise<Servers> {
-  const program = (name: string, subject: Options["only"][number], what: string): string | null => {
+  const program = (name: string, subject: Options["only"][number], from: string, what: string): string | null => {
     if (!only.includes(subject)) return null;
     const found = findClient(name);
-    if (found === null) say(`no ${name} here (apt-get install postgresql-client postgresql-contrib): ${what} is left out`);
+    if (found === null) say(`no ${name} here (apt-get install ${from}): ${what} is left out`);
     return found;
   };
   const kafka = only.includes("kafka") || only.includes("debezium") ? await startKafkaParts(closing, say) : null;
   return {
-    recvlogical: program("pg_recvlogical", "recvlogical", "draining a slot by it"),
-    psql: program("psql", "snapshot", "COPY"),
-    pgbench: program("pgbench", "pgbench", "what the source database pays"),
+    recvlogical: program("pg_recvlogical", "recvlogical", "postgresql-client", "draining a slot by it"),
+    psql: program("psql", "snapshot", "postgresql-client", "COPY"),
+    pgbench: program("pgbench", "pgbench", "postgresql", "what the source database pays"),
     kafka,
     debezium: only.includes("debezium") && kafka !== null ? await debeziumParts(kafka, closing, say) : [],
   };

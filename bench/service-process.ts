@@ -97,7 +97,12 @@ export async function untilReady(service: ChildProcess, http: string): Promise<v
 
 /** Until `rows` events are durable in its log. */
 export async function untilPublished(service: ChildProcess, http: string, rows: number): Promise<void> {
-  await until(limitMs(rows), service, async () => ((await statusOf(http))?.sources[0]?.publishedEvents ?? 0) >= rows);
+  await until(limitMs(rows), service, async () => (await publishedEvents(http)) >= rows);
+}
+
+/** Events of its source that are durable in its log. */
+export async function publishedEvents(http: string): Promise<number> {
+  return (await statusOf(http))?.sources[0]?.publishedEvents ?? 0;
 }
 
 /** Until its sink has merged `rows` rows. */
