@@ -1,22 +1,24 @@
 // Debezium on Kafka Connect, tuned, draining the same slot's worth of changes and reading the same table.
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
+import type { EventLog } from "../src/core/event-log.ts";
 import type { ConnectorConfig, ConnectWorker } from "./connect-worker.ts";
 import type { Contestant, Surroundings } from "./contestant.ts";
 import { warmUp, type Load } from "./loads.ts";
 import { childrenCpuSeconds, ProcessMeter } from "./process-meter.ts";
 import { limitMs } from "./service-process.ts";
 import { createTopics, deleteTopics, openTopics, untilArrived, measuredInKafka, type KafkaParts } from "./topics.ts";
-import { walsenderOf } from "./walsender.ts";
+import { WalsenderMeter } from "./walsender.ts";
 
 export type Encoding = "json" | "avro";
 
 /** A worker that has a JVM of its own for one encoding, so that its memory is that encoding's. */
 export type DebeziumParts = { readonly kafka: KafkaParts; readonly encoding: Encoding; readonly worker: () => Promise<ConnectWorker> };
 
-/** A worker's first warm-up compiles it; later ones bring a new connector to its first offset. */
-const FIRST_WARM_UP_ROWS = 300_000;
-const WARM_UP_ROWS = 10_000;
+/** Enough for Java's compilers. */
+const WARM_UP_ROWS = 300_000;
+/** A connector that has brought nothing has no offset, and would begin at the end of the WAL when it is started again. */
+const OFFSET_ROWS = 1_000;
 const SLOT_MS = 30_000;
 
 const throughput = { "poll.interval.ms": "100", "producer.override.linger.ms": "50" };
@@ -88,18 +90,7 @@ export function debezium(name: string, { client, url }: Surroundings, parts: Deb
     warmUp: async () => {
       const worker = await parts.worker();
       await createTopics(log, [...topics, ...warmUpTopics]);
-      const { rows: found } = await client.query("SELECT 1 WHERE to_regclass($1) IS NOT NULL", [warmUp.tables[0]]);
-      if (found.length === 0) for (const statement of warmUp.create) await client.query(statement);
-      const { rows: last } = await client.query<{ id: number }>(`SELECT coalesce(max(id), 0)::int AS id FROM ${warmUp.tables[0] ?? ""}`);
-      const tables = [...load.tables, ...warmUp.tables];
-      await worker.put(name, connectorConfig(parts, { name, url, tables, tuned: "throughput", snapshot: "no_data" }));
-      await untilSlot(client, name, true);
-      const rows = warmed.has(worker) ? WARM_UP_ROWS : FIRST_WARM_UP_ROWS;
-      warmed.add(worker);
-      const arriving = untilArrived({ log, topics: warmUpTopics, rows, limit: limitMs(rows), isAlive: () => worker.isAlive }, kafka);
-      arriving.catch(() => undefined); // awaited below
-      await client.query(warmUp.fill(last[0]?.id ?? 0, rows));
-      await arriving;
+      await bringWarmUp({ client, url }, parts, worker, { name, log, tables: load.tables, rows: OFFSET_ROWS });
       await worker.stop(name);
       await untilSlot(client, name, false);
     },
@@ -110,7 +101,7 @@ export function debezium(name: string, { client, url }: Surroundings, parts: Deb
       const arriving = untilArrived({ log, topics, rows, limit: limitMs(rows), isAlive: () => worker.isAlive }, kafka);
       arriving.catch(() => undefined); // awaited below
       await worker.resume(name);
-      const walsender = await walsenderOf(client, name);
+      const walsender = await WalsenderMeter.of(client, name);
       const arrived = await arriving.finally(() => {
         meter.stop();
         walsender.stop();
@@ -161,7 +152,42 @@ export function debeziumSnapshot(name: string, { client, url, postmaster }: Surr
   };
 }
 
-const warmed = new WeakSet<ConnectWorker>();
+/** Has a worker that was just started bring rows that nobody measures, until it is as fast as it gets. */
+export async function warmWorker(
+  { client, url }: Pick<Surroundings, "client" | "url">,
+  parts: Omit<DebeziumParts, "worker">,
+  worker: ConnectWorker,
+): Promise<void> {
+  const name = `bench_warm_up_${parts.encoding}`;
+  const topics = warmUp.tables.map((table) => `${name}.${table}`);
+  await using log = openTopics(parts.kafka);
+  await createTopics(log, topics);
+  await bringWarmUp({ client, url }, parts, worker, { name, log, tables: [], rows: WARM_UP_ROWS });
+  await worker.stop(name);
+  await worker.delete(name);
+  await dropDebezium(client, name);
+  await deleteTopics(log, topics);
+}
+
+/** Makes a connector of these tables and the warm-up's, and has it bring `rows` rows of the latter. */
+async function bringWarmUp(
+  { client, url }: Pick<Surroundings, "client" | "url">,
+  parts: Omit<DebeziumParts, "worker">,
+  worker: ConnectWorker,
+  { name, log, tables, rows }: { readonly name: string; readonly log: EventLog; readonly tables: readonly string[]; readonly rows: number },
+): Promise<void> {
+  const { rows: found } = await client.query("SELECT 1 WHERE to_regclass($1) IS NOT NULL", [warmUp.tables[0]]);
+  if (found.length === 0) for (const statement of warmUp.create) await client.query(statement);
+  const { rows: last } = await client.query<{ id: number }>(`SELECT coalesce(max(id), 0)::int AS id FROM ${warmUp.tables[0] ?? ""}`);
+  const wanted = { name, url, tables: [...tables, ...warmUp.tables], tuned: "throughput", snapshot: "no_data" } as const;
+  await worker.put(name, connectorConfig(parts, wanted));
+  await untilSlot(client, name, true);
+  const topics = warmUp.tables.map((table) => `${name}.${table}`);
+  const arriving = untilArrived({ log, topics, rows, limit: limitMs(rows), isAlive: () => worker.isAlive }, parts.kafka);
+  arriving.catch(() => undefined); // awaited below
+  await client.query(warmUp.fill(last[0]?.id ?? 0, rows));
+  await arriving;
+}
 
 /** Slot and publication of a connector that is stopped or gone; its walsender may still be on its way out. */
 export async function dropDebezium(client: pg.Client, name: string): Promise<void> {

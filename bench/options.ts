@@ -21,9 +21,10 @@ export const USAGE = `usage: npm run bench -- [options]
   --only A,B      what to measure, default all of it:
       recvlogical, embedded, kafka, debezium, duckdb   a slot drained, one against the other
       snapshot                                         a table read; with debezium and kafka, by them and to there too
-      visible                                          commit to visible, at a steady rate; in Kafka (also by debezium), in DuckDB
+      visible                                          commit to visible, at a steady rate; in Kafka, by debezium too, in DuckDB
       latency                                          commit to durable while a table is read
       pgbench                                          what the source database pays
+    visible and pgbench are of kafka, debezium and duckdb, or of those of them that are named as well
   --load A,B      what is written for the slot, or all: ${loadNames.join(", ")}; default narrow
   --json FILE     every figure of every repeat
   --chart FILE    an SVG of the slot drained and of the time to visible
@@ -50,6 +51,12 @@ export function parseOptions(args: readonly string[]): Options | string {
   } catch (cause) {
     return cause instanceof Error ? cause.message : String(cause);
   }
+}
+
+/** Who takes part beside the slot that is drained: visible and pgbench, when they are asked for alone, are of all of them. */
+export function isWanted({ only }: Pick<Options, "only">, who: "kafka" | "debezium" | "duckdb"): boolean {
+  const named = only.some((name) => name === "kafka" || name === "debezium" || name === "duckdb");
+  return named ? only.includes(who) : only.includes("visible") || only.includes("pgbench");
 }
 
 /** The names of a list, in the order of `known`. */

@@ -30,16 +30,27 @@ export function withPair(entries: readonly Entry[], names: readonly string[]): r
   return found === undefined ? entries : [...entries, { ...found, name: `${found.name}${AGAIN}`, title: `${found.title}, again` }];
 }
 
+/** The two equal ones among results; null without a pair. */
+export function pairOf<T extends { readonly name: string }>(results: readonly T[]): readonly [T, T] | null {
+  const again = results.find(({ name }) => name.endsWith(AGAIN));
+  const first = results.find(({ name }) => `${name}${AGAIN}` === again?.name);
+  return again === undefined || first === undefined ? null : [first, again];
+}
+
+/** What two figures differ by, as a share of the lesser. */
+export function difference(a: number, b: number): number {
+  return a === b ? 0 : Math.abs(a - b) / Math.min(a, b);
+}
+
 /** Of a race's results; null without a pair. */
 export function noiseOf(ranked: readonly Omit<Ranked, "runs">[]): Noise | null {
-  const again = ranked.find(({ name }) => name.endsWith(AGAIN));
-  const first = ranked.find(({ name }) => `${name}${AGAIN}` === again?.name);
-  if (again === undefined || first === undefined) return null;
-  const between = (a: number, b: number): number => (a === b ? 0 : Math.abs(a - b) / Math.min(a, b));
+  const pair = pairOf(ranked);
+  if (pair === null) return null;
+  const [first, again] = pair;
   return {
     of: first.title,
-    rowsPerSecond: between(first.rowsPerSecond, again.rowsPerSecond),
-    cpuSecondsPerMillion: between(first.cpuSecondsPerMillion, again.cpuSecondsPerMillion),
+    rowsPerSecond: difference(first.rowsPerSecond, again.rowsPerSecond),
+    cpuSecondsPerMillion: difference(first.cpuSecondsPerMillion, again.cpuSecondsPerMillion),
   };
 }
 

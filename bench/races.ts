@@ -42,7 +42,7 @@ export function slotDrained({ only, rows: asked }: Options, servers: Servers, su
       title: "Tailrace, the whole way → DuckDB",
       contestant: (slot) => wholeWay(slot, surroundings, load),
     });
-  for (const parts of servers.debezium)
+  for (const parts of only.includes("debezium") ? servers.debezium : [])
     entries.push({
       name: `debezium_${parts.encoding}`,
       title: `Debezium → Kafka, ${ENCODINGS[parts.encoding]}`,
@@ -86,7 +86,7 @@ export function tableRead({ only, rows }: Options, servers: Servers, surrounding
         title: "Tailrace snapshot → Kafka, 2 sessions",
         contestant: (slot) => snapshotToKafka(slot, surroundings, kafka, 2),
       });
-    for (const parts of servers.debezium)
+    for (const parts of only.includes("debezium") ? servers.debezium : [])
       entries.push({
         name: `debezium_${parts.encoding}`,
         title: `Debezium snapshot → Kafka, ${ENCODINGS[parts.encoding]}`,

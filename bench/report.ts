@@ -1,7 +1,7 @@
 // The tables that the benchmark prints. Pure.
 import type { LatencyReport } from "./latency.ts";
 import type { PgbenchReport } from "./pgbench.ts";
-import { noiseOf, type Race, type Ranked } from "./race.ts";
+import { difference, noiseOf, pairOf, type Race, type Ranked } from "./race.ts";
 import type { VisibleReport } from "./visible.ts";
 
 export function raceTable({ about, server, rows }: Pick<Race, "about" | "server" | "rows">, ranked: readonly Ranked[]): string {
@@ -16,11 +16,8 @@ export function raceTable({ about, server, rows }: Pick<Race, "about" | "server"
     `${Math.round(result.peakRssAnonBytes / 1024 / 1024)} MiB`,
   ]);
   const noise = noiseOf(ranked);
-  const said =
-    noise === null
-      ? ""
-      : `noise: the same twice differs by ${percent(noise.rowsPerSecond)} in rows/s and ${percent(noise.cpuSecondsPerMillion)} in CPU\n`;
-  return `${aligned([[...header, ...(broker ? ["broker s per 1M"] : []), "peak RssAnon"], ...lines])}${said}\n`;
+  const said = noise === null ? [] : [differs("rows/s", noise.rowsPerSecond), differs("CPU", noise.cpuSecondsPerMillion)];
+  return `${aligned([[...header, ...(broker ? ["broker s per 1M"] : []), "peak RssAnon"], ...lines])}${noiseLine(said)}\n`;
 }
 
 export function latencyTable({ perSecond, quiet, reading }: LatencyReport): string {
@@ -50,7 +47,12 @@ export function visibleTable(reports: readonly VisibleReport[]): string {
       missing.toLocaleString("en-US"),
       ...[p50Ms, p95Ms, p99Ms, maxMs].map(inMs),
     ]);
-    return aligned([[heading, "reached/s", "never seen", "p50", "p95", "p99", "longest"], ...lines]);
+    const pair = pairOf(among);
+    const noise =
+      pair === null
+        ? []
+        : [differs("p50", difference(pair[0].p50Ms, pair[1].p50Ms)), differs("p99", difference(pair[0].p99Ms, pair[1].p99Ms))];
+    return `${aligned([[heading, "reached/s", "never seen", "p50", "p95", "p99", "longest"], ...lines])}${noiseLine(noise)}`;
   });
   return tables.map((text) => `${text}\n`).join("");
 }
@@ -68,7 +70,18 @@ export function pgbenchTable(reports: readonly PgbenchReport[]): string {
     cpuSecondsPerMillion === null ? "" : cpuSecondsPerMillion.toFixed(2),
   ]);
   const header = ["pgbench beside", "transactions/s", "of alone", "latency", "behind at the end", "its CPU s per 1M changes"];
-  return `${aligned([header, ...lines])}\n`;
+  const pair = pairOf(reports);
+  const noise = pair === null ? [] : [differs("transactions/s", difference(pair[0].tps, pair[1].tps))];
+  return `${aligned([header, ...lines])}${noiseLine(noise)}\n`;
+}
+
+function differs(figure: string, share: number): string {
+  return `${percent(share)} in ${figure}`;
+}
+
+/** Nothing without a pair. */
+function noiseLine(differences: readonly string[]): string {
+  return differences.length === 0 ? "" : `noise: the same twice differs by ${differences.join(" and ")}\n`;
 }
 
 export function percent(share: number): string {

@@ -9,7 +9,7 @@ import { aboutRun, chartData } from "./about.ts";
 import { chartOf } from "./chart.ts";
 import type { Surroundings } from "./contestant.ts";
 import { measureLatency } from "./latency.ts";
-import { parseOptions, USAGE, type Options } from "./options.ts";
+import { isWanted, parseOptions, USAGE, type Options } from "./options.ts";
 import { noiseOf, runRace, type Noise, type Race, type Ranked } from "./race.ts";
 import { slotDrained, tableRead } from "./races.ts";
 import { measurePgbench } from "./pgbench.ts";
@@ -38,7 +38,7 @@ async function main(options: Options): Promise<void> {
   await client.connect();
   closing.defer(() => client.end());
   const surroundings: Surroundings = { client, url: server.url, postmaster: server.pid ?? 0, folder };
-  const servers = await startServers(options, closing, say);
+  const servers = await startServers(options, surroundings, closing, say);
 
   const races: RaceResult[] = [];
   const drained = options.loads.map((load) => slotDrained(options, servers, surroundings, load));
@@ -48,7 +48,7 @@ async function main(options: Options): Promise<void> {
     process.stdout.write(raceTable(race, results));
     races.push({ name: race.name, about: race.about, rows: race.rows, noise: noiseOf(results), results });
   }
-  const duckdb = options.only.includes("duckdb");
+  const duckdb = isWanted(options, "duckdb");
   const visible = options.only.includes("visible")
     ? await measureVisible(surroundings, servers, { repeats: options.repeats, duckdb }, say)
     : [];

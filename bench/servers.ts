@@ -3,9 +3,9 @@ import { KAFKA, startKafka } from "../test/support/kafka.ts";
 import { missingFor } from "../test/support/maven-cache.ts";
 import { REGISTRY, startRegistry } from "../test/support/registry.ts";
 import { ConnectWorker, missingWorker } from "./connect-worker.ts";
-import { findClient } from "./contestant.ts";
-import type { DebeziumParts, Encoding } from "./debezium.ts";
-import type { Options } from "./options.ts";
+import { findClient, type Surroundings } from "./contestant.ts";
+import { warmWorker, type DebeziumParts, type Encoding } from "./debezium.ts";
+import { isWanted, type Options } from "./options.ts";
 import type { KafkaParts } from "./topics.ts";
 
 /** Room to breathe, and all of Java's compilers: the tests' brokers are small and quick to start instead. */
@@ -39,21 +39,27 @@ export type Servers = {
   readonly debezium: readonly DebeziumParts[];
 };
 
-/** Starts Kafka and a registry when something needs them; workers of Kafka Connect start at their first use. */
-export async function startServers({ only }: Options, closing: Closing, say: (text: string) => void): Promise<Servers> {
+/** Starts Kafka and a registry when something needs them; workers of Kafka Connect start, and warm up, at their first use. */
+export async function startServers(
+  options: Options,
+  surroundings: Surroundings,
+  closing: Closing,
+  say: (text: string) => void,
+): Promise<Servers> {
+  const { only } = options;
   const program = (name: string, subject: Options["only"][number], from: string, what: string): string | null => {
     if (!only.includes(subject)) return null;
     const found = findClient(name);
     if (found === null) say(`no ${name} here (apt-get install ${from}): ${what} is left out`);
     return found;
   };
-  const kafka = only.includes("kafka") || only.includes("debezium") ? await startKafkaParts(closing, say) : null;
+  const kafka = isWanted(options, "kafka") || isWanted(options, "debezium") ? await startKafkaParts(closing, say) : null;
   return {
     recvlogical: program("pg_recvlogical", "recvlogical", "postgresql-client", "draining a slot by it"),
     psql: program("psql", "snapshot", "postgresql-client", "COPY"),
     pgbench: program("pgbench", "pgbench", "postgresql", "what the source database pays"),
     kafka,
-    debezium: only.includes("debezium") && kafka !== null ? await debeziumParts(kafka, closing, say) : [],
+    debezium: isWanted(options, "debezium") && kafka !== null ? await debeziumParts(kafka, surroundings, closing, say) : [],
   };
 }
 
@@ -70,7 +76,12 @@ async function startKafkaParts(closing: Closing, say: (text: string) => void): P
   return { brokers: kafka.brokers, registry: registry.url, brokerPid: kafka.pid };
 }
 
-async function debeziumParts(kafka: KafkaParts, closing: Closing, say: (text: string) => void): Promise<readonly DebeziumParts[]> {
+async function debeziumParts(
+  kafka: KafkaParts,
+  surroundings: Surroundings,
+  closing: Closing,
+  say: (text: string) => void,
+): Promise<readonly DebeziumParts[]> {
   const missing = await missingWorker();
   if (missing !== null) {
     say(`${missing}: Debezium is left out`);
@@ -79,8 +90,10 @@ async function debeziumParts(kafka: KafkaParts, closing: Closing, say: (text: st
   return (["json", "avro"] as const).map((encoding: Encoding): DebeziumParts => {
     let starting: Promise<ConnectWorker> | null = null;
     const start = async (): Promise<ConnectWorker> => {
-      say(`starting Kafka Connect for Debezium, ${encoding}`);
-      return closing.use(await ConnectWorker.start(kafka.brokers));
+      say(`starting Kafka Connect for Debezium, ${encoding}, and warming it up`);
+      const worker = closing.use(await ConnectWorker.start(kafka.brokers));
+      await warmWorker(surroundings, { kafka, encoding }, worker);
+      return worker;
     };
     return { kafka, encoding, worker: async () => (starting ??= start()) };
   });

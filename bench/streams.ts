@@ -20,7 +20,7 @@ import {
   whatArrived,
 } from "./service-process.ts";
 import { deleteTopics, openTopics, untilArrived, measuredInKafka, type KafkaParts } from "./topics.ts";
-import { walsenderOf } from "./walsender.ts";
+import { WalsenderMeter } from "./walsender.ts";
 
 /** pg_recvlogical to /dev/null, binary protocol: rows a second from its start to its end, which it knows by the LSN. */
 export function recvlogical(program: string, name: string, { client, url }: Surroundings, load: Load): Contestant {
@@ -38,7 +38,7 @@ export function recvlogical(program: string, name: string, { client, url }: Surr
         }),
       );
       const meter = new ProcessMeter(pidOf(child));
-      const walsender = await walsenderOf(client, name);
+      const walsender = await WalsenderMeter.of(client, name);
       const code = await ended(child, limitMs(rows));
       const finished = Date.now();
       meter.stop();
@@ -70,7 +70,7 @@ export function tailraceEmbedded(name: string, { client, url, folder }: Surround
     run: async (rows) => {
       const service = startService(dir);
       const meter = new ProcessMeter(pidOf(service));
-      const walsender = await walsenderOf(client, `tailrace_${name}`);
+      const walsender = await WalsenderMeter.of(client, `tailrace_${name}`);
       await untilPublished(service, http, rows);
       meter.stop();
       walsender.stop();
@@ -112,7 +112,7 @@ export function tailraceKafka(name: string, { client, url, folder }: Surrounding
       const isAlive = (): boolean => service.exitCode === null;
       const arriving = untilArrived({ log, topics, rows, limit: limitMs(rows), isAlive }, kafka);
       arriving.catch(() => undefined); // awaited below
-      const walsender = await walsenderOf(client, `tailrace_${name}`);
+      const walsender = await WalsenderMeter.of(client, `tailrace_${name}`);
       const arrived = await arriving.finally(() => {
         meter.stop();
         walsender.stop();

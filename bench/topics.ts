@@ -10,8 +10,9 @@ import { ProcessMeter } from "./process-meter.ts";
 /** Partitions of each topic, whoever makes it: Tailrace's default. */
 const PARTITIONS = 4;
 const REQUEST_MS = 30_000;
-/** Between two looks: what a time of arrival may be wrong by. */
+/** Between two looks, for each topic: what a time of arrival may be wrong by. Looking costs the broker, and the slower the more. */
 const POLL_MS = 20;
+const POLL_AT_MOST_MS = 200;
 
 /** Kafka, and the registry for its Avro. */
 export type KafkaParts = {
@@ -60,7 +61,7 @@ export async function untilArrived(
     const before = await recordsOf(log, topics);
     const deadline = performance.now() + limit;
     let first: { readonly ms: number; readonly records: number } | null = null;
-    for (let seen = 0; ; await sleep(POLL_MS)) {
+    for (let seen = 0; ; await sleep(Math.min(POLL_MS * topics.length, POLL_AT_MOST_MS))) {
       const records = (await recordsOf(log, topics)) - before;
       const ms = Date.now();
       if (records > 0) first ??= { ms, records };

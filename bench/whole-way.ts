@@ -8,7 +8,7 @@ import type { Load } from "./loads.ts";
 import { ProcessMeter } from "./process-meter.ts";
 import { configure, pidOf, startService, stopService, untilMerged, untilReady, whatArrived } from "./service-process.ts";
 import { dropSource } from "./streams.ts";
-import { walsenderOf } from "./walsender.ts";
+import { WalsenderMeter } from "./walsender.ts";
 
 /** From the first batch in the log until all rows are merged; then the rows in the file are counted. */
 export function wholeWay(name: string, { client, url, folder }: Surroundings, load: Load): Contestant {
@@ -26,7 +26,7 @@ export function wholeWay(name: string, { client, url, folder }: Surroundings, lo
     run: async (rows) => {
       const service = startService(dir);
       const meter = new ProcessMeter(pidOf(service));
-      const walsender = await walsenderOf(client, `tailrace_${name}`);
+      const walsender = await WalsenderMeter.of(client, `tailrace_${name}`);
       await untilMerged(service, http, rows);
       const mergedMs = Date.now();
       meter.stop();

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { loadNames } from "../../../bench/loads.ts";
-import { parseOptions, subjects, USAGE } from "../../../bench/options.ts";
+import { isWanted, parseOptions, subjects, USAGE } from "../../../bench/options.ts";
 
 test("without options everything is measured, a million narrow rows, three times", () => {
   expect(parseOptions([])).toEqual({
@@ -29,6 +29,14 @@ test.each([
   [["--load", "heavy"], `--load knows ${loadNames.join(", ")}, not heavy`],
 ])("%j is refused with what it takes", (args, said) => {
   expect(parseOptions(args)).toBe(said);
+});
+
+test("visible and pgbench alone are of everybody, and with others named of those", () => {
+  expect(isWanted({ only: ["visible"] }, "debezium")).toBe(true);
+  expect(isWanted({ only: ["pgbench", "snapshot"] }, "kafka")).toBe(true);
+  expect(isWanted({ only: ["duckdb", "visible"] }, "debezium")).toBe(false);
+  expect(isWanted({ only: ["snapshot"] }, "kafka")).toBe(false);
+  expect(isWanted({ only: ["kafka"] }, "kafka")).toBe(true);
 });
 
 test("an unknown option is refused by name", () => {

@@ -28,15 +28,28 @@ test("times to visible stand in a table for each rate, with what was never seen"
   expect(text.match(/commit → visible/g)).toHaveLength(2);
   expect(text).toContain("20,000 changes/s in transactions of 10 rows");
   expect(text).toMatch(/A +1,990 +7 +1\.0 ms +2\.0 ms +3\.0 ms +4\.0 ms/);
+  expect(text).not.toContain("noise");
   expect(visibleTable([])).toBe("");
+});
+
+test("an equal pair says the noise of the times, in each table of its own", () => {
+  const one = { name: "a", title: "A", reachedPerSecond: 1, missing: 0, p50Ms: 10, p95Ms: 20, p99Ms: 30, maxMs: 40 };
+  const rate = { changesPerSecond: 2_000, rowsPerTransaction: 1 };
+  const text = visibleTable([
+    { ...one, ...rate },
+    { ...one, ...rate, name: "a_again", p50Ms: 11, p99Ms: 60 },
+  ]);
+  expect(text).toContain("noise: the same twice differs by 10.0% in p50 and 100.0% in p99\n");
 });
 
 test("what a capture takes from pgbench is a share of what it does alone", () => {
   const text = pgbenchTable([
     { name: "none", title: "not captured", tps: 2_000, latencyMs: 2, behindMs: null, cpuSecondsPerMillion: null },
     { name: "a", title: "A", tps: 1_500, latencyMs: 2.7, behindMs: 1_250, cpuSecondsPerMillion: 9 },
+    { name: "none_again", title: "not captured, again", tps: 2_100, latencyMs: 2, behindMs: null, cpuSecondsPerMillion: null },
   ]);
   expect(text).toMatch(/A +1,500 +75\.0% +2\.7 ms +1\.3 s +9\.00/);
+  expect(text).toContain("noise: the same twice differs by 5.0% in transactions/s\n");
   expect(pgbenchTable([])).toBe("");
 });
 
