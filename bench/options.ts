@@ -2,7 +2,7 @@
 import { parseArgs } from "node:util";
 import { loadNames, type LoadName } from "./loads.ts";
 
-export const subjects = ["recvlogical", "embedded", "kafka", "debezium", "duckdb", "snapshot", "visible", "latency", "pgbench"] as const;
+export const subjects = ["recvlogical", "embedded", "kafka", "debezium", "duckdb", "sinks", "snapshot", "visible", "latency", "pgbench"] as const;
 export type Subject = (typeof subjects)[number];
 
 export type Options = {
@@ -20,6 +20,7 @@ export const USAGE = `usage: npm run bench -- [options]
   --repeats N     interleaved repeats, default 3; figures are medians
   --only A,B      what to measure, default all of it:
       recvlogical, embedded, kafka, debezium, duckdb   a slot drained, one against the other
+      sinks                                            a log merged into each warehouse: inserts, and updates
       snapshot                                         a table read; with debezium and kafka, by them and to there too
       visible                                          commit to visible, at a steady rate; in Kafka, by debezium too, in DuckDB
       latency                                          commit to durable while a table is read

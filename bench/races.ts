@@ -1,10 +1,11 @@
-// The two races: a slot drained, under any load, and a table read.
+// The races: a slot drained, under any load, a table read, and a log merged.
 import { debezium, debeziumSnapshot } from "./debezium.ts";
 import type { Surroundings } from "./contestant.ts";
 import { loads, type LoadName } from "./loads.ts";
 import type { Options } from "./options.ts";
 import { withPair, type Entry, type Race } from "./race.ts";
 import type { Servers } from "./servers.ts";
+import { sink, sinkRaces } from "./sinks.ts";
 import { copyOut, READ_TABLE, snapshot, snapshotToKafka } from "./snapshots.ts";
 import { recvlogical, tailraceEmbedded, tailraceKafka } from "./streams.ts";
 import { wholeWay } from "./whole-way.ts";
@@ -66,6 +67,24 @@ export function slotDrained({ only, rows: asked }: Options, servers: Servers, su
     after: async () => {
       await client.query(`DROP TABLE ${load.tables.join(", ")}`);
     },
+  };
+}
+
+/** What each contestant merges it has of its own: nothing is written in the source database. */
+export function logMerged({ only, rows }: Options, surroundings: Surroundings): Race {
+  const entries = sinkRaces.map((race): Entry => {
+    const title = `${race.events}: log → ${race.warehouse === "duckdb" ? "DuckDB" : "PostgreSQL"}`;
+    return { name: `${race.warehouse}_${race.events}`, title, contestant: (name) => sink(name, surroundings, race, rows) };
+  });
+  return {
+    name: "merged",
+    about: "a log merged",
+    rows,
+    server: "PostgreSQL s per 1M",
+    entries: only.includes("sinks") ? withPair(entries, ["duckdb_inserts"]) : [],
+    before: async () => undefined,
+    fill: async () => undefined,
+    after: async () => undefined,
   };
 }
 

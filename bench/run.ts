@@ -11,7 +11,7 @@ import type { Surroundings } from "./contestant.ts";
 import { measureLatency } from "./latency.ts";
 import { isWanted, parseOptions, USAGE, type Options } from "./options.ts";
 import { noiseOf, runRace, type Noise, type Race, type Ranked } from "./race.ts";
-import { slotDrained, tableRead } from "./races.ts";
+import { logMerged, slotDrained, tableRead } from "./races.ts";
 import { measurePgbench } from "./pgbench.ts";
 import { latencyTable, pgbenchTable, raceTable, visibleTable } from "./report.ts";
 import { Closing, startServers } from "./servers.ts";
@@ -42,7 +42,7 @@ async function main(options: Options): Promise<void> {
 
   const races: RaceResult[] = [];
   const drained = options.loads.map((load) => slotDrained(options, servers, surroundings, load));
-  for (const race of [tableRead(options, servers, surroundings), ...drained]) {
+  for (const race of [tableRead(options, servers, surroundings), ...drained, logMerged(options, surroundings)]) {
     if (race.entries.length === 0) continue;
     const results = await runRace(race, options.repeats, client, say);
     process.stdout.write(raceTable(race, results));
