@@ -16,6 +16,8 @@ export type Sequence = {
 /** Length of the text form in bytes (ASCII). */
 export const SEQUENCE_TEXT_BYTES = 34;
 
+const ORDINAL_DIGITS = 12;
+
 /** Name of the record header that carries a tombstone's sequence in its text form. */
 export const SEQUENCE_HEADER = "tailrace.sequence";
 
@@ -30,7 +32,23 @@ export function compareSequence(a: Sequence, b: Sequence): number {
 export function formatSequence(sequence: Sequence): string {
   const { epoch, commitLsn, ordinal } = sequence;
   if (epoch < 0 || epoch > 0xffff || ordinal < 0 || ordinal > 0xffff_ffff_ffff) throw new RangeError("sequence out of range");
-  return `${hex(epoch, 4)}-${hex(commitLsn, 16)}-${hex(ordinal, 12)}`;
+  return `${hex(epoch, 4)}-${hex(commitLsn, 16)}-${hex(ordinal, ORDINAL_DIGITS)}`;
+}
+
+/** formatSequence for many events of a transaction, whose common part is made once. One is reused for all. */
+export class SequenceFormat {
+  #epoch = -1;
+  #commitLsn = -1n;
+  #common = "";
+
+  text(epoch: number, commitLsn: bigint, ordinal: number): string {
+    if (epoch !== this.#epoch || commitLsn !== this.#commitLsn) {
+      this.#common = formatSequence({ epoch, commitLsn: toLsn(commitLsn), ordinal: 0 }).slice(0, -ORDINAL_DIGITS);
+      this.#epoch = epoch;
+      this.#commitLsn = commitLsn;
+    }
+    return this.#common + hex(ordinal, ORDINAL_DIGITS);
+  }
 }
 
 /** The reverse of formatSequence; throws RangeError on any other text. */

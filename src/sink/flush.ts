@@ -1,11 +1,11 @@
 // One flush: what is pending goes to the warehouse in one transaction with its checkpoint; refused rows are set aside.
 import { TailraceError } from "../core/errors.ts";
-import { formatSequence, parseSequence } from "../core/sequence.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
 import type { CheckpointMove, DeadLetter, Expiry, Flush, LetterFloor, TableFlush, WarehouseSession } from "../core/warehouse.ts";
 import type { AwaitedSweep } from "./barriers.ts";
 import { dropValues, truncateRow, type FoldedRow } from "./fold.ts";
 import { deadLetter, type Pending, type PendingTable } from "./pending.ts";
+import { keyName } from "./open-letters.ts";
 import { findRefused } from "./refusals.ts";
 import { stage, targetSpec } from "./staging.ts";
 
@@ -81,10 +81,9 @@ function prepare(table: PendingTable): Prepared {
   const { rows, kept, truncate } = table;
   // Rows of partitions whose own TRUNCATE event has not been read yet. In hard targets the floor keeps them out.
   if (kept !== null && truncate !== null) {
-    const sequence = parseSequence(truncate);
-    for (const row of rows.values()) if (formatSequence(row.sequence) < truncate) truncateRow(row, sequence);
+    for (const row of rows) if (row.sequence < truncate) truncateRow(row, truncate);
   }
-  return { table, ...stageRows(table, [...rows.values()]) };
+  return { table, ...stageRows(table, rows.rows) };
 }
 
 function stageRows({ route, columns, truncate }: PendingTable, rows: readonly FoldedRow[]): Omit<Prepared, "table"> {
@@ -124,10 +123,10 @@ function orphanedLetters(pending: Pending, prepared: Prepared | undefined, row: 
   const folded = prepared?.rows[row];
   if (prepared === undefined || folded === undefined) return [];
   const { table } = prepared;
-  return lettersOf(table, folded, pending.withoutRow(table, folded.keyBytes.toString("latin1"), folded.unchanged));
+  return lettersOf(table, folded, pending.withoutRow(table, keyName(folded.keyBytes), folded.unchanged));
 }
 
 function lettersOf(table: PendingTable, row: FoldedRow, error: TailraceError): readonly DeadLetter[] {
   const topic = table.route.topic.name;
-  return row.events.map(({ record, sequence }) => deadLetter(topic, row.partition, record, row.keyBytes, formatSequence(sequence), error));
+  return row.events.map(({ record, sequence }) => deadLetter(topic, row.partition, record, row.keyBytes, sequence, error));
 }

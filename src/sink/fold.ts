@@ -1,33 +1,34 @@
 // The events of one partition folded to the last one per key, until the next flush. Pure: no I/O, no clock.
 import type { LogRecord } from "../core/event-log.ts";
-import type { Sequence } from "../core/sequence.ts";
 import type { Value } from "../core/table.ts";
 
 /** One decoded change, less the strings of its source block. */
 export type Change = {
   readonly op: "c" | "u" | "d" | "r";
-  readonly sequence: Sequence;
+  /** Text form. */
+  readonly sequence: string;
   /** Microseconds since 1970. */
   readonly commitMicros: bigint;
-  /** The row after the change in the order of the schema's columns; for a delete the row before, of which the key counts. */
+  /** The row after the change in the order of the schema's columns; for a delete the row before, of which the key counts. Not written to. */
   readonly values: readonly Value[];
   /** Indexes of columns whose value was not sent. */
   readonly unchanged: readonly number[];
   readonly record: LogRecord;
 };
 
-export type FoldedEvent = { readonly record: LogRecord; readonly sequence: Sequence };
+export type FoldedEvent = { readonly record: LogRecord; readonly sequence: string };
 
 /** What became of one key. */
 export type FoldedRow = {
   readonly keyBytes: Buffer;
   readonly partition: number;
   /** Of a deleted row only the key, or, where deletes are soft, its last values. */
-  values: Value[];
+  values: readonly Value[];
   /** Columns whose value no folded event brought. */
   unchanged: readonly number[];
   deleted: boolean;
-  sequence: Sequence;
+  /** Text form. */
+  sequence: string;
   commitMicros: bigint;
   /** Every event that was folded into this row: if it is refused they become dead letters together. */
   events: FoldedEvent[];
@@ -49,7 +50,7 @@ export function foldChange(row: FoldedRow | undefined, change: Change, keyBytes:
     const made: FoldedRow = {
       keyBytes,
       partition,
-      values: [...change.values],
+      values: change.values,
       unchanged: deleted ? NONE : change.unchanged,
       deleted,
       sequence,
@@ -61,7 +62,7 @@ export function foldChange(row: FoldedRow | undefined, change: Change, keyBytes:
   }
   if (!deleted) takeValues(row, change);
   else if (kept === null) {
-    row.values = [...change.values];
+    row.values = change.values;
     row.unchanged = NONE;
   }
   row.deleted = deleted;
@@ -73,12 +74,14 @@ export function foldChange(row: FoldedRow | undefined, change: Change, keyBytes:
 
 /** A soft delete that brings none of the row's values: the target keeps those that it has. */
 export function dropValues(row: FoldedRow, kept: readonly number[]): void {
-  for (const column of kept) row.values[column] = null;
+  const values = [...row.values];
+  for (const column of kept) values[column] = null;
+  row.values = values;
   row.unchanged = kept;
 }
 
-/** TRUNCATE, where deletes are soft: a live row is deleted with its last values. `sequence`: the TRUNCATE's. */
-export function truncateRow(row: FoldedRow, sequence: Sequence): void {
+/** TRUNCATE, where deletes are soft: a live row is deleted with its last values. `sequence`: the TRUNCATE's, text form. */
+export function truncateRow(row: FoldedRow, sequence: string): void {
   if (row.deleted) return;
   row.deleted = true;
   row.sequence = sequence;
@@ -87,11 +90,13 @@ export function truncateRow(row: FoldedRow, sequence: Sequence): void {
 /** A delete ends the inheritance of unchanged columns: what comes after it does not see the row before. */
 function takeValues(row: FoldedRow, { values, unchanged }: Change): void {
   const before = row.values;
-  row.values = [...values];
+  row.values = values;
   if (unchanged.length === 0) row.unchanged = NONE;
   else if (row.deleted) row.unchanged = unchanged;
   else {
-    for (const column of unchanged) row.values[column] = before[column] ?? null;
+    const inherited = [...values];
+    for (const column of unchanged) inherited[column] = before[column] ?? null;
+    row.values = inherited;
     row.unchanged = unchanged.filter((column) => row.unchanged.includes(column));
   }
 }

@@ -21,6 +21,7 @@ export class OpenLetters {
     return this.#count(({ lastDead }) => lastDead === "");
   }
 
+  /** `key`, here and below: its keyName(). */
   has(topic: string, key: string): boolean {
     return this.#topics.get(topic)?.has(key) ?? false;
   }
@@ -34,6 +35,11 @@ export class OpenLetters {
   open({ topic, keyBytes, sequence, code }: OpenLetter): void {
     if (keyBytes === null) return;
     this.#add(topic, keyBytes, sequence, code === "AWAITS_SNAPSHOT" ? "" : sequence);
+  }
+
+  /** Whether any key of the topic has one. */
+  areIn(topic: string): boolean {
+    return (this.#topics.get(topic)?.size ?? 0) > 0;
   }
 
   /** Whether the key had one. */
@@ -54,7 +60,7 @@ export class OpenLetters {
   #add(topic: string, keyBytes: Buffer, sequence: string, dead: string): void {
     const keys = this.#topics.get(topic) ?? new Map<string, Open>();
     this.#topics.set(topic, keys);
-    const key = keyBytes.toString("latin1");
+    const key = keyName(keyBytes);
     const { last = "", lastDead = "" } = keys.get(key) ?? {};
     keys.set(key, { last: last > sequence ? last : sequence, lastDead: lastDead > dead ? lastDead : dead });
   }
@@ -64,6 +70,11 @@ export class OpenLetters {
     for (const keys of this.#topics.values()) for (const open of keys.values()) if (which(open)) count += 1;
     return count;
   }
+}
+
+/** The bytes of a key as a map's key. `start`: where they begin. */
+export function keyName(bytes: Buffer, start = 0): string {
+  return bytes.toString("latin1", start);
 }
 
 type OpenLetter = Pick<DeadLetter, "topic" | "keyBytes" | "sequence" | "code">;

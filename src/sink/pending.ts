@@ -2,13 +2,13 @@
 import type { EventDecoder } from "../avro/decoder.ts";
 import { FRAME_BYTES } from "../avro/encoder.ts";
 import { TailraceError } from "../core/errors.ts";
-import type { FetchedRecords, LogRecord } from "../core/event-log.ts";
-import { toLsn } from "../core/lsn.ts";
-import { formatSequence, type Sequence } from "../core/sequence.ts";
+import type { LogRecord } from "../core/event-log.ts";
+import { SequenceFormat } from "../core/sequence.ts";
 import { tableLabel } from "../core/table.ts";
 import type { CheckpointMove, ClosedLetters, DeadLetter, LetterFloor } from "../core/warehouse.ts";
 import { foldChange, truncateRow, type Change, type FoldedRow, type KeptColumns } from "./fold.ts";
-import type { OpenLetters } from "./open-letters.ts";
+import { KeyedRows } from "./keyed-rows.ts";
+import { keyName, type OpenLetters } from "./open-letters.ts";
 import { placeOf, type Progress } from "./positions.ts";
 import type { Route } from "./routes.ts";
 import type { EventColumn } from "./staging.ts";
@@ -18,7 +18,7 @@ export type PendingTable = {
   readonly columns: readonly EventColumn[];
   readonly decoder: EventDecoder;
   readonly kept: KeptColumns;
-  readonly rows: Map<string, FoldedRow>;
+  readonly rows: KeyedRows;
   /** Text form of the highest TRUNCATE, null without one. */
   truncate: string | null;
 };
@@ -31,7 +31,8 @@ export type Awaited = {
   readonly isBringing: (route: Route) => boolean;
 };
 
-type PendingPartition = { readonly from: Progress; nextOffset: number; sequence: string };
+/** Where a partition is with what is pending. */
+export type PendingPartition = { readonly from: Progress; nextOffset: number; sequence: string };
 
 /** `schema_changed`: the record's value schema is not the one of the rows already folded; flush first, then offer it again. */
 export type Offered = "taken" | "schema_changed";
@@ -40,12 +41,15 @@ export class Pending {
   readonly tables = new Map<string, PendingTable>();
   readonly deadLetters: DeadLetter[] = [];
   readonly closedLetters: ClosedLetters[] = [];
-  /** Events per commit time (µs since 1970). */
-  readonly commits = new Map<bigint, number>();
   events = 0;
   bytes = 0;
   firstSequence = "";
   lastSequence = "";
+  readonly #commits = new Map<bigint, number>();
+  /** The commit time that was counted last, and how often since; not in #commits yet. */
+  #lastCommit = 0n;
+  #ofLastCommit = 0;
+  readonly #format = new SequenceFormat();
   readonly #partitions = new Map<string, PendingPartition>();
   readonly #letters: OpenLetters;
   readonly #awaited: Awaited;
@@ -53,6 +57,12 @@ export class Pending {
   constructor(letters: OpenLetters, awaited: Awaited) {
     this.#letters = letters;
     this.#awaited = awaited;
+  }
+
+  /** Events per commit time (µs since 1970). */
+  get commits(): ReadonlyMap<bigint, number> {
+    this.#countCommit();
+    return this.#commits;
   }
 
   get empty(): boolean {
@@ -67,7 +77,7 @@ export class Pending {
 
   /** Whether a row may turn out to have no row in the target that its unsent columns could come from. */
   get inherits(): boolean {
-    for (const { rows } of this.tables.values()) for (const row of rows.values()) if (row.unchanged.length > 0 && !row.deleted) return true;
+    for (const { rows } of this.tables.values()) for (const row of rows) if (row.unchanged.length > 0 && !row.deleted) return true;
     return false;
   }
 
@@ -77,41 +87,33 @@ export class Pending {
   }
 
   /** Moves a partition's position past `next`. */
-  advance(progress: Progress, fetched: Pick<FetchedRecords, "topic" | "partition">, next: number): void {
-    this.#partition(progress, fetched).nextOffset = next;
+  advance(progress: Progress, next: number): void {
+    this.partition(progress).nextOffset = next;
   }
 
   /**
    * Folds one event. R-checkpoint: what is at or below the partition's highest merged sequence is dropped first.
-   * `decoder` has just decoded the record and may be reused after the call.
+   * `position`: from partition(). `decoder` has just decoded the record and may be reused after the call.
    */
-  offer(
-    route: Route,
-    progress: Progress,
-    partition: number,
-    record: LogRecord,
-    decoder: EventDecoder,
-    columns: readonly EventColumn[],
-  ): Offered {
-    const sequence: Sequence = { epoch: decoder.epoch, commitLsn: toLsn(decoder.commitLsn), ordinal: decoder.ordinal };
-    const sequenceText = formatSequence(sequence);
-    const position = this.#partition(progress, { topic: route.topic.name, partition });
-    if (sequenceText <= position.sequence) return "taken";
+  offer(route: Route, position: PendingPartition, record: LogRecord, decoder: EventDecoder, columns: readonly EventColumn[]): Offered {
+    const sequence = this.#format.text(decoder.epoch, decoder.commitLsn, decoder.ordinal);
+    if (sequence <= position.sequence) return "taken";
     let table = this.tables.get(route.topic.name);
     if (table === undefined) {
-      table = { route, columns, decoder, kept: keptColumns(route, columns), rows: new Map(), truncate: null };
+      table = { route, columns, decoder, kept: keptColumns(route, columns), rows: new KeyedRows(), truncate: null };
       this.tables.set(route.topic.name, table);
     } else if (table.decoder !== decoder) {
       return "schema_changed";
     }
-    position.sequence = sequenceText;
-    this.#count(decoder.commitMicros, sequenceText, record);
+    position.sequence = sequence;
+    this.#count(decoder.commitMicros, sequence, record);
+    const { partition } = position.from;
     if (decoder.op === "t") {
       truncatePartition(table, partition, sequence);
-      this.#letters.closeBelow(route.topic.name, sequenceText);
+      this.#letters.closeBelow(route.topic.name, sequence);
       return "taken";
     }
-    this.#fold(table, partition, record, toChange(decoder, record));
+    this.#fold(table, partition, record, toChange(decoder, record, sequence));
     return "taken";
   }
 
@@ -145,27 +147,28 @@ export class Pending {
 
   #fold(table: PendingTable, partition: number, record: LogRecord, change: Change & { movedFrom: Buffer | null }): void {
     const topic = table.route.topic.name;
-    if (record.key === null) throw new TailraceError("EVENT_UNREADABLE", { reason: "an event of a keyed table without a key" });
-    const keyBytes = record.key.subarray(FRAME_BYTES);
-    const key = keyBytes.toString("latin1");
-    const row = table.rows.get(key);
+    const { key } = record;
+    if (key === null) throw new TailraceError("EVENT_UNREADABLE", { reason: "an event of a keyed table without a key" });
+    const { sequence } = change;
+    const row = table.rows.get(key, FRAME_BYTES);
     const refused = this.#refusal(table, key, row, change);
     if (refused !== null) {
       // What was folded before stays: it is true up to this event.
-      const letter = deadLetter(topic, partition, record, Buffer.from(keyBytes), formatSequence(change.sequence), refused);
+      const letter = deadLetter(topic, partition, record, Buffer.from(key.subarray(FRAME_BYTES)), sequence, refused);
       this.deadLetters.push(letter);
       this.#letters.open(letter);
       return;
     }
-    if (this.#letters.close(topic, key))
-      this.closedLetters.push({ topic, keyBytes: Buffer.from(keyBytes), sequence: formatSequence(change.sequence) });
-    table.rows.set(key, foldChange(row, change, keyBytes, partition, table.kept));
+    if (this.#letters.areIn(topic) && this.#letters.close(topic, keyName(key, FRAME_BYTES)))
+      this.closedLetters.push({ topic, keyBytes: Buffer.from(key.subarray(FRAME_BYTES)), sequence });
+    if (row === undefined) table.rows.add(foldChange(undefined, change, key.subarray(FRAME_BYTES), partition, table.kept));
+    else foldChange(row, change, row.keyBytes, partition, table.kept);
   }
 
   /** R-dead: why the change can't be merged, null when it can. */
   #refusal(
     table: PendingTable,
-    key: string,
+    framedKey: Buffer,
     row: FoldedRow | undefined,
     change: Change & { movedFrom: Buffer | null },
   ): TailraceError | null {
@@ -176,6 +179,7 @@ export class Pending {
         ? new TailraceError("AWAITS_SNAPSHOT", { columns, target: tableLabel(table.route.target) })
         : new TailraceError("KEY_CHANGE_UNSENT", { columns });
     }
+    const key = keyName(framedKey, FRAME_BYTES);
     const joins = this.#letters.has(table.route.topic.name, key) || row?.deleted === true;
     return joins ? this.withoutRow(table, key, change.unchanged) : null;
   }
@@ -183,13 +187,23 @@ export class Pending {
   #count(commitMicros: bigint, sequence: string, record: LogRecord): void {
     this.events += 1;
     this.bytes += (record.value?.length ?? 0) + (record.key?.length ?? 0);
-    this.commits.set(commitMicros, (this.commits.get(commitMicros) ?? 0) + 1);
+    if (commitMicros !== this.#lastCommit) {
+      this.#countCommit();
+      this.#lastCommit = commitMicros;
+    }
+    this.#ofLastCommit += 1;
     if (this.firstSequence === "" || sequence < this.firstSequence) this.firstSequence = sequence;
     if (sequence > this.lastSequence) this.lastSequence = sequence;
   }
 
-  #partition(progress: Progress, of: Pick<FetchedRecords, "topic" | "partition">): PendingPartition {
-    const name = placeOf(of);
+  #countCommit(): void {
+    if (this.#ofLastCommit > 0) this.#commits.set(this.#lastCommit, (this.#commits.get(this.#lastCommit) ?? 0) + this.#ofLastCommit);
+    this.#ofLastCommit = 0;
+  }
+
+  /** Where the partition of `progress` is. Asked once for many records: until the next flush it is the same. */
+  partition(progress: Progress): PendingPartition {
+    const name = placeOf(progress);
     let partition = this.#partitions.get(name);
     if (partition === undefined) {
       partition = { from: progress, nextOffset: progress.nextOffset, sequence: progress.sequence };
@@ -222,19 +236,15 @@ function keptColumns({ deletes }: Route, columns: readonly EventColumn[]): KeptC
 }
 
 /** TRUNCATE cuts the fold: what this partition brought before it is gone, or deleted softly. */
-function truncatePartition(table: PendingTable, partition: number, sequence: Sequence): void {
-  for (const [key, row] of table.rows) {
-    if (row.partition !== partition) continue;
-    if (table.kept === null) table.rows.delete(key);
-    else truncateRow(row, sequence);
-  }
-  const text = formatSequence(sequence);
-  if (table.truncate === null || text > table.truncate) table.truncate = text;
+function truncatePartition(table: PendingTable, partition: number, sequence: string): void {
+  if (table.kept === null) table.rows.retain((row) => row.partition !== partition);
+  else for (const row of table.rows) if (row.partition === partition) truncateRow(row, sequence);
+  if (table.truncate === null || sequence > table.truncate) table.truncate = sequence;
 }
 
-function toChange(decoder: EventDecoder, record: LogRecord): Change & { movedFrom: Buffer | null } {
-  const { op, epoch, commitLsn, ordinal, commitMicros, unchanged, movedFrom } = decoder;
+function toChange(decoder: EventDecoder, record: LogRecord, sequence: string): Change & { movedFrom: Buffer | null } {
+  const { op, commitMicros, unchanged, movedFrom } = decoder;
   const values = op === "d" ? decoder.before : decoder.after;
   if (op === "t" || values === null) throw new TailraceError("EVENT_UNREADABLE", { reason: `an event of op ${op} without a row` });
-  return { op, sequence: { epoch, commitLsn: toLsn(commitLsn), ordinal }, commitMicros, values, unchanged, movedFrom, record };
+  return { op, sequence, commitMicros, values, unchanged, movedFrom, record };
 }

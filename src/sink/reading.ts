@@ -4,7 +4,7 @@ import { schemaIdOf } from "../avro/decoder.ts";
 import { isUnreadable, unreadableAt } from "../avro/shape.ts";
 import { barrierTopic } from "../core/barrier.ts";
 import { TailraceError } from "../core/errors.ts";
-import type { FetchedRecords, Position } from "../core/event-log.ts";
+import type { FetchedRecords, Position, TopicPartition } from "../core/event-log.ts";
 import type { SourceState } from "../core/source-state.ts";
 import { tableLabel } from "../core/table.ts";
 import { sweepsOf } from "./barriers.ts";
@@ -130,7 +130,7 @@ export class Reading {
         logger.warn(place, "barriers are gone from the log; going on with the first that is left, ends of snapshots between are not known");
       } else {
         logger.warn(place, `events of ${topic} are gone from the log; going on with the first that is left, a snapshot mends the target`);
-        this.#merging.pending.advance(progress, progress, start);
+        this.#merging.pending.advance(progress, start);
       }
     }
     if (tables.length > 0) observer.gaps(gaps.length);
@@ -177,10 +177,10 @@ export class Reading {
   }
 
   async #take(fetched: FetchedRecords, force: AbortSignal): Promise<void> {
-    const place = placeOf(fetched);
     const route = this.#routes.get(fetched.topic);
     if (route === undefined) return;
-    let progress = this.#progressOf(place);
+    let progress = this.#progressOf(fetched);
+    let position = this.#merging.pending.partition(progress);
     for (const record of fetched.records) {
       // A tombstone repeats the delete before it for foreign readers of a compacted copy.
       if (record.value === null) continue;
@@ -191,7 +191,7 @@ export class Reading {
         decoding.decoder.decode(record.value);
       } catch (cause) {
         if (isUnreadable(cause)) {
-          this.#merging.pending.advance(progress, fetched, record.offset); // the checkpoint then says where it stands
+          this.#merging.pending.advance(progress, record.offset); // the checkpoint then says where it stands
           await this.#merging.flush(force, null);
         }
         throw unreadableAt(cause, fetched, record.offset);
@@ -200,15 +200,16 @@ export class Reading {
       // R-routing: the topic may be another one of the same name, whose offsets and id are not those of the checkpoint.
       if (decoder.epoch > this.#epoch) throw new NewEpoch(decoder.epoch);
       if (!keyed) this.#skipKeyless(route);
-      else if (this.#merging.pending.offer(route, progress, fetched.partition, record, decoder, columns) === "schema_changed") {
-        this.#merging.pending.advance(progress, fetched, record.offset); // this record belongs to the next flush
+      else if (this.#merging.pending.offer(route, position, record, decoder, columns) === "schema_changed") {
+        this.#merging.pending.advance(progress, record.offset); // this record belongs to the next flush
         await this.#merging.flush(force, null);
-        progress = this.#progressOf(place);
+        progress = this.#progressOf(fetched);
+        position = this.#merging.pending.partition(progress);
         decoder.decode(record.value);
-        this.#merging.pending.offer(route, progress, fetched.partition, record, decoder, columns);
+        this.#merging.pending.offer(route, position, record, decoder, columns);
       }
     }
-    this.#merging.pending.advance(progress, fetched, fetched.next);
+    this.#merging.pending.advance(progress, fetched.next);
     this.#merging.touch();
   }
 
@@ -229,7 +230,8 @@ export class Reading {
     );
   }
 
-  #progressOf(place: string): Progress {
+  #progressOf(of: TopicPartition): Progress {
+    const place = placeOf(of);
     const progress = this.#merging.progress.get(place);
     if (progress === undefined) throw new TailraceError("UNEXPECTED", { reason: `records of ${place}, which was not asked for` });
     return progress;

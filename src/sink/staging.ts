@@ -1,5 +1,4 @@
 // From folded rows to what a warehouse takes: rows by column, in the plan's order. Pure.
-import { formatSequence } from "../core/sequence.ts";
 import type { TableName } from "../core/table.ts";
 import type { MergePlan, PlanColumn, StagedRows, TargetSpec } from "../core/warehouse.ts";
 import type { FoldedRow } from "./fold.ts";
@@ -44,7 +43,7 @@ export function stage(
     rows: rows.length,
     values: order.map((index) => rows.map((row) => row.values[index] ?? null)),
     unchanged,
-    sequence: rows.map((row) => formatSequence(row.sequence)),
+    sequence: rows.map((row) => row.sequence),
     commitMicros: rows.map((row) => row.commitMicros),
     deleted: Uint8Array.from(rows, (row) => (row.deleted ? 1 : 0)),
     keyBytes: rows.map((row) => row.keyBytes),
@@ -55,8 +54,8 @@ export function stage(
 /** By column: 1 at each row that leaves it unchanged. Columns that every row brings are not there. */
 function unchangedFlags(rows: readonly FoldedRow[]): ReadonlyMap<number, Uint8Array> {
   const flags = new Map<number, Uint8Array>();
-  for (const [at, row] of rows.entries()) {
-    for (const column of row.unchanged) {
+  for (let at = 0; at < rows.length; at++) {
+    for (const column of rows[at]!.unchanged) {
       const found = flags.get(column) ?? new Uint8Array(rows.length);
       found[at] = 1;
       flags.set(column, found);

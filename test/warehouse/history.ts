@@ -2,7 +2,6 @@
 // them by its own fold, and what the target must then hold: a model in plain maps, to be compared with what a warehouse did.
 import fc from "fast-check";
 import type { LogRecord } from "../../src/core/event-log.ts";
-import { parseSequence } from "../../src/core/sequence.ts";
 import type { Sweep, TableFlush, TargetSpec } from "../../src/core/warehouse.ts";
 import { foldChange, truncateRow, type Change, type FoldedRow } from "../../src/sink/fold.ts";
 import { stage, type EventColumn } from "../../src/sink/staging.ts";
@@ -163,7 +162,7 @@ export function flushOf(
     else if (event.op === "truncate") {
       truncate = at(index);
       if (spec.deletes === "hard") rows.clear();
-      else for (const row of rows.values()) truncateRow(row, parseSequence(truncate));
+      else for (const row of rows.values()) truncateRow(row, truncate);
     } else {
       const key = keyBytes(spec, { id: BigInt(event.key) });
       const kept = spec.deletes === "hard" ? null : OUTSIDE_KEY;
@@ -176,7 +175,7 @@ export function flushOf(
 type RowEvent = Extract<Event, { readonly key: number }>;
 
 function toChange(event: RowEvent, index: number): Change {
-  const common = { sequence: parseSequence(at(index)), commitMicros: 0n, record: NO_RECORD };
+  const common = { sequence: at(index), commitMicros: 0n, record: NO_RECORD };
   const id = BigInt(event.key);
   if (event.op === "delete") return { ...common, op: "d", values: [id, null, null], unchanged: [] };
   const op = ({ insert: "c", update: "u", read: "r" } as const)[event.op];

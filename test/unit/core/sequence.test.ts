@@ -1,7 +1,14 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { toLsn } from "../../../src/core/lsn.ts";
-import { compareSequence, formatSequence, parseSequence, SEQUENCE_TEXT_BYTES, type Sequence } from "../../../src/core/sequence.ts";
+import {
+  compareSequence,
+  formatSequence,
+  parseSequence,
+  SEQUENCE_TEXT_BYTES,
+  SequenceFormat,
+  type Sequence,
+} from "../../../src/core/sequence.ts";
 
 const sequences: fc.Arbitrary<Sequence> = fc.record({
   epoch: fc.oneof(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 0xffff })),
@@ -25,6 +32,15 @@ test("R-sequence: the text form has a fixed width and reads back", () => {
       expect(text).toMatch(/^[0-9a-f]{4}-[0-9a-f]{16}-[0-9a-f]{12}$/);
       expect(text).toHaveLength(SEQUENCE_TEXT_BYTES);
       expect(parseSequence(text)).toEqual(sequence);
+    }),
+  );
+});
+
+test("R-sequence: the text form is the same for event after event, whichever transaction each is of", () => {
+  fc.assert(
+    fc.property(fc.array(sequences, { maxLength: 20 }), (all) => {
+      const format = new SequenceFormat();
+      expect(all.map(({ epoch, commitLsn, ordinal }) => format.text(epoch, commitLsn, ordinal))).toEqual(all.map(formatSequence));
     }),
   );
 });

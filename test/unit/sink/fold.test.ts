@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { LogRecord } from "../../../src/core/event-log.ts";
 import { toLsn } from "../../../src/core/lsn.ts";
+import { formatSequence } from "../../../src/core/sequence.ts";
 import type { Value } from "../../../src/core/table.ts";
 import { dropValues, foldChange, truncateRow, type Change, type FoldedRow, type KeptColumns } from "../../../src/sink/fold.ts";
 
@@ -10,7 +11,7 @@ let offset = 0;
 
 function change(op: Change["op"], values: readonly Value[], unchanged: readonly number[] = []): Change {
   const record: LogRecord = { offset: offset++, timestamp: 0, key: KEY, value: null, headers: [] };
-  return { op, sequence: { epoch: 1, commitLsn: toLsn(1n), ordinal: offset }, commitMicros: 0n, values, unchanged, record };
+  return { op, sequence: formatSequence({ epoch: 1, commitLsn: toLsn(1n), ordinal: offset }), commitMicros: 0n, values, unchanged, record };
 }
 
 function fold(...changes: readonly Change[]): FoldedRow {
@@ -123,7 +124,7 @@ describe("the fold of one key's changes for a target that keeps what soft delete
   });
 
   test("TRUNCATE deletes a live row with its values and its own sequence, and leaves a deleted one as it is", () => {
-    const sequence = { epoch: 1, commitLsn: toLsn(9n), ordinal: 0 };
+    const sequence = formatSequence({ epoch: 1, commitLsn: toLsn(9n), ordinal: 0 });
     const row = foldSoftly(change("u", [1n, "b", null], [2]));
     truncateRow(row, sequence);
     expect(row).toMatchObject({ values: [1n, "b", null], unchanged: [2], deleted: true, sequence });
