@@ -128,5 +128,5 @@ function orphanedLetters(pending: Pending, prepared: Prepared | undefined, row: 
 
 function lettersOf(table: PendingTable, row: FoldedRow, error: TailraceError): readonly DeadLetter[] {
   const topic = table.route.topic.name;
-  return row.events.map(({ record, sequence }) => deadLetter(topic, row.partition, record, row.keyBytes, sequence, error));
+  return row.events.map((event) => deadLetter(topic, row.partition, event, row.keyBytes, event.sequence, error));
 }

@@ -1,6 +1,7 @@
 // The events of one partition folded to the last one per key, until the next flush. Pure: no I/O, no clock.
 import type { LogRecord } from "../core/event-log.ts";
 import type { Value } from "../core/table.ts";
+import { KeptEvent } from "./kept-event.ts";
 
 /** One decoded change, less the strings of its source block. */
 export type Change = {
@@ -16,8 +17,6 @@ export type Change = {
   readonly record: LogRecord;
 };
 
-export type FoldedEvent = { readonly record: LogRecord; readonly sequence: string };
-
 /** What became of one key. */
 export type FoldedRow = {
   readonly keyBytes: Buffer;
@@ -31,7 +30,7 @@ export type FoldedRow = {
   sequence: string;
   commitMicros: bigint;
   /** Every event that was folded into this row: if it is refused they become dead letters together. */
-  events: FoldedEvent[];
+  events: KeptEvent[];
 };
 
 /**
@@ -55,7 +54,7 @@ export function foldChange(row: FoldedRow | undefined, change: Change, keyBytes:
       deleted,
       sequence,
       commitMicros,
-      events: [{ record, sequence }],
+      events: [new KeptEvent(record, sequence)],
     };
     if (deleted && kept !== null) dropValues(made, kept);
     return made;
@@ -68,7 +67,7 @@ export function foldChange(row: FoldedRow | undefined, change: Change, keyBytes:
   row.deleted = deleted;
   row.sequence = sequence;
   row.commitMicros = commitMicros;
-  row.events.push({ record, sequence });
+  row.events.push(new KeptEvent(record, sequence));
   return row;
 }
 

@@ -217,7 +217,7 @@ export class Pending {
 export function deadLetter(
   topic: string,
   partition: number,
-  record: LogRecord,
+  record: Pick<LogRecord, "offset" | "key" | "value">,
   keyBytes: Buffer | null,
   sequence: string,
   error: TailraceError,

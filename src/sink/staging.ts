@@ -1,5 +1,5 @@
 // From folded rows to what a warehouse takes: rows by column, in the plan's order. Pure.
-import type { TableName } from "../core/table.ts";
+import type { TableName, Value } from "../core/table.ts";
 import type { MergePlan, PlanColumn, StagedRows, TargetSpec } from "../core/warehouse.ts";
 import type { FoldedRow } from "./fold.ts";
 
@@ -41,7 +41,7 @@ export function stage(
   };
   const staged: StagedRows = {
     rows: rows.length,
-    values: order.map((index) => rows.map((row) => row.values[index] ?? null)),
+    values: transpose(rows, order),
     unchanged,
     sequence: rows.map((row) => row.sequence),
     commitMicros: rows.map((row) => row.commitMicros),
@@ -49,6 +49,16 @@ export function stage(
     keyBytes: rows.map((row) => row.keyBytes),
   };
   return { plan, staged };
+}
+
+/** The rows' values by column, in `order`: row after row, since each is somewhere else in memory. */
+function transpose(rows: readonly FoldedRow[], order: readonly number[]): readonly (readonly Value[])[] {
+  const columns = order.map(() => new Array<Value>(rows.length));
+  for (let at = 0; at < rows.length; at++) {
+    const { values } = rows[at]!;
+    for (let index = 0; index < order.length; index++) columns[index]![at] = values[order[index]!] ?? null;
+  }
+  return columns;
 }
 
 /** By column: 1 at each row that leaves it unchanged. Columns that every row brings are not there. */
