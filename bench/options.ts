@@ -2,7 +2,18 @@
 import { parseArgs } from "node:util";
 import { loadNames, type LoadName } from "./loads.ts";
 
-export const subjects = ["recvlogical", "embedded", "kafka", "debezium", "duckdb", "sinks", "snapshot", "visible", "latency", "pgbench"] as const;
+export const subjects = [
+  "recvlogical",
+  "embedded",
+  "kafka",
+  "debezium",
+  "duckdb",
+  "sinks",
+  "snapshot",
+  "visible",
+  "latency",
+  "pgbench",
+] as const;
 export type Subject = (typeof subjects)[number];
 
 export type Options = {
