@@ -1,48 +1,41 @@
-// The embedded registry: Confluent's rules of ids, subjects and versions over a store. No HTTP here: routes.ts serves it,
-// and Tailrace's own source and sink call it in process.
-//
-// Stored: ["last id"] → number · ["schema", id] → text · ["id", fingerprint] → id
-//         ["subject", name] → latest version · ["version", name, version] → id · ["config", name] → compatibility level
+// The embedded registry: Confluent's rules of ids, subjects, versions, modes and deletion over a store. No HTTP here:
+// routes.ts serves it, and Tailrace's own source and sink call it in process. Source of the rules: Confluent's "Schema
+// Registry API Reference", chapters Subjects, Schemas, Mode and Compatibility, and "Schema Deletion Guidelines".
 import { TailraceError, reasonOf } from "../core/errors.ts";
-import { compatibilityLevels, type Compatibility, type SchemaRegistry } from "../core/schema-registry.ts";
+import type { Compatibility, SchemaRegistry } from "../core/schema-registry.ts";
 import { parseSchema, type ParsedSchema } from "./avro-schema.ts";
 import { incompatibilities } from "./compatibility.ts";
+import { isRefusal, refusals, type Refusal } from "./refusals.ts";
+import { GLOBAL, isSubject, readLevel, readMode, Settings, type Holder, type Mode } from "./settings.ts";
+import { Shelf, type Scope, type SubjectVersion } from "./shelf.ts";
 import type { RegistryStore } from "./store.ts";
-
-/** What Confluent's API answers in place of a result. The HTTP status is the code, or its first three digits. */
-export type Refusal = { readonly error_code: number; readonly message: string };
-
-export type SubjectVersion = { readonly subject: string; readonly id: number; readonly version: number; readonly schema: string };
 
 export type EmbeddedRegistryOptions = {
   readonly store: RegistryStore;
   /** For messages: the folder. */
   readonly address: string;
-  /** Level of the subjects that have none of their own; default BACKWARD. */
+  /** Level of the subjects that have none of their own, until another is set; default BACKWARD. */
   readonly compatibility?: Compatibility;
 };
 
-/** Longer subjects would not fit a key of the store. Kafka's topic names have at most 249 characters. */
-const SUBJECT_LIMIT = 512;
+/** What a registration may ask for besides: in mode IMPORT the id, and the version. */
+export type Wanted = { readonly id?: number | undefined; readonly version?: number | undefined };
 
-/** Tells a refusal from a result. */
-export function isRefusal(answer: unknown): answer is Refusal {
-  return typeof answer === "object" && answer !== null && "error_code" in answer;
-}
-
-/** Also the port for Tailrace's own source and sink. Reads are synchronous; a registration resolves when it is on disk. */
+/** Also the port for Tailrace's own source and sink. Reads are synchronous; what writes resolves when it is on disk. */
 export class EmbeddedRegistry implements SchemaRegistry {
   readonly address: string;
   readonly #store: RegistryStore;
-  readonly #default: Compatibility;
+  readonly #shelf: Shelf;
+  readonly #settings: Settings;
 
   constructor(options: EmbeddedRegistryOptions) {
     this.#store = options.store;
     this.address = options.address;
-    this.#default = options.compatibility ?? "BACKWARD";
+    this.#shelf = new Shelf(options.store);
+    this.#settings = new Settings(options.store, options.compatibility ?? "BACKWARD");
   }
 
-  /** Throws REGISTRY_REFUSED (no Avro, incompatible), REGISTRY_UNREACHABLE (the disk). */
+  /** Throws REGISTRY_REFUSED (no Avro, incompatible, read-only), REGISTRY_UNREACHABLE (the disk). */
   async register(subject: string, schema: string, signal: AbortSignal): Promise<number> {
     signal.throwIfAborted();
     const answer = await this.add(subject, schema).catch((cause: unknown) => {
@@ -52,66 +45,70 @@ export class EmbeddedRegistry implements SchemaRegistry {
     return answer.id;
   }
 
+  /** Also of a schema that was deleted for good: our own events with its id are to be read. */
   async schema(id: number, signal: AbortSignal): Promise<string> {
     signal.throwIfAborted();
-    const schema = this.text(id);
+    const schema = this.#shelf.text(id);
     if (schema === undefined) throw new TailraceError("SCHEMA_UNKNOWN", { id, address: this.address, reason: "it has no such id" });
     return schema;
   }
 
-  /** The text of an id, as it was first registered. */
+  /** The text of an id, as it was first registered; undefined when there is none, or its last version was deleted for good. */
   text(id: number): string | undefined {
-    return this.#store.get(["schema", id]) as string | undefined;
+    return this.#shelf.isPublic(id) ? this.#shelf.text(id) : undefined;
   }
 
-  /** Registers a schema. The same schema gets the same id in every subject, and one version in each. Refusals: 409, 42201, 42208. */
-  async add(subject: string, text: string): Promise<{ readonly id: number } | Refusal> {
-    if (!isSubject(subject)) return invalidSubject(subject);
+  lastId(): number {
+    return this.#shelf.lastId();
+  }
+
+  /**
+   * Registers a schema. The same schema gets the same id in every subject, and one version in each; after a deletion, soft
+   * or permanent, its id again and the next version. Refusals: 409, 42201, 42205 (the mode), 42208.
+   */
+  async add(subject: string, text: string, wanted: Wanted = {}): Promise<{ readonly id: number } | Refusal> {
+    if (!isSubject(subject)) return refusals.invalidSubject(subject);
     const parsed = parse(text);
     if (isRefusal(parsed)) return parsed;
     return this.#store.transaction(() => {
-      const known = this.#versionWith(subject, parsed.fingerprint);
-      if (known !== undefined) return { id: known.id };
-      const problems = this.#problems(subject, parsed, this.versions(subject) ?? []);
-      if (problems.length > 0) return incompatible(subject, this.compatibility(subject), problems);
-      const id = this.#idOf(parsed.fingerprint, text);
-      const version = this.#latest(subject) + 1;
-      this.#store.put(["version", subject, version], id);
-      this.#store.put(["subject", subject], version);
-      return { id };
+      const known = this.#shelf.versionWith(subject, parsed.fingerprint, "live");
+      const { id = known?.id, version = known?.version } = wanted;
+      if (known !== undefined && id === known.id && version === known.version) return { id };
+      return this.#refusedBy(subject, parsed, wanted) ?? this.#place(subject, parsed, text, wanted);
     });
   }
 
   /** The version under which a subject has this schema. Refusals: 40401, 40403, 42201. */
-  lookUp(subject: string, text: string): SubjectVersion | Refusal {
+  lookUp(subject: string, text: string, scope: Scope = "live"): SubjectVersion | Refusal {
     const parsed = parse(text);
     if (isRefusal(parsed)) return parsed;
-    if (this.#latest(subject) === 0) return noSubject(subject);
-    return this.#versionWith(subject, parsed.fingerprint) ?? { error_code: 40403, message: "Schema not found" };
+    if (!this.#shelf.has(subject, scope)) return refusals.noSubject(subject);
+    return this.#shelf.versionWith(subject, parsed.fingerprint, scope) ?? refusals.noSchema();
   }
 
   /** In alphabetical order. */
-  subjects(): readonly string[] {
-    return this.#store.list(["subject"]).map(({ last }) => String(last));
+  subjects(scope: Scope = "live"): readonly string[] {
+    return this.#shelf.subjects(scope);
   }
 
-  /** Ascending; undefined when there is no such subject. */
-  versions(subject: string): readonly number[] | undefined {
-    const latest = this.#latest(subject);
-    return latest === 0 ? undefined : Array.from({ length: latest }, (_, index) => index + 1);
+  /** Ascending. Refusal: 40401. */
+  versions(subject: string, scope: Scope = "live"): readonly number[] | Refusal {
+    const versions = this.#shelf.versions(subject, scope);
+    return versions.length === 0 ? refusals.noSubject(subject) : versions;
   }
 
   /** `version` is a number from 1, `latest` or `-1`. Refusals: 40401, 40402, 42202. */
-  version(subject: string, version: string): SubjectVersion | Refusal {
-    const latest = this.#latest(subject);
-    const wanted = version === "latest" || version === "-1" ? latest : Number(version);
-    if (!/^(latest|-1|[1-9]\d{0,9})$/.test(version) || wanted > 0x7fff_ffff)
-      return {
-        error_code: 42202,
-        message: `The specified version '${version}' is not a valid version id. Allowed values are between [1, 2^31-1] and the string "latest"`,
-      };
-    if (latest === 0) return noSubject(subject);
-    return this.#at(subject, wanted) ?? { error_code: 40402, message: `Version ${version} not found.` };
+  version(subject: string, version: string, scope: Scope = "live"): SubjectVersion | Refusal {
+    const wanted = readVersion(version);
+    if (isRefusal(wanted)) return wanted;
+    if (!this.#shelf.has(subject, scope)) return refusals.noSubject(subject);
+    const number = wanted === "latest" ? this.#latest(subject) : wanted;
+    return this.#shelf.at(subject, number, scope) ?? refusals.noVersion(version);
+  }
+
+  /** Where an id is used. Refusal: 40403. */
+  uses(id: number, scope: Scope = "live"): readonly SubjectVersion[] | Refusal {
+    return this.#shelf.isPublic(id) ? this.#shelf.uses(id, scope) : refusals.noSchema(String(id));
   }
 
   /** Why a schema could not follow the one version; empty when it could. Refusals as of `version`, 42201. */
@@ -122,55 +119,161 @@ export class EmbeddedRegistry implements SchemaRegistry {
     return isRefusal(against) ? against : this.#problems(subject, parsed, [against.version]);
   }
 
+  /** Why a schema could not be registered at the subject's level; empty when it could. Refusal: 42201. */
+  testAll(subject: string, text: string): readonly string[] | Refusal {
+    const parsed = parse(text);
+    return isRefusal(parsed) ? parsed : this.#problems(subject, parsed, this.#shelf.versions(subject, "live"));
+  }
+
+  /**
+   * Hides a version, or with `permanent` deletes a hidden one for good. Resolves with its number.
+   * Refusals: 40401, 40402, 40406 (hidden already), 40407 (not hidden yet), 42202, 42205 (read-only).
+   */
+  async deleteVersion(subject: string, version: string, permanent: boolean): Promise<number | Refusal> {
+    return this.#store.transaction(() => {
+      const found = this.version(subject, version, "all");
+      if (isRefusal(found)) return found;
+      const live = this.#shelf.at(subject, found.version, "live") !== undefined;
+      if (!live && !permanent) return refusals.versionDeleted(subject, found.version);
+      if (this.#settings.isReadOnly(subject)) return readOnly(subject);
+      if (live && permanent) return refusals.versionNotDeleted(subject, found.version);
+      if (permanent) this.#shelf.purge(subject, [found.version]);
+      else this.#hide(subject, [found.version]);
+      return found.version;
+    });
+  }
+
+  /**
+   * Hides all versions of a subject, or with `permanent` deletes them for good, when all are hidden. Resolves with their numbers.
+   * Refusals: 40401, 40404 (hidden already), 40405 (not hidden yet), 42205 (read-only).
+   */
+  async deleteSubject(subject: string, permanent: boolean): Promise<readonly number[] | Refusal> {
+    return this.#store.transaction(() => {
+      const [live, all] = [this.#shelf.versions(subject, "live"), this.#shelf.versions(subject, "all")];
+      if (all.length === 0) return refusals.noSubject(subject);
+      if (live.length === 0 && !permanent) return refusals.subjectDeleted(subject);
+      if (this.#settings.isReadOnly(subject)) return readOnly(subject);
+      if (live.length > 0 && permanent) return refusals.subjectNotDeleted(subject);
+      if (permanent) this.#shelf.purge(subject, all);
+      else this.#hide(subject, live);
+      return permanent ? all : live;
+    });
+  }
+
   /** The level that registrations in this subject are held to; without a subject the registry's own. */
-  compatibility(subject?: string): Compatibility {
-    return this.ownCompatibility(subject ?? "") ?? this.#default;
+  compatibility(subject: Holder = GLOBAL): Compatibility {
+    return this.#settings.level(subject);
   }
 
   ownCompatibility(subject: string): Compatibility | undefined {
-    return this.#store.get(["config", subject]) as Compatibility | undefined;
+    return this.#settings.ownLevel(subject);
   }
 
-  /** Refusals: 42203 (no such level), 42208. */
-  async setCompatibility(subject: string, level: string): Promise<Compatibility | Refusal> {
-    if (!isSubject(subject)) return invalidSubject(subject);
-    const known = compatibilityLevels.find((candidate) => candidate === level.toUpperCase());
-    if (known === undefined)
-      return { error_code: 42203, message: `Invalid compatibility level. Valid values are ${compatibilityLevels.join(", ")}` };
-    await this.#store.transaction(() => {
-      this.#store.put(["config", subject], known);
+  /** Without a subject the registry's own. Refusals: 42203 (no such level), 42205 (read-only), 42208. */
+  async setCompatibility(subject: Holder, level: string): Promise<Compatibility | Refusal> {
+    const known = readLevel(level);
+    if (isRefusal(known)) return known;
+    return this.#change(subject, () => {
+      this.#settings.setLevel(subject, known);
+      return known;
     });
-    return known;
   }
 
+  /** Resolves with the level that was: the subject goes back to the registry's, the registry to its default. Refusals: 40401, 42205, 42208. */
+  async deleteCompatibility(subject: Holder): Promise<Compatibility | Refusal> {
+    return this.#change(subject, () => {
+      const own = subject === GLOBAL ? this.#settings.level(GLOBAL) : this.#settings.ownLevel(subject);
+      if (own === undefined) return refusals.noSubject(String(subject));
+      this.#settings.dropLevel(subject);
+      return own;
+    });
+  }
+
+  /** The mode that holds in this subject; without a subject the registry's own. */
+  mode(subject: Holder = GLOBAL): Mode {
+    return this.#settings.mode(subject);
+  }
+
+  ownMode(subject: string): Mode | undefined {
+    return this.#settings.ownMode(subject);
+  }
+
+  /**
+   * IMPORT needs a subject, or for the registry all, without versions, and drops hidden ones; with `force` it goes beside them.
+   * Refusals: 42204 (no such mode), 42205 (there are versions), 42208.
+   */
+  async setMode(subject: Holder, mode: string, force: boolean): Promise<Mode | Refusal> {
+    if (subject !== GLOBAL && !isSubject(subject)) return refusals.invalidSubject(subject);
+    const known = readMode(mode);
+    if (isRefusal(known)) return known;
+    return this.#store.transaction(() => {
+      if (known === "IMPORT" && !force && this.#settings.mode(subject) !== "IMPORT") {
+        const subjects = subject === GLOBAL ? this.#shelf.subjects("all") : [subject];
+        if (subjects.some((each) => this.#shelf.has(each, "live")))
+          return refusals.notPermitted("Cannot import since found existing subjects");
+        for (const each of subjects) this.#shelf.purge(each, this.#shelf.versions(each, "all"));
+      }
+      this.#settings.setMode(subject, known);
+      return known;
+    });
+  }
+
+  /** Resolves with the mode that was. Refusals: 40401, 42208. */
+  async deleteMode(subject: Holder): Promise<Mode | Refusal> {
+    if (subject !== GLOBAL && !isSubject(subject)) return refusals.invalidSubject(subject);
+    return this.#store.transaction(() => {
+      const own = subject === GLOBAL ? this.#settings.mode(GLOBAL) : this.#settings.ownMode(subject);
+      if (own === undefined) return refusals.noSubject(String(subject));
+      this.#settings.dropMode(subject);
+      return own;
+    });
+  }
+
+  async #change<T>(subject: Holder, change: () => T | Refusal): Promise<T | Refusal> {
+    if (subject !== GLOBAL && !isSubject(subject)) return refusals.invalidSubject(subject);
+    return this.#store.transaction(() => (this.#settings.isReadOnly(subject) ? readOnly(subject) : change()));
+  }
+
+  /** Of the versions that are there; of the hidden ones when all are. */
   #latest(subject: string): number {
-    return (this.#store.get(["subject", subject]) as number | undefined) ?? 0;
+    return this.#shelf.versions(subject, "live").at(-1) ?? this.#shelf.versions(subject, "all").at(-1) ?? 0;
   }
 
-  #at(subject: string, version: number): SubjectVersion | undefined {
-    const id = this.#store.get(["version", subject, version]) as number | undefined;
-    return id === undefined ? undefined : { subject, id, version, schema: this.text(id) ?? "" };
+  #refusedBy(subject: string, parsed: ParsedSchema, { id, version }: Wanted): Refusal | undefined {
+    const mode = this.#settings.mode(subject);
+    if (this.#settings.isReadOnly(subject)) return readOnly(subject);
+    if (id === undefined && mode === "IMPORT") return refusals.notPermitted(`Subject ${subject} is not in read-write mode`);
+    if (id !== undefined && mode !== "IMPORT") return refusals.notPermitted(`Subject ${subject} is not in import mode`);
+    if (id !== undefined && !this.#shelf.mayBe(id, parsed.fingerprint))
+      return refusals.notPermitted(`Overwrite new schema with id ${id} is not permitted.`);
+    if (mode === "IMPORT") {
+      const taken = version !== undefined && this.#shelf.at(subject, version, "live") !== undefined;
+      return taken ? refusals.notPermitted(`Overwrite version ${version} of subject ${subject} is not permitted.`) : undefined;
+    }
+    if (version !== undefined && version !== this.#shelf.nextVersion(subject))
+      return refusals.invalidSchema("Version is not one more than previous version");
+    const problems = this.#problems(subject, parsed, this.#shelf.versions(subject, "live"));
+    return problems.length === 0 ? undefined : refusals.incompatible(subject, this.#settings.level(subject), problems);
   }
 
-  #versionWith(subject: string, fingerprint: string): SubjectVersion | undefined {
-    const id = this.#store.get(["id", fingerprint]) as number | undefined;
-    const found = id === undefined ? undefined : this.#store.list(["version", subject]).find(({ value }) => value === id);
-    return found === undefined ? undefined : this.#at(subject, Number(found.last));
+  #place(subject: string, parsed: ParsedSchema, text: string, wanted: Wanted): { readonly id: number } {
+    const id = wanted.id ?? this.#shelf.idOf(parsed.fingerprint, text);
+    this.#shelf.keep(id, parsed.fingerprint, text);
+    this.#shelf.place(subject, wanted.version ?? this.#shelf.nextVersion(subject), id);
+    return { id };
   }
 
-  #idOf(fingerprint: string, text: string): number {
-    const known = this.#store.get(["id", fingerprint]) as number | undefined;
-    if (known !== undefined) return known;
-    const id = ((this.#store.get(["last id"]) as number | undefined) ?? 0) + 1;
-    this.#store.put(["last id"], id);
-    this.#store.put(["schema", id], text);
-    this.#store.put(["id", fingerprint], id);
-    return id;
+  /** With its last version a subject loses its level and its mode. */
+  #hide(subject: string, versions: readonly number[]): void {
+    for (const version of versions) this.#shelf.hide(subject, version);
+    if (this.#shelf.has(subject, "live")) return;
+    this.#settings.dropLevel(subject);
+    this.#settings.dropMode(subject);
   }
 
   #problems(subject: string, next: ParsedSchema, versions: readonly number[]): readonly string[] {
-    const earlier = versions.map((version) => parseSchema(this.#at(subject, version)?.schema ?? "").type);
-    return incompatibilities(this.compatibility(subject), next.type, earlier);
+    const earlier = versions.map((version) => parseSchema(this.#shelf.at(subject, version, "all")?.schema ?? "").type);
+    return incompatibilities(this.#settings.level(subject), next.type, earlier);
   }
 }
 
@@ -178,25 +281,16 @@ function parse(text: string): ParsedSchema | Refusal {
   try {
     return parseSchema(text);
   } catch (error) {
-    return { error_code: 42201, message: `The schema is not valid Avro: ${reasonOf(error)}` };
+    return refusals.invalidSchema(`The schema is not valid Avro: ${reasonOf(error)}`);
   }
 }
 
-function isSubject(subject: string): boolean {
-  return subject !== "" && subject.length <= SUBJECT_LIMIT;
+function readVersion(text: string): number | "latest" | Refusal {
+  if (text === "latest" || text === "-1") return "latest";
+  const valid = /^[1-9]\d{0,9}$/.test(text) && Number(text) <= 0x7fff_ffff;
+  return valid ? Number(text) : refusals.invalidVersion(text);
 }
 
-function invalidSubject(subject: string): Refusal {
-  return { error_code: 42208, message: `The specified subject '${subject}' is not a valid subject` };
-}
-
-function noSubject(subject: string): Refusal {
-  return { error_code: 40401, message: `Subject '${subject}' not found.` };
-}
-
-function incompatible(subject: string, level: Compatibility, problems: readonly string[]): Refusal {
-  return {
-    error_code: 409,
-    message: `Schema being registered is incompatible with an earlier schema for subject "${subject}" (${level}): ${problems.join("; ")}`,
-  };
+function readOnly(subject: Holder): Refusal {
+  return refusals.notPermitted(subject === GLOBAL ? "The registry is in read-only mode" : `Subject ${subject} is in read-only mode`);
 }

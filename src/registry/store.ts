@@ -11,9 +11,11 @@ export interface RegistryStore extends AsyncDisposable {
   get(key: StoreKey): unknown;
   /** Inside `transaction` only. */
   put(key: StoreKey, value: unknown): void;
+  /** Inside `transaction` only; nothing when there is no such key. */
+  remove(key: StoreKey): void;
   /** The pairs whose key is `prefix` and one part more, in key order. */
   list(prefix: StoreKey): readonly { readonly last: string | number; readonly value: unknown }[];
-  /** Runs `body` alone, also among processes. Resolves with its result when what it put is on disk. `body` must not throw after a put. */
+  /** Runs `body` alone, also among processes. Resolves with its result when what it put is on disk. `body` must not throw after a put or a removal. */
   transaction<T>(body: () => T): Promise<T>;
 }
 
@@ -25,6 +27,7 @@ export function openRegistryStore(path: string): RegistryStore {
   return {
     get: (key) => database.get([...key]),
     put: (key, value) => void database.put([...key], value),
+    remove: (key) => void database.remove([...key]),
     list: (prefix) => {
       const pairs: { last: string | number; value: unknown }[] = [];
       for (const { key, value } of database.getRange({ start: [...prefix] })) {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Refusal } from "../../../src/registry/embedded.ts";
+import type { Refusal } from "../../../src/registry/refusals.ts";
 import { openRegistry, rowSchema } from "./open-registry.ts";
 
 const signal = new AbortController().signal;

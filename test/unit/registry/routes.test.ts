@@ -4,24 +4,11 @@ import { fastify } from "fastify";
 import { expect, test } from "vitest";
 import { openConfluentRegistry } from "../../../src/registry/confluent.ts";
 import { registryRoutes } from "../../../src/registry/routes.ts";
-import { openRegistry, rowSchema, serveRegistry, type ServedRegistry } from "./open-registry.ts";
+import { ask, converse, error, openRegistry, rowSchema, serveRegistry } from "./open-registry.ts";
 
 const signal = new AbortController().signal;
 const int = rowSchema("int");
 const long = rowSchema("long");
-
-type Answered = { readonly status: number; readonly type: string | null; readonly body: unknown };
-
-async function ask(served: ServedRegistry, method: string, path: string, body?: unknown): Promise<Answered> {
-  const response = await fetch(served.url + path, {
-    method,
-    headers: body === undefined ? {} : { "content-type": "application/vnd.schemaregistry.v1+json" },
-    body: body === undefined ? null : typeof body === "string" ? body : JSON.stringify(body),
-  });
-  return { status: response.status, type: response.headers.get("content-type"), body: JSON.parse(await response.text()) };
-}
-
-const error = (status: number, error_code: number): object => ({ status, body: { error_code, message: expect.any(String) as string } });
 
 test("registering and reading answer as Confluent's API does, in its content type", async () => {
   await using served = await serveRegistry();
@@ -153,4 +140,68 @@ test("its parsed type has lost the logical types: schemas are fetched as text", 
   const parsed = (await new SchemaRegistry({ host: served.url }).getSchema(id)) as Type;
   expect(JSON.stringify(parsed.schema({ exportAttrs: true }))).not.toContain("timestamp-micros");
   expect(await openConfluentRegistry({ url: () => served.url }).schema(id, signal)).toBe(annotated);
+});
+
+test("schemas are listed by subject, prefix and page, and told by where they are used", async () => {
+  await using served = await serveRegistry();
+  for (const subject of ["shop.a-value", "shop.b-value", "store.a-value"]) await served.registry.register(subject, int, signal);
+  await served.registry.register("shop.a-value", long, signal);
+  const [first, second] = [
+    { subject: "shop.a-value", id: 1, version: 1, schema: int },
+    { subject: "shop.a-value", id: 2, version: 2, schema: long },
+  ];
+  await converse(served, [
+    ["GET", "/subjects?subjectPrefix=shop.", undefined, ["shop.a-value", "shop.b-value"]],
+    ["GET", "/subjects?subjectPrefix=:*:store", undefined, ["store.a-value"]],
+    ["GET", "/subjects?offset=1&limit=1", undefined, ["shop.b-value"]],
+    ["GET", "/schemas?subjectPrefix=shop.a", undefined, [first, second]],
+    ["GET", "/schemas?subjectPrefix=shop.a&latestOnly=true", undefined, [second]],
+    ["GET", "/schemas?limit=1", undefined, [first]],
+    ["GET", "/schemas/ids/1/subjects", undefined, ["shop.a-value", "shop.b-value", "store.a-value"]],
+    ["GET", "/schemas/ids/2/versions", undefined, [{ subject: "shop.a-value", version: 2 }]],
+    ["GET", "/schemas/ids/9/subjects", undefined, error(404, 40403)],
+    ["GET", "/schemas/ids/2/schema", undefined, JSON.parse(long)],
+    ["GET", "/subjects/shop.a-value/versions/1/schema", undefined, JSON.parse(int)],
+    ["GET", "/subjects/shop.a-value/versions/latest/referencedby", undefined, []],
+    ["GET", "/contexts", undefined, ["."]],
+  ]);
+});
+
+test("a schema can be tried against all versions of its subject, at the subject's level", async () => {
+  await using served = await serveRegistry();
+  for (const schema of [int, long]) await served.registry.register("a-value", schema, signal);
+  const all = "/compatibility/subjects/a-value/versions";
+  await converse(served, [
+    ["POST", all, { schema: rowSchema("double") }, { is_compatible: true }],
+    ["POST", `${all}?verbose=true`, { schema: int }, { is_compatible: false, messages: ["/value: long can't be read as int"] }],
+    ["PUT", "/config/a-value", { compatibility: "FORWARD" }, { compatibility: "FORWARD" }],
+    ["POST", `${all}?verbose=true`, { schema: int }, { is_compatible: true, messages: [] }],
+    ["PUT", "/config/a-value", { compatibility: "FORWARD_TRANSITIVE" }, { compatibility: "FORWARD_TRANSITIVE" }],
+    ["POST", all, { schema: long }, { is_compatible: false }],
+    ["POST", all, { schema: "{" }, error(422, 42201)],
+    ["POST", "/compatibility/subjects/none/versions", { schema: int }, { is_compatible: true }],
+  ]);
+});
+
+test("a flag that is given twice, or is no flag, is none", async () => {
+  await using served = await serveRegistry();
+  await served.registry.register("a-value", int, signal);
+  await converse(served, [
+    ["GET", "/subjects?deletedOnly=true&deletedOnly=true", undefined, ["a-value"]],
+    ["GET", "/subjects?deletedOnly=1&limit=x&offset=-3", undefined, ["a-value"]],
+    ["DELETE", "/subjects/a-value?permanent=TRUE", undefined, error(404, 40405)],
+  ]);
+});
+
+test("@kafkajs/confluent-schema-registry registers again what was deleted, and reads events of both times under one id", async () => {
+  await using served = await serveRegistry();
+  const subject = "shop.orders-value";
+  const schema = { type: SchemaType.AVRO as const, schema: long };
+  const { id } = await new SchemaRegistry({ host: served.url }).register(schema, { subject });
+  await converse(served, [["DELETE", `/subjects/${subject}`, undefined, [1]]]);
+  const client = new SchemaRegistry({ host: served.url });
+  await expect(client.getLatestSchemaId(subject)).rejects.toThrow(/not found/);
+  expect(await client.decode(Buffer.from([0, 0, 0, 0, id, 84]))).toEqual({ value: 42 });
+  expect(await client.register(schema, { subject })).toEqual({ id });
+  expect(await client.getLatestSchemaId(subject)).toBe(id);
 });
