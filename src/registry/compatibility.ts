@@ -44,8 +44,13 @@ function compare(reader: Type, writer: Type, path: string, seen: Compared): read
   const [read, written] = [bare(reader), bare(writer)];
   if (isUnion(written)) return written.types.flatMap((branch) => compare(reader, branch, path, seen));
   if (isUnion(read)) return compareBranches(read, writer, path, seen);
-  if (meaningOf(reader) !== meaningOf(writer) && kind(read) === kind(written))
-    return [{ path, logical: true, what: `the logical type changed from ${logicalOf(writer)} to ${logicalOf(reader)}` }];
+  const found = compareBases(read, written, path, seen);
+  if (found.length > 0 || meaningOf(reader) === meaningOf(writer)) return found;
+  return [{ path, logical: true, what: `the logical type changed from ${logicalOf(writer)} to ${logicalOf(reader)}` }];
+}
+
+/** Without their logical types. */
+function compareBases(read: Type, written: Type, path: string, seen: Compared): readonly Mismatch[] {
   if (read.name !== undefined && written.name !== undefined && !answersTo(read, written))
     return [{ path, logical: false, what: `${label(read)} is neither ${label(written)} nor has it as an alias` }];
   if (read instanceof avsc.types.RecordType && written instanceof avsc.types.RecordType) return compareFields(read, written, path, seen);
@@ -58,13 +63,15 @@ function compare(reader: Type, writer: Type, path: string, seen: Compared): read
 
 /** Any branch will do. When none does, the words are about the branch that is most like what was written. */
 function compareBranches(reader: types.UnwrappedUnionType, writer: Type, path: string, seen: Compared): readonly Mismatch[] {
-  let closest: readonly Mismatch[] | undefined;
-  for (const branch of reader.types) {
-    const found = compare(branch, writer, path, seen);
-    if (found.length === 0) return [];
-    if (kind(bare(branch)) === kind(bare(writer))) closest ??= found;
-  }
-  return closest ?? [{ path, logical: false, what: `${label(writer)} can't be read as any of ${reader.types.map(label).join(", ")}` }];
+  const tried = reader.types.map((branch) => ({
+    found: compare(branch, writer, path, seen),
+    alike: kind(bare(branch)) === kind(bare(writer)),
+  }));
+  if (tried.some(({ found }) => found.length === 0)) return [];
+  const closest = tried.find(({ found }) => found.every(({ logical }) => logical)) ?? tried.find(({ alike }) => alike);
+  return (
+    closest?.found ?? [{ path, logical: false, what: `${label(writer)} can't be read as any of ${reader.types.map(label).join(", ")}` }]
+  );
 }
 
 function compareFields(reader: types.RecordType, writer: types.RecordType, path: string, seen: Compared): readonly Mismatch[] {
@@ -112,7 +119,7 @@ function unqualified(name = ""): string {
   return name.slice(name.lastIndexOf(".") + 1);
 }
 
-/** Types of one kind are promoted to one another, so that a change of logical type among them would go unseen. */
+/** What is said of a union's branch is said of the one of the same kind: where types are promoted to one another, or have one name. */
 function kind(type: Type): string {
   const { typeName } = type;
   if (typeName === "int" || typeName === "long" || typeName === "float" || typeName === "double") return "number";

@@ -291,6 +291,14 @@ export const schemaPairs: readonly SchemaPair[] = [
   holds("a nullable decimal's precision grows", ["null", decimal(10, 2)], ["null", decimal(12, 2)], "compatible"),
   holds("a fixed decimal's precision grows within its size", fixedDecimal(8, 10, 2), fixedDecimal(8, 12, 2), "compatible"),
   logical("a fixed decimal's scale grows", fixedDecimal(8, 10, 2), fixedDecimal(8, 10, 4)),
+  {
+    ...logical("a fixed decimal is renamed with an alias, and its scale grows", fixedDecimal(8, 10, 2), {
+      ...(fixedDecimal(8, 10, 4) as object),
+      name: "Money",
+      aliases: ["shop.Amount"],
+    }),
+  },
+  holds("long → date", "long", date, "incompatible"),
   holds("a fixed decimal's precision and size grow", fixedDecimal(5, 10, 2), fixedDecimal(8, 12, 2), "incompatible"),
   logical("bytes become a decimal", "bytes", decimal(10, 2)),
   logical("a decimal becomes bytes", decimal(10, 2), "bytes"),
