@@ -1,6 +1,7 @@
 // The text of an Avro schema as a type that knows its logical types, and its identity.
 import { createHash } from "node:crypto";
 import avsc, { type Schema, type Type } from "avsc";
+import { branchesOfDefaultsFirst } from "./union-defaults.ts";
 
 /** A parsed schema. Two texts with the same fingerprint are the same schema: white space and the order of attributes do not count. */
 export type ParsedSchema = {
@@ -42,7 +43,7 @@ export function parseSchema(text: string): ParsedSchema {
     if (key === "logicalType" && typeof value === "string") logicalTypes[value] = Annotated;
     return value;
   });
-  const type = avsc.Type.forSchema(json as Schema, { logicalTypes, omitRecordMethods: true });
+  const type = avsc.Type.forSchema(branchesOfDefaultsFirst(json) as Schema, { logicalTypes, omitRecordMethods: true });
   return {
     type,
     fingerprint: createHash("sha256")

@@ -98,6 +98,32 @@ test("white space and the order of attributes do not make another schema; doc an
   expect(fingerprint('{"type":"record","name":"R","fields":[{"name":"x","type":"int","default":0}]}')).not.toBe(fingerprint(schema));
 });
 
+test("a default may be of any branch of its union, as Avro 1.12 has it, and has to be of one", () => {
+  const valid = (type: unknown, value: unknown): boolean => {
+    const inner = [
+      { type: "enum", name: "E", symbols: ["red"] },
+      { type: "record", name: "I", fields: [{ name: "i", type: "int" }] },
+      { type: "fixed", name: "F", size: 1 },
+    ].map((type, index) => ({ name: `d${index}`, type }));
+    const fields = [...inner, { name: "x", type: { type: "record", name: "X", fields: [{ name: "y", type, default: value }] } }];
+    try {
+      return parseSchema(JSON.stringify({ type: "record", name: "R", namespace: "shop", fields })).type.name === "shop.R";
+    } catch {
+      return false;
+    }
+  };
+  for (const value of [null, true, 1, 2 ** 40, 1.5, "red", [1], { a: 1 }]) {
+    expect(
+      valid(["null", "boolean", "int", "long", "double", "E", { type: "array", items: "int" }, { type: "map", values: "int" }], value),
+    ).toBe(true);
+    expect(valid(["R", "bytes"], value)).toBe(typeof value === "string");
+  }
+  expect(valid(["null", "shop.I"], { i: 1 })).toBe(true);
+  expect(valid(["null", "F", "E"], "x")).toBe(true);
+  expect(valid(["null", "E"], "green")).toBe(false);
+  expect(valid(["null", "int"], 2 ** 40)).toBe(false);
+});
+
 test("docs/registry.md lists each difference, and no other", async () => {
   const page = await readFile(new URL("../../../docs/registry.md", import.meta.url), "utf8");
   const rows = [...page.matchAll(/^\| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$/gm)].map((row) => row.slice(1, 5));

@@ -21,12 +21,6 @@ export const differences = {
     apicurio: "compatible",
     why: "R-logical: Apicurio compares base types only",
   },
-  laterBranch: {
-    what: "a union's default is of a branch that is not the first",
-    ours: "invalid",
-    apicurio: "as without it",
-    why: "Avro 1.12 takes a default of any branch, avsc as Avro before it only one of the first",
-  },
   foreignSymbol: {
     what: "a field's default is no symbol of its enum",
     ours: "invalid",
@@ -74,7 +68,7 @@ export function nameOf(ours: ReturnType<typeof ourOutcome>, theirs: Outcome, sch
   const found = new Set(schemas.flatMap((text) => [...traits(JSON.parse(text), []), ...traitsOfNames(text)]));
   if (theirs === "fails") return found.has("recursiveMap") ? "recursiveMap" : undefined;
   if (ours.outcome !== "invalid") return undefined;
-  return (["laterBranch", "foreignSymbol", "earlyName"] as const).find((name) => found.has(name));
+  return (["foreignSymbol", "earlyName"] as const).find((name) => found.has(name));
 }
 
 /** What a schema's text has of them. `within` are the records around, and `{}` for a map. */
@@ -97,7 +91,6 @@ function* traits(schema: unknown, within: readonly string[]): Generator<Differen
 
 function* traitsOfDefault({ type, default: value }: Record<string, unknown>): Generator<DifferenceName> {
   if (value === undefined) return;
-  if (Array.isArray(type) && (type[0] === "null") !== (value === null)) yield "laterBranch";
   const { symbols } = type as { readonly symbols?: readonly unknown[] };
   if (Array.isArray(symbols) && !symbols.includes(value)) yield "foreignSymbol";
 }

@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseSchema } from "../../../src/registry/avro-schema.ts";
 import { mismatches } from "../../../src/registry/compatibility.ts";
+import { branchesOfDefaultsFirst } from "../../../src/registry/union-defaults.ts";
 import { generatedPair } from "./generated-pairs.ts";
 
 const seeds = fc.integer({ min: 0, max: 2 ** 31 - 1 });
@@ -29,7 +30,7 @@ function directionsOf(seed: number): readonly Direction[] {
 
 /** Base types alone: avsc without classes for them forgets logical types. */
 function plain(text: string): Type {
-  return avsc.Type.forSchema(JSON.parse(text) as Schema);
+  return avsc.Type.forSchema(branchesOfDefaultsFirst(JSON.parse(text)) as Schema);
 }
 
 function resolverOf({ reader, writer }: Direction): { readonly type: Type; readonly resolver: Resolver; readonly written: Type } {
