@@ -17,6 +17,8 @@ const LATEST = -1n;
 const READ_UNCOMMITTED = 0;
 const REPLICA_NONE = -1;
 const ANY_EPOCH = -1;
+/** Kafka protocol guide, "Error Codes". */
+const TOPIC_AUTHORIZATION_FAILED = 29;
 /** InitProducerId's stand-in for "none yet". */
 const NO_PRODUCER = -1;
 /** Kafka's error code of a fetch from an offset that the partition does not have (Kafka protocol guide, "Error Codes"). */
@@ -82,9 +84,12 @@ export class Brokers {
     this.#bootstrap = options.brokers.map(hostAndPort);
   }
 
-  /** Those of `names` that exist. */
+  /** Those of `names` that exist. Throws for one that may not be described, there or not. */
   async topics(names: readonly string[], signal: AbortSignal): Promise<readonly Topic[]> {
     const { topics } = await this.metadata(names, signal);
+    // What may not be seen may be there: taken for absent, a state or a barrier would be begun anew.
+    const hidden = topics.find(({ errorCode }) => errorCode === TOPIC_AUTHORIZATION_FAILED);
+    if (hidden !== undefined) throw new ProtocolError(hidden.errorCode, `topic ${hidden.name ?? hidden.topicId}`);
     return topics
       .filter((topic) => topic.errorCode === 0)
       .map((topic) => ({ name: topic.name ?? "", id: topic.topicId, partitions: topic.partitions.length }));
