@@ -7,40 +7,21 @@ import { formatLsn, toLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { partitionOf } from "../core/partition.ts";
 import { BATCH_HEADER_BYTES, RECORD_OVERHEAD_BYTES, TOMBSTONE_OVERHEAD_BYTES } from "../core/record-batch.ts";
 import { formatSequence, SEQUENCE_TEXT_BYTES, type Sequence } from "../core/sequence.ts";
-import { Tuple, tupleState } from "../core/tuple.ts";
+import { Tuple } from "../core/tuple.ts";
 import { messageTag, oldKind, PgoutputReader, type Relation } from "../postgres/pgoutput.ts";
-import { readMark, type Mark } from "../postgres/snapshot-mark.ts";
+import { readMark } from "../postgres/snapshot-mark.ts";
 import { counterOf, type CapturedTable } from "./captured-table.ts";
 import type { SourceDeadLetter } from "./dead-letters.ts";
 import type { PartitionBuffer, Publisher } from "./publisher.ts";
+import { Redelivery } from "./redelivery.ts";
+import { extent, sameKey } from "./row-bytes.ts";
+import type { MarkedChunk, SnapshotStream } from "./snapshot-stream.ts";
 import { copySent, foldUnsent } from "./unsent.ts";
-import type { Chunk, SnapshotWindow } from "./window.ts";
 
 /** Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL's timestamps begin. */
 const POSTGRES_EPOCH_MICROS = 946_684_800_000_000n;
 
 type RowOp = "c" | "u" | "d" | "t" | "r";
-
-/** What the changes of a session tell its snapshots, and ask them. */
-export type SnapshotStream = {
-  /** Told of every row of the tables that it watches (captured.reading.watched), in the order of the stream. Keys are the Avro body as latin1. */
-  readonly window: SnapshotWindow<Tuple>;
-  /** A mark comes by, in the transaction of this commit LSN. Gives the chunk that waits for it; null for one of another source, or of an attempt that is over. */
-  mark(mark: Mark, commitLsn: Lsn): MarkedChunk | "opening" | null;
-  /** R-window-toast: a row got another key, and columns of it were not sent. `row` is valid during the call only; `old` has its key columns that `row` lacks. */
-  keyChanged(captured: CapturedTable, xid: number, row: Tuple, old: Tuple): void;
-};
-
-/** A chunk that has been read. */
-export type MarkedChunk = {
-  readonly captured: CapturedTable;
-  readonly chunk: Chunk;
-  readonly rows: number;
-  /** Points the tuple at a row; its bytes are the chunk's. */
-  fill(row: number, into: Tuple): void;
-  /** Its rows have been handed on: those that are true at the mark are among the transaction's events. `others`: transactions with rows since the mark before. */
-  emitted(others: number): void;
-};
 
 export type ChangesOptions = {
   readonly publisher: Publisher;
@@ -77,7 +58,7 @@ export class Changes {
   #lastTable: CapturedTable | null = null;
   /** Copies of messages that wait for a RELATION to be resolved; null when nothing waits. */
   #waiting: { readonly bytes: Buffer; readonly walHigh: number; readonly walLow: number }[] | null = null;
-  #redelivery: boolean;
+  readonly #redelivery: Redelivery;
   #failed = false;
   #commitLsn: Lsn = ZERO_LSN;
   #commitMicros = 0n;
@@ -97,7 +78,7 @@ export class Changes {
     this.#options = options;
     this.#publisher = options.publisher;
     this.#snapshots = options.snapshots;
-    this.#redelivery = options.highestTail !== null && options.highestTail.commitLsn >= options.startedAt;
+    this.#redelivery = new Redelivery(options.epoch, options.highestTail, options.startedAt);
   }
 
   /** Between BEGIN and COMMIT, or messages wait. */
@@ -174,8 +155,7 @@ export class Changes {
     this.#row = 0;
     this.#hasRows = false;
     this.#open = true;
-    const tail = this.#options.highestTail;
-    if (this.#redelivery && tail !== null && this.#commitLsn > tail.commitLsn) this.#redelivery = false;
+    this.#redelivery.begin(this.#commitLsn);
     this.#snapshots?.window.begin(reader.xid);
     this.#publisher.begin(this.#commitMicros);
   }
@@ -183,11 +163,10 @@ export class Changes {
   #commit(): void {
     const reader = this.#reader;
     const endLsn = toLsn((BigInt(reader.endLsnHigh) << 32n) | BigInt(reader.endLsnLow));
-    const tail = this.#options.highestTail;
-    if (this.#redelivery && tail !== null && this.#commitLsn >= tail.commitLsn) this.#redelivery = false;
+    this.#redelivery.commit(this.#commitLsn);
     this.#open = false;
     if (this.#row > 0) this.#others += 1;
-    this.#publisher.commit(this.#commitLsn, endLsn, this.#redelivery ? "redelivered" : this.#hasRows ? "barrier" : "empty");
+    this.#publisher.commit(this.#commitLsn, endLsn, this.#redelivery.goesOn ? "redelivered" : this.#hasRows ? "barrier" : "empty");
   }
 
   #relation(relation: Relation): void {
@@ -228,7 +207,7 @@ export class Changes {
     const captured = this.#captured(reader.relationOid);
     if (captured === null) return;
     const old = reader.oldKind === oldKind.none ? null : reader.oldTuple;
-    if (old === null || captured.keylessPartition >= 0 || this.#sameKey(captured, old, reader.newTuple)) {
+    if (old === null || captured.keylessPartition >= 0 || sameKey(captured.keyIndexes, old, reader.newTuple)) {
       this.#emit(captured, bytes, "u", old, reader.newTuple, row * 2, null);
     } else {
       this.#remove(captured, bytes, row * 2);
@@ -260,7 +239,7 @@ export class Changes {
       if (captured.reading.watched) this.#snapshots?.window.truncate(captured.table.oid);
       this.#tellTransaction(captured, false);
       for (let partition = 0; partition < captured.buffers.length; partition++) {
-        if (this.#isInLog(captured, partition, ordinal)) continue;
+        if (this.#redelivery.has(captured.watermarks[partition], this.#commitLsn, ordinal)) continue;
         this.#out.position = 0;
         captured.encoder.writeEvent("t", null, null, ordinal, this.#walHigh, this.#walLow, null, this.#out);
         const buffer = captured.buffers[partition]!;
@@ -294,7 +273,8 @@ export class Changes {
       this.#touch(captured, op, keyEnd, after, movedFrom);
       const bytes = this.#sizeOf(buffer, op, keyEnd);
       // Only now: a row that becomes a dead letter is held against the letters, not against its partition's events.
-      if (!this.#isInLog(captured, partition, ordinal)) this.#append(captured, buffer, keyEnd, bytes, ordinal, op);
+      if (!this.#redelivery.has(captured.watermarks[partition], this.#commitLsn, ordinal))
+        this.#append(captured, buffer, keyEnd, bytes, ordinal, op);
     } catch (cause) {
       if (!(cause instanceof TailraceError) || cause.retry !== "never") throw cause;
       this.#touch(captured, op === "d" ? "d" : "c", keyEnd, null, null); // the letter stands for the row as it is now
@@ -427,37 +407,4 @@ export class Changes {
     const captured = this.#lastTable;
     return captured !== null && this.#commitLsn < captured.reading.passedBelow ? null : captured;
   }
-
-  #isInLog(captured: CapturedTable, partition: number, ordinal: number): boolean {
-    const watermark = captured.watermarks[partition];
-    if (!this.#redelivery || watermark?.epoch !== this.#options.epoch) return false;
-    return this.#commitLsn < watermark.commitLsn || (this.#commitLsn === watermark.commitLsn && ordinal <= watermark.ordinal);
-  }
-
-  /**
-   * An UPDATE also sends the old key when only its TOASTed bytes were looked at, so the values decide: as they arrived,
-   * which is the same bytes for the same value within one stream.
-   */
-  #sameKey(captured: CapturedTable, a: Tuple, b: Tuple): boolean {
-    for (const column of captured.keyIndexes) {
-      if (b.state[column] === tupleState.unchanged) continue;
-      const start = a.start[column] ?? 0;
-      const length = a.length[column] ?? 0;
-      const other = b.start[column] ?? 0;
-      if (length !== b.length[column] || a.bytes.compare(b.bytes, other, other + length, start, start + length) !== 0) return false;
-    }
-    return true;
-  }
-}
-
-/** Where a row's values stand in its bytes. */
-function extent(tuple: Tuple): [start: number, end: number] {
-  let start = -1;
-  let end = 0;
-  for (let column = 0; column < tuple.columns; column++) {
-    if (tuple.state[column] !== tupleState.binary && tuple.state[column] !== tupleState.text) continue;
-    if (start < 0) start = tuple.start[column]!;
-    end = tuple.start[column]! + tuple.length[column]!;
-  }
-  return [Math.max(start, 0), end];
 }

@@ -13,7 +13,7 @@ import type { Mark } from "../postgres/snapshot-mark.ts";
 import type { ChunkRows } from "../postgres/snapshot-rows.ts";
 import type { CapturedTable } from "./captured-table.ts";
 import type { Hold } from "./chunk-pace.ts";
-import type { MarkedChunk, SnapshotStream } from "./changes.ts";
+import type { MarkedChunk, SnapshotStream } from "./snapshot-stream.ts";
 import { TableSnapshot } from "./snapshot-progress.ts";
 import { SnapshotWindow, type Chunk } from "./window.ts";
 
