@@ -64,7 +64,7 @@ export function chartData(
         .map(([name, of]) => `${name} ${of}`)
         .join(" · "),
     ],
-    barsAbout: race === null ? "" : race.about,
+    barsAbout: race === null ? "" : `${race.about.slice(0, 1).toUpperCase()}${race.about.slice(1)}`,
     bars,
     times,
   };

@@ -83,9 +83,10 @@ ${parts.join("\n")}
 }
 
 /** Returns where it ends. */
-function bars(parts: string[], top: number, { barsAbout, bars: all }: ChartData): number {
+function bars(parts: string[], begin: number, { barsAbout, bars: all }: ChartData): number {
+  const top = begin + 22;
+  parts.push(text(MARGIN, begin, barsAbout, "head"));
   const width = (WIDTH - MARGIN - LEFT - COLUMN_GAP * (columns.length - 1)) / columns.length;
-  parts.push(text(MARGIN, top, barsAbout, "head"));
   for (const [at, { head, of, say }] of columns.entries()) {
     const x = LEFT + at * (width + COLUMN_GAP);
     const largest = Math.max(...all.map(of), Number.MIN_VALUE);

@@ -7,7 +7,7 @@ import type { Contestant, Surroundings } from "./contestant.ts";
 import { warmUp, type Load } from "./loads.ts";
 import { childrenCpuSeconds, ProcessMeter } from "./process-meter.ts";
 import { limitMs } from "./service-process.ts";
-import { createTopics, deleteTopics, openTopics, untilArrived, measuredInKafka, type KafkaParts } from "./topics.ts";
+import { createTopics, deleteTopics, measuredInKafka, openTopics, recordsOf, untilArrived, type KafkaParts } from "./topics.ts";
 import { WalsenderMeter } from "./walsender.ts";
 
 export type Encoding = "json" | "avro";
@@ -107,7 +107,10 @@ export function debezium(name: string, { client, url }: Surroundings, parts: Deb
         walsender.stop();
       });
       await worker.stop(name);
-      return measuredInKafka(arrived, { rows, meter, serverSeconds: walsender.totalCpuSeconds });
+      return measuredInKafka(
+        { ...arrived, records: await recordsOf(log, topics) },
+        { rows, meter, serverSeconds: walsender.totalCpuSeconds },
+      );
     },
     tidy: async () => {
       await (await parts.worker()).delete(name);
@@ -141,7 +144,7 @@ export function debeziumSnapshot(name: string, { client, url, postmaster }: Surr
       const arrived = await arriving.finally(() => meter.stop());
       const serverSeconds = childrenCpuSeconds(postmaster) - before;
       await worker.stop(name);
-      return measuredInKafka(arrived, { rows, meter, serverSeconds });
+      return measuredInKafka({ ...arrived, records: await recordsOf(log, topics) }, { rows, meter, serverSeconds });
     },
     tidy: async () => {
       await (await parts.worker()).delete(name);

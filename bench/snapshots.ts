@@ -10,7 +10,7 @@ import { perMillion, perSecond, type Contestant, type Surroundings } from "./con
 import { childrenCpuSeconds, ProcessMeter } from "./process-meter.ts";
 import { configure, ended, limitMs, pidOf, remember, startService, stopService, untilPublished, whatArrived } from "./service-process.ts";
 import { dropSource } from "./streams.ts";
-import { deleteTopics, measuredInKafka, openTopics, untilArrived, type KafkaParts } from "./topics.ts";
+import { deleteTopics, measuredInKafka, openTopics, recordsOf, untilArrived, type KafkaParts } from "./topics.ts";
 
 export const READ_TABLE = "public.stock";
 const START_MS = 60_000;
@@ -102,7 +102,7 @@ export function snapshotToKafka(
       const arrived = await untilArrived({ log, topics, rows, limit: limitMs(rows), isAlive }, kafka).finally(() => meter.stop());
       const serverSeconds = childrenCpuSeconds(postmaster) - before;
       await stopService(service);
-      return measuredInKafka(arrived, { rows, meter, serverSeconds });
+      return measuredInKafka({ ...arrived, records: await recordsOf(log, topics) }, { rows, meter, serverSeconds });
     },
     tidy: async () => {
       await dropSource(client, name);

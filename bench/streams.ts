@@ -19,7 +19,7 @@ import {
   untilReady,
   whatArrived,
 } from "./service-process.ts";
-import { deleteTopics, openTopics, untilArrived, measuredInKafka, type KafkaParts } from "./topics.ts";
+import { deleteTopics, measuredInKafka, openTopics, recordsOf, untilArrived, type KafkaParts } from "./topics.ts";
 import { WalsenderMeter } from "./walsender.ts";
 
 /** pg_recvlogical to /dev/null, binary protocol: rows a second from its start to its end, which it knows by the LSN. */
@@ -118,7 +118,10 @@ export function tailraceKafka(name: string, { client, url, folder }: Surrounding
         walsender.stop();
       });
       await stopService(service);
-      return measuredInKafka(arrived, { rows, meter, serverSeconds: walsender.totalCpuSeconds });
+      return measuredInKafka(
+        { ...arrived, records: await recordsOf(log, topics) },
+        { rows, meter, serverSeconds: walsender.totalCpuSeconds },
+      );
     },
     tidy: async () => {
       await dropSource(client, name);
