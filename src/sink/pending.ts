@@ -106,14 +106,14 @@ export class Pending {
       return "schema_changed";
     }
     position.sequence = sequence;
-    this.#count(decoder.commitMicros, sequence, record);
+    const commitMicros = this.#count(decoder.commitMicros, sequence, record);
     const { partition } = position.from;
     if (decoder.op === "t") {
       truncatePartition(table, partition, sequence);
       this.#letters.closeBelow(route.topic.name, sequence);
       return "taken";
     }
-    this.#fold(table, partition, record, toChange(decoder, record, sequence));
+    this.#fold(table, partition, record, toChange(decoder, record, sequence, commitMicros));
     return "taken";
   }
 
@@ -184,7 +184,8 @@ export class Pending {
     return joins ? this.withoutRow(table, key, change.unchanged) : null;
   }
 
-  #count(commitMicros: bigint, sequence: string, record: LogRecord): void {
+  /** The commit time, as one number object for all events of a transaction. */
+  #count(commitMicros: bigint, sequence: string, record: LogRecord): bigint {
     this.events += 1;
     this.bytes += (record.value?.length ?? 0) + (record.key?.length ?? 0);
     if (commitMicros !== this.#lastCommit) {
@@ -194,6 +195,7 @@ export class Pending {
     this.#ofLastCommit += 1;
     if (this.firstSequence === "" || sequence < this.firstSequence) this.firstSequence = sequence;
     if (sequence > this.lastSequence) this.lastSequence = sequence;
+    return this.#lastCommit;
   }
 
   #countCommit(): void {
@@ -242,8 +244,8 @@ function truncatePartition(table: PendingTable, partition: number, sequence: str
   if (table.truncate === null || sequence > table.truncate) table.truncate = sequence;
 }
 
-function toChange(decoder: EventDecoder, record: LogRecord, sequence: string): Change & { movedFrom: Buffer | null } {
-  const { op, commitMicros, unchanged, movedFrom } = decoder;
+function toChange(decoder: EventDecoder, record: LogRecord, sequence: string, commitMicros: bigint): Change & { movedFrom: Buffer | null } {
+  const { op, unchanged, movedFrom } = decoder;
   const values = op === "d" ? decoder.before : decoder.after;
   if (op === "t" || values === null) throw new TailraceError("EVENT_UNREADABLE", { reason: `an event of op ${op} without a row` });
   return { op, sequence, commitMicros, values, unchanged, movedFrom, record };
