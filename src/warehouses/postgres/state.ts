@@ -138,6 +138,9 @@ VALUES ($1, to_timestamp($2::double precision / 1000), clock_timestamp(), $3, $4
 /** Runs that one flush takes away. */
 const PRUNED_RUNS = 10_000;
 
+/** Whether the role may prune: for flushes INSERT is enough, and in tables that somebody made for it it may have no more. */
+export const mayPruneRuns = `SELECT has_table_privilege('_tailrace.runs', 'SELECT') AND has_table_privilege('_tailrace.runs', 'DELETE') AS may`;
+
 /** $1 sink. */
 export const pruneRuns = `DELETE FROM _tailrace.runs WHERE run_id = ANY (ARRAY(
   SELECT r.run_id FROM _tailrace.runs r

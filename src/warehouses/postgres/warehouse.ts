@@ -44,6 +44,7 @@ import {
   insertRun,
   lockDdl,
   lockFence,
+  mayPruneRuns,
   pruneRuns,
   raiseFence,
   readCheckpoints,
@@ -319,7 +320,7 @@ class PostgresSession implements WarehouseSession {
 
   async #insertRun({ sink, run }: Flush, merged: number, deadLetters: number): Promise<void> {
     await this.#rows(insertRun, [sink, run.startedMs, run.events, merged, deadLetters, run.firstSequence, run.lastSequence]);
-    if (this.#isPruning()) await this.#rows(pruneRuns, [sink]);
+    if (this.#isPruning() && (await this.#rows(mayPruneRuns))[0]?.may === true) await this.#rows(pruneRuns, [sink]);
   }
 
   /** All of `work` or nothing of it; when the connection is lost in COMMIT nobody knows which, and the checkpoint tells. */
