@@ -100,8 +100,8 @@ export function debezium(name: string, { client, url }: Surroundings, parts: Deb
       const meter = new ProcessMeter(worker.pid);
       const arriving = untilArrived({ log, topics, rows, limit: limitMs(rows), isAlive: () => worker.isAlive }, kafka);
       arriving.catch(() => undefined); // awaited below
+      const walsender = await WalsenderMeter.open(url, name);
       await worker.resume(name);
-      const walsender = await WalsenderMeter.of(client, name);
       const arrived = await arriving.finally(() => {
         meter.stop();
         walsender.stop();

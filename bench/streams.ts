@@ -31,6 +31,7 @@ export function recvlogical(program: string, name: string, { client, url }: Surr
     },
     run: async (rows, endLsn) => {
       const options = ["proto_version=1", `publication_names=${name}`, "binary=true"].flatMap((option) => ["-o", option]);
+      const walsender = await WalsenderMeter.open(url, name);
       const started = Date.now();
       const child = remember(
         spawn(program, ["-d", url, "-S", name, "--start", ...options, "-E", endLsn, "-f", "/dev/null", "--no-loop"], {
@@ -38,7 +39,6 @@ export function recvlogical(program: string, name: string, { client, url }: Surr
         }),
       );
       const meter = new ProcessMeter(pidOf(child));
-      const walsender = await WalsenderMeter.of(client, name);
       const code = await ended(child, limitMs(rows));
       const finished = Date.now();
       meter.stop();
@@ -68,9 +68,9 @@ export function tailraceEmbedded(name: string, { client, url, folder }: Surround
       await makeSlot(dir, http);
     },
     run: async (rows) => {
+      const walsender = await WalsenderMeter.open(url, `tailrace_${name}`);
       const service = startService(dir);
       const meter = new ProcessMeter(pidOf(service));
-      const walsender = await WalsenderMeter.of(client, `tailrace_${name}`);
       await untilPublished(service, http, rows);
       meter.stop();
       walsender.stop();
@@ -107,12 +107,12 @@ export function tailraceKafka(name: string, { client, url, folder }: Surrounding
       await makeSlot(dir, http);
     },
     run: async (rows) => {
+      const walsender = await WalsenderMeter.open(url, `tailrace_${name}`);
       const service = startService(dir);
       const meter = new ProcessMeter(pidOf(service));
       const isAlive = (): boolean => service.exitCode === null;
       const arriving = untilArrived({ log, topics, rows, limit: limitMs(rows), isAlive }, kafka);
       arriving.catch(() => undefined); // awaited below
-      const walsender = await WalsenderMeter.of(client, `tailrace_${name}`);
       const arrived = await arriving.finally(() => {
         meter.stop();
         walsender.stop();

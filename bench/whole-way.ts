@@ -24,9 +24,9 @@ export function wholeWay(name: string, { client, url, folder }: Surroundings, lo
       await stopService(service);
     },
     run: async (rows) => {
+      const walsender = await WalsenderMeter.open(url, `tailrace_${name}`);
       const service = startService(dir);
       const meter = new ProcessMeter(pidOf(service));
-      const walsender = await WalsenderMeter.of(client, `tailrace_${name}`);
       await untilMerged(service, http, rows);
       const mergedMs = Date.now();
       meter.stop();
