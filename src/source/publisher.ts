@@ -16,6 +16,13 @@ const ROUNDS_IN_FLIGHT = 6;
 /** Bytes in flight at most; above it the stream is paused whatever the number of rounds. */
 const BYTES_IN_FLIGHT = 32 * 1024 * 1024;
 
+/**
+ * Least time between two requests of small rounds, ms. After a longer while of nothing a transaction goes at once; in a stream of small ones
+ * those of so long share a request, and the barrier of those before goes with them: a request costs the service and the broker more than
+ * all transactions in it.
+ */
+const GATHER_MS = 1;
+
 /** The events of one partition that no round holds yet. */
 export type PartitionBuffer = {
   readonly topic: string;
@@ -89,13 +96,17 @@ export class Publisher {
   #pendingEnds: readonly SnapshotEnd[] = [];
   #commitMicros = 0n;
   #counts: Float64Array;
+  readonly #gatherMs: number;
+  /** performance.now() of the last request of small rounds or barriers. */
+  #sentAt = -Infinity;
+  #draining = false;
   #barrierInFlight = false;
   #barrierEnd: number;
   #keepalive: Lsn = ZERO_LSN;
   /** Everything before it is durable, barriers included. */
   #durable: Lsn;
   #published: Lsn;
-  #cutScheduled = false;
+  #sendScheduled = false;
   #idle: (() => void)[] = [];
 
   constructor(options: {
@@ -111,6 +122,8 @@ export class Publisher {
     readonly barrierEnd: number;
     readonly events: PublisherEvents;
     readonly signal: AbortSignal;
+    /** For tests. */
+    readonly gatherMs?: number;
   }) {
     this.#writer = options.writer;
     this.#prefix = options.prefix;
@@ -121,6 +134,7 @@ export class Publisher {
     this.#barrierEnd = options.barrierEnd;
     this.#events = options.events;
     this.#signal = options.signal;
+    this.#gatherMs = options.gatherMs ?? GATHER_MS;
   }
 
   /** Adds a topic, `ends` being the offset that the next record of each partition gets. Barriers name data topics only. */
@@ -161,7 +175,7 @@ export class Publisher {
     this.#counts[counter] = (this.#counts[counter] ?? 0) + 1;
     this.#bytes += bytes;
     if (this.#bytes >= ROUND_BYTES) this.#cut();
-    else this.#cutWhenQuiet();
+    else this.#sendSoon();
   }
 
   /** The transaction is complete. */
@@ -175,13 +189,13 @@ export class Publisher {
     if (kind === "redelivered") return;
     this.#pendingEnd = endLsn;
     if (kind === "barrier") this.#lastCommit = this.#pendingCommit = { lsn: commitLsn, micros: this.#commitMicros };
-    this.#cutWhenQuiet();
+    this.#sendSoon();
   }
 
   /** Says in the next barrier that these snapshots are complete (R-sweep): their rows are durable, and a transaction with a barrier has been published. */
   announce(ends: readonly SnapshotEnd[]): void {
     this.#pendingEnds = lastOfEach([...this.#pendingEnds, ...ends]);
-    this.#cutWhenQuiet();
+    this.#sendSoon();
   }
 
   /** The server has sent everything before `walEnd`. */
@@ -209,19 +223,26 @@ export class Publisher {
 
   /** Resolves when everything received is durable with its barrier, or the publisher has failed. */
   async drained(): Promise<void> {
+    this.#draining = true;
     this.#cut();
+    this.#sendBarrier();
     if (this.#failed || this.#rounds.length === 0) return;
     await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
-  #cutWhenQuiet(): void {
-    if (this.#cutScheduled) return;
-    this.#cutScheduled = true;
-    // After the socket's chunk has been read whole; with rounds in flight the next one gathers more meanwhile.
-    setImmediate(() => {
-      this.#cutScheduled = false;
-      if (this.#rounds.every((round) => round.durable)) this.#cut();
-    });
+  #sendSoon(): void {
+    if (this.#sendScheduled) return;
+    this.#sendScheduled = true;
+    const send = (): void => {
+      this.#sendScheduled = false;
+      this.#sentAt = performance.now();
+      // With events on their way the next round gathers more meanwhile.
+      if (this.#rounds.every((round) => round.appended)) this.#cut();
+      this.#sendBarrier();
+    };
+    const waitMs = this.#draining ? 0 : this.#sentAt + this.#gatherMs - performance.now();
+    if (waitMs > 0) setTimeout(send, waitMs);
+    else setImmediate(send); // after the socket's chunk has been read whole
   }
 
   #cut(): void {
@@ -254,7 +275,7 @@ export class Publisher {
     this.#pendingEnd = null;
     this.#pendingCommit = null;
     if (batches.length === 0) {
-      this.#advance();
+      this.#sendSoon();
       return;
     }
     this.#applyBackpressure();
@@ -270,7 +291,7 @@ export class Publisher {
         round.appended = true;
         this.#bytesInFlight -= bytes;
         this.#events.published({ ...report, durationMs: performance.now() - started });
-        this.#advance();
+        this.#sendSoon();
       })
       .catch((cause: unknown) => this.#fail(cause));
   }
@@ -295,7 +316,7 @@ export class Publisher {
   }
 
   /** Marks rounds durable from the front; a run of appended rounds shares the last one's barrier. */
-  #advance(): void {
+  #sendBarrier(): void {
     if (this.#failed || this.#barrierInFlight) return;
     let last = -1;
     let barrier: Barrier | null = null;
@@ -330,7 +351,7 @@ export class Publisher {
         this.#published = barrier.commitLsn;
         if (ends.length > 0) this.#events.announced(ends);
         this.#finish(last);
-        this.#advance();
+        this.#sendSoon();
       })
       .catch((cause: unknown) => this.#fail(cause));
   }
@@ -341,10 +362,8 @@ export class Publisher {
     this.#rounds.splice(0, last + 1);
     this.#applyBackpressure();
     this.#events.progress();
-    if (this.#rounds.length === 0) {
-      if (this.#bytes > 0 || this.#pendingEnd !== null || this.#announces) this.#cut();
-      else for (const resolve of this.#idle.splice(0)) resolve();
-    }
+    if (this.#rounds.length > 0 || this.#bytes > 0 || this.#pendingEnd !== null || this.#announces) this.#sendSoon();
+    else for (const resolve of this.#idle.splice(0)) resolve();
   }
 
   #applyBackpressure(): void {

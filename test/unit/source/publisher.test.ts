@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { decodeBarrier, type Barrier } from "../../../src/core/barrier.ts";
 import type { TailraceError } from "../../../src/core/errors.ts";
 import type { EncodedBatch, LogRecord, LogWriter } from "../../../src/core/event-log.ts";
@@ -40,9 +40,10 @@ function barrierOf(batch: EncodedBatch): Barrier {
 }
 
 const lsn = (position: number): Lsn => toLsn(BigInt(position));
-const turn = async (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+/** What has settled is taken up, and what then waits is sent. */
+const turn = async (): Promise<void> => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
 
-function scene() {
+function scene(gatherMs = 0) {
   const writer = new SlowWriter();
   const seen = { failed: [] as TailraceError[], paused: [] as boolean[] };
   const publisher = new Publisher({
@@ -53,6 +54,7 @@ function scene() {
     published: lsn(0),
     counters: 1,
     barrierEnd: 0,
+    gatherMs,
     signal: new AbortController().signal,
     events: {
       backpressure: (paused) => seen.paused.push(paused),
@@ -178,6 +180,36 @@ describe("the publisher", () => {
     writer.waiting.shift()?.settle();
     await turn();
     expect(publisher.ackable()).toBe(lsn(500));
+  });
+
+  test("a transaction after a while of nothing goes at once; those that come soon after it share the next request with its barrier", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "setImmediate", "performance"] });
+    try {
+      const { writer, publisher, first } = scene(10);
+      transaction(publisher, 100, first);
+      await vi.advanceTimersByTimeAsync(0);
+      expect(writer.waiting.map(({ batches }) => batches.map(({ topic }) => topic))).toEqual([["shop.public.orders"]]);
+      writer.waiting.shift()?.settle();
+      for (let commit = 200; commit < 500; commit += 100) {
+        await vi.advanceTimersByTimeAsync(2);
+        transaction(publisher, commit, first);
+        expect(writer.waiting).toEqual([]);
+      }
+      await vi.advanceTimersByTimeAsync(4);
+      const sent = writer.waiting.splice(0);
+      expect(sent.map(({ batches }) => batches.map(({ topic, count }) => `${count} ${topic}`))).toEqual([
+        ["3 shop.public.orders"],
+        ["1 shop.barriers"],
+      ]);
+      for (const { settle } of sent) settle();
+      await vi.advanceTimersByTimeAsync(10);
+      writer.waiting.shift()?.settle();
+      await vi.advanceTimersByTimeAsync(0);
+      expect(writer.barriers.map(({ commitLsn }) => commitLsn)).toEqual([lsn(100), lsn(400)]);
+      expect(publisher.ackable()).toBe(lsn(410));
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test("R-writer: a base offset that is not the expected one ends it", async () => {
