@@ -17,11 +17,11 @@ const ROUNDS_IN_FLIGHT = 6;
 const BYTES_IN_FLIGHT = 32 * 1024 * 1024;
 
 /**
- * Least time between two requests of small rounds, ms. After a longer while of nothing a transaction goes at once; in a stream of small ones
- * those of so long share a request, and the barrier of those before goes with them: a request costs the service and the broker more than
- * all transactions in it.
+ * Bounds of the time between two requests of small rounds, ms: it is what the last one took. After a longer while of nothing a transaction goes
+ * at once; in a stream of small ones those of so long share a request, and the barrier of those before goes with them: a request costs the
+ * service and the broker more than all transactions in it, and takes the longer the less of the machine is left.
  */
-const GATHER_MS = 1;
+const GATHER_MS = { least: 1, most: 4 };
 
 /** The events of one partition that no round holds yet. */
 export type PartitionBuffer = {
@@ -96,7 +96,7 @@ export class Publisher {
   #pendingEnds: readonly SnapshotEnd[] = [];
   #commitMicros = 0n;
   #counts: Float64Array;
-  readonly #gatherMs: number;
+  #gatherMs: number = GATHER_MS.least;
   /** performance.now() of the last request of small rounds or barriers. */
   #sentAt = -Infinity;
   #draining = false;
@@ -122,8 +122,6 @@ export class Publisher {
     readonly barrierEnd: number;
     readonly events: PublisherEvents;
     readonly signal: AbortSignal;
-    /** For tests. */
-    readonly gatherMs?: number;
   }) {
     this.#writer = options.writer;
     this.#prefix = options.prefix;
@@ -134,7 +132,6 @@ export class Publisher {
     this.#barrierEnd = options.barrierEnd;
     this.#events = options.events;
     this.#signal = options.signal;
-    this.#gatherMs = options.gatherMs ?? GATHER_MS;
   }
 
   /** Adds a topic, `ends` being the offset that the next record of each partition gets. Barriers name data topics only. */
@@ -290,7 +287,9 @@ export class Publisher {
         }
         round.appended = true;
         this.#bytesInFlight -= bytes;
-        this.#events.published({ ...report, durationMs: performance.now() - started });
+        const durationMs = performance.now() - started;
+        this.#gatherMs = Math.min(Math.max(GATHER_MS.least, durationMs), GATHER_MS.most);
+        this.#events.published({ ...report, durationMs });
         this.#sendSoon();
       })
       .catch((cause: unknown) => this.#fail(cause));

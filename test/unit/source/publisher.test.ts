@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { decodeBarrier, type Barrier } from "../../../src/core/barrier.ts";
 import type { TailraceError } from "../../../src/core/errors.ts";
 import type { EncodedBatch, LogRecord, LogWriter } from "../../../src/core/event-log.ts";
@@ -40,10 +40,19 @@ function barrierOf(batch: EncodedBatch): Barrier {
 }
 
 const lsn = (position: number): Lsn => toLsn(BigInt(position));
-/** What has settled is taken up, and what then waits is sent. */
-const turn = async (): Promise<void> => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+/** What has settled is taken up, and what then waits is sent: small rounds gather for at most 4 ms. */
+const turn = async (): Promise<void> => {
+  await vi.advanceTimersByTimeAsync(5);
+};
 
-function scene(gatherMs = 0) {
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "setImmediate", "performance"] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+function scene() {
   const writer = new SlowWriter();
   const seen = { failed: [] as TailraceError[], paused: [] as boolean[] };
   const publisher = new Publisher({
@@ -54,7 +63,6 @@ function scene(gatherMs = 0) {
     published: lsn(0),
     counters: 1,
     barrierEnd: 0,
-    gatherMs,
     signal: new AbortController().signal,
     events: {
       backpressure: (paused) => seen.paused.push(paused),
@@ -183,33 +191,37 @@ describe("the publisher", () => {
   });
 
   test("a transaction after a while of nothing goes at once; those that come soon after it share the next request with its barrier", async () => {
-    vi.useFakeTimers({ toFake: ["setTimeout", "setImmediate", "performance"] });
-    try {
-      const { writer, publisher, first } = scene(10);
-      transaction(publisher, 100, first);
-      await vi.advanceTimersByTimeAsync(0);
-      expect(writer.waiting.map(({ batches }) => batches.map(({ topic }) => topic))).toEqual([["shop.public.orders"]]);
-      writer.waiting.shift()?.settle();
-      for (let commit = 200; commit < 500; commit += 100) {
-        await vi.advanceTimersByTimeAsync(2);
-        transaction(publisher, commit, first);
-        expect(writer.waiting).toEqual([]);
-      }
-      await vi.advanceTimersByTimeAsync(4);
-      const sent = writer.waiting.splice(0);
-      expect(sent.map(({ batches }) => batches.map(({ topic, count }) => `${count} ${topic}`))).toEqual([
-        ["3 shop.public.orders"],
-        ["1 shop.barriers"],
-      ]);
-      for (const { settle } of sent) settle();
-      await vi.advanceTimersByTimeAsync(10);
-      writer.waiting.shift()?.settle();
-      await vi.advanceTimersByTimeAsync(0);
-      expect(writer.barriers.map(({ commitLsn }) => commitLsn)).toEqual([lsn(100), lsn(400)]);
-      expect(publisher.ackable()).toBe(lsn(410));
-    } finally {
-      vi.useRealTimers();
+    const { writer, publisher, first } = scene();
+    transaction(publisher, 100, first);
+    await vi.advanceTimersByTimeAsync(0);
+    const sizes = (appends: SlowWriter["waiting"]): readonly (readonly string[])[] =>
+      appends.map(({ batches }) => batches.map(({ topic, count }) => `${count} ${topic}`));
+    expect(sizes(writer.waiting)).toEqual([["1 shop.public.orders"]]);
+    await vi.advanceTimersByTimeAsync(3); // so long the request takes
+    writer.waiting.shift()?.settle();
+    await vi.advanceTimersByTimeAsync(0);
+    writer.waiting.shift()?.settle(); // its barrier, which has waited for so long
+    await vi.advanceTimersByTimeAsync(0);
+    for (let commit = 200; commit < 500; commit += 100) {
+      transaction(publisher, commit, first);
+      await vi.advanceTimersByTimeAsync(commit < 400 ? 1 : 0);
+      expect(writer.waiting).toEqual([]);
     }
+    await vi.advanceTimersByTimeAsync(1);
+    expect(sizes(writer.waiting)).toEqual([["3 shop.public.orders"]]);
+    transaction(publisher, 500, first);
+    await vi.advanceTimersByTimeAsync(1);
+    writer.waiting.shift()?.settle();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(writer.waiting).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(sizes(writer.waiting)).toEqual([["1 shop.public.orders"], ["1 shop.barriers"]]);
+    for (const { settle } of writer.waiting.splice(0)) settle();
+    await turn();
+    writer.waiting.shift()?.settle();
+    await turn();
+    expect(writer.barriers.map(({ commitLsn }) => commitLsn)).toEqual([lsn(100), lsn(400), lsn(500)]);
+    expect(publisher.ackable()).toBe(lsn(510));
   });
 
   test("R-writer: a base offset that is not the expected one ends it", async () => {
