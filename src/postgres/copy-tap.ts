@@ -22,6 +22,7 @@ export class CopyTap {
   #pieces: Buffer[] = [];
   #have = 0;
   readonly #onData = (chunk: Buffer): void => this.#chunk(chunk);
+  #over = false;
 
   constructor(stream: NodeJS.ReadableStream, take: (bytes: Buffer, start: number, end: number) => void) {
     this.#stream = stream;
@@ -45,6 +46,10 @@ export class CopyTap {
       else {
         this.#messages(joined, 0);
         at = missing;
+        if (this.#over) {
+          this.#pass(chunk.subarray(at));
+          return;
+        }
       }
     }
     at = this.#messages(bytes, at);
@@ -62,6 +67,7 @@ export class CopyTap {
       if (bytes[at] === COPY_DATA) this.#take(bytes, at + HEADER_BYTES, end);
       else if (bytes[at] !== READY_FOR_QUERY) this.#pass(bytes.subarray(at, end));
       else {
+        this.#over = true;
         this.#stream.off("data", this.#onData);
         for (const listener of this.#listeners) this.#stream.on("data", listener);
         this.#pass(bytes.subarray(at)); // what may follow is theirs again, halves of messages too

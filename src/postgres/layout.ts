@@ -70,7 +70,8 @@ function all(words: string): SilentChange {
 }
 
 // A partition is told from a table that was attached by the row of its system column ctid: made with the table, as its place in the tree
-// is only then, and never written again (its row type's is, by a new name or owner).
+// is only then, and never written again (its row type's is, by a new name or owner). In one transaction with the table ATTACH is told by the
+// columns' rows, all of which it writes again: by a later command (cmin). A partition's are written again for defaults alone.
 const LAYOUTS_SQL = `
   SELECT jsonb_agg(jsonb_build_object(
     'schema', n.nspname, 'name', c.relname, 'oid', c.oid::int8,
@@ -88,7 +89,9 @@ const LAYOUTS_SQL = `
     'attached', (
       SELECT coalesce(jsonb_agg(jsonb_build_array(i.inhrelid::int8, i.xmin::text::int8) ORDER BY i.inhrelid), '[]')
       FROM pg_inherits i JOIN pg_attribute made ON made.attrelid = i.inhrelid AND made.attnum = -1
-      WHERE i.inhrelid = ANY (t.below) AND i.xmin <> made.xmin)
+      WHERE i.inhrelid = ANY (t.below) AND (i.xmin <> made.xmin OR (
+        SELECT bool_and(own.cmin::text <> made.cmin::text) FROM pg_attribute own
+        WHERE own.attrelid = i.inhrelid AND own.attnum > 0 AND NOT own.attisdropped AND own.xmin = i.xmin)))
   ) ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C") AS json
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   CROSS JOIN LATERAL (

@@ -1,5 +1,5 @@
 // What of a table is read next: keys that are queued for a re-read, once they were gathered for a while, and ranges meanwhile.
-// Were keys always first, a table with changed keys in it would be read some few keys at a time, and its ranges never.
+// Were keys always first, a table with changed keys in it would be read some few keys at a time, and its ranges, and other tables, never.
 import type { ChunkJob } from "./snapshots.ts";
 import type { TableSnapshot } from "./snapshot-progress.ts";
 
@@ -14,10 +14,10 @@ export class ChunkOrder {
   /** performance.now() from which on keys are read again. */
   readonly #gatheredAt = new WeakMap<TableSnapshot, number>();
 
-  /** The caller's until it is durable or given back; null: nothing is left that nobody reads. */
+  /** The caller's until it is durable or given back; null: nothing is left that nobody reads, or keys alone that are being gathered. */
   next(snapshot: TableSnapshot, now: number): KeysOrRange | null {
     const isGathered = now >= (this.#gatheredAt.get(snapshot) ?? -Infinity);
-    return (isGathered ? this.#keys(snapshot, now) : null) ?? takeRange(snapshot) ?? this.#keys(snapshot, now);
+    return (isGathered ? this.#keys(snapshot, now) : null) ?? takeRange(snapshot);
   }
 
   #keys(snapshot: TableSnapshot, now: number): KeysOrRange | null {

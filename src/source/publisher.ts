@@ -197,6 +197,7 @@ export class Publisher {
 
   /** The server has sent everything before `walEnd`. */
   keepalive(walEnd: Lsn): void {
+    if (this.#failed) return;
     if (walEnd > this.#keepalive) this.#keepalive = walEnd;
     this.#events.progress();
   }
@@ -232,10 +233,13 @@ export class Publisher {
     this.#sendScheduled = true;
     const send = (): void => {
       this.#sendScheduled = false;
-      this.#sentAt = performance.now();
-      // With events on their way the next round gathers more meanwhile.
-      if (this.#rounds.every((round) => round.appended)) this.#cut();
-      this.#sendBarrier();
+      try {
+        // With events on their way, or a barrier that is waited for, the next round gathers more meanwhile.
+        if (this.#rounds.every((round) => round.appended) && (!this.#barrierInFlight || this.#rounds.length < 2)) this.#cut();
+        this.#sendBarrier();
+      } catch (cause) {
+        this.#fail(cause); // in a timer nobody else would hear of it
+      }
     };
     const waitMs = this.#draining ? 0 : this.#sentAt + this.#gatherMs - performance.now();
     if (waitMs > 0) setTimeout(send, waitMs);
@@ -276,6 +280,7 @@ export class Publisher {
       return;
     }
     this.#applyBackpressure();
+    this.#sentAt = started;
     this.#writer
       .append(batches, this.#signal)
       .then((offsets) => {
@@ -339,6 +344,7 @@ export class Publisher {
     batch.append(null, 0, 0, value, 0, value.length);
     const encoded: EncodedBatch = { topic: barrierTopic(this.#prefix), partition: 0, bytes: batch.finish(Date.now()), count: 1 };
     const at = this.#barrierEnd++;
+    this.#sentAt = performance.now();
     this.#writer
       .append([encoded], this.#signal)
       .then(([offset]) => {
@@ -350,7 +356,6 @@ export class Publisher {
         this.#published = barrier.commitLsn;
         if (ends.length > 0) this.#events.announced(ends);
         this.#finish(last);
-        this.#sendSoon();
       })
       .catch((cause: unknown) => this.#fail(cause));
   }

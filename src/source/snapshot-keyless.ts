@@ -37,7 +37,7 @@ export type KeylessReading = {
   /** A chunk of so many rows has been read, or the whole of it. */
   readonly read: () => void;
   readonly rest: (rows: number, ms: number) => Promise<void>;
-  /** Waits until the next chunk may be read; false: the table's snapshot was given up for another one. */
+  /** Waits until the next chunk may be read; false: this snapshot is to be given up. */
   readonly mayGoOn: () => Promise<boolean>;
   readonly maxBytes: number;
 };
@@ -60,14 +60,14 @@ export class Turns {
   }
 }
 
-/** Reads the table to its end. */
+/** Reads the table to its end; false when reading.mayGoOn() says that it is given up. */
 export async function readKeyless(
   reading: KeylessReading,
   keeper: SessionKeeper,
   { snapshot, range }: RangeJob,
   turns: Turns,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const { settings, epoch, pass, hold, maxBytes } = reading;
   const label = tableLabel(snapshot.table);
   const attempt = snapshot.beginAnew();
@@ -104,11 +104,12 @@ export async function readKeyless(
       continue;
     }
     reading.read();
-    if (to === null) return;
+    if (to === null) return true;
     from = to;
     const { count, length } = outcome.rows;
     const ms = performance.now() - begun;
     pace.took(label, { rows: step, ms, hold: held, bytes: length, maxBytes });
     await reading.rest(count, restAfter(ms, held));
   }
+  return false;
 }

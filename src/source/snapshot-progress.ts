@@ -76,11 +76,6 @@ export class TableSnapshot {
     return this.#todo.length === 0 && this.#rereads.size === 0;
   }
 
-  /** Something is left to read beside queued keys. */
-  get hasRanges(): boolean {
-    return this.#todo.length > 0;
-  }
-
   /** A range that nobody reads; it is the caller's until carve() and durable(), or giveBack(). null: there is none now. */
   take(): KeyRange | null {
     const range = this.#todo.find((each) => !this.#taken.has(each));

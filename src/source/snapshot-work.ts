@@ -13,7 +13,7 @@ import { estimateRows, keyTexts, nextBoundary, type WireKey } from "../postgres/
 import { seeTable, type SnapshotTable } from "../postgres/snapshot-table.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import type { CapturedTable } from "./captured-table.ts";
-import { ChunkOrder, GATHER_MS } from "./chunk-order.ts";
+import { ChunkOrder } from "./chunk-order.ts";
 import { ChunkPace, restAfter, RowLimit, type Hold } from "./chunk-pace.ts";
 import type { SnapshotOptions } from "./parts.ts";
 import { allowListeners, SessionKeeper } from "./session-keeper.ts";
@@ -28,6 +28,8 @@ import { parseVisibility, type Chunk } from "./window.ts";
 const CHUNK_BYTES = 16 * 1024 * 1024;
 /** Nothing rings when a table is paused or the stream catches up: looked at this often, ms. */
 const LOOK_MS = 500;
+/** R-keyless: how long a table that is held, or yields, may keep its snapshot, which keeps vacuum off the whole database, and its reader, ms. */
+const HELD_MS = 60_000;
 const NO_HOLD: Hold = { ms: 0, others: 0 };
 const RETRY = { firstMs: 200, maxMs: 10_000 };
 
@@ -134,8 +136,9 @@ export class SnapshotWork {
     const label = tableLabel(snapshot.table);
     const held = { job };
     try {
-      if (snapshot.kind === "keyless" && job.kind === "range") await this.#readKeyless(keeper, job, signal);
-      else await this.#read(keeper, held, signal);
+      if (snapshot.kind === "keyless" && job.kind === "range") {
+        if (!(await this.#readKeyless(keeper, job, signal))) giveBack(job);
+      } else await this.#read(keeper, held, signal);
       if (this.#troubles.over(label)) this.#options.logger.info({ table: label }, "snapshot: goes on");
     } catch (cause) {
       giveBack(held.job);
@@ -211,8 +214,7 @@ export class SnapshotWork {
     const ms = performance.now() - begun;
     // A range's end says nothing of the size; of a condition's rows those count that were looked at.
     if (job !== taken) this.#pace.took(label, { rows: planned, ms, hold, bytes: length, maxBytes: CHUNK_BYTES });
-    const gather = job.kind === "keys" && !snapshot.hasRanges ? GATHER_MS : 0;
-    await pause(Math.max(gather, this.#limit.waitAfter(count, performance.now()), restAfter(ms, hold)), signal);
+    await pause(Math.max(this.#limit.waitAfter(count, performance.now()), restAfter(ms, hold)), signal);
   }
 
   /** Reads one chunk and waits until its mark has come by. Throws SNAPSHOT_LOST when the chunk was given up meanwhile. */
@@ -263,14 +265,15 @@ export class SnapshotWork {
     }
   }
 
-  async #readKeyless(keeper: SessionKeeper, job: RangeJob, signal: AbortSignal): Promise<void> {
+  /** false: it was given up, for another snapshot of the table or since it was held too long. */
+  async #readKeyless(keeper: SessionKeeper, job: RangeJob, signal: AbortSignal): Promise<boolean> {
     const { settings, tables, hold, epoch, waiting } = this.#options;
     const label = tableLabel(job.snapshot.table);
     const reading = {
       settings,
       epoch,
       pass: (below: bigint) => {
-        const captured = tables.find(label);
+        const captured = this.#snapshots.isCurrent(job.snapshot) ? tables.find(label) : null;
         if (captured !== null) captured.reading.passedBelow = below;
       },
       hold,
@@ -282,17 +285,24 @@ export class SnapshotWork {
       rest: async (rows: number, ms: number) => pause(Math.max(this.#limit.waitAfter(rows, performance.now()), ms), signal),
       maxBytes: CHUNK_BYTES,
     };
-    await readKeyless(reading, keeper, job, this.#turns, signal);
+    this.#snapshots.keyless = job.snapshot;
+    try {
+      return await readKeyless(reading, keeper, job, this.#turns, signal);
+    } finally {
+      if (this.#snapshots.keyless === job.snapshot) this.#snapshots.keyless = null;
+    }
   }
 
-  /** Between two chunks of one snapshot. */
+  /** Between two chunks of one snapshot: false when it is to be given up. */
   async #mayGoOn(snapshot: TableSnapshot, signal: AbortSignal): Promise<boolean> {
-    const waits = (): boolean => !this.#due().includes(snapshot) || this.#yields();
-    while (this.#snapshots.isCurrent(snapshot) && waits()) {
+    const heldSince = performance.now();
+    while (this.#snapshots.isCurrent(snapshot)) {
+      if (this.#due().includes(snapshot) && !this.#yields()) return true;
+      if (performance.now() - heldSince > HELD_MS) break;
       await pause(LOOK_MS, signal);
       signal.throwIfAborted();
     }
-    return this.#snapshots.isCurrent(snapshot);
+    return false;
   }
 
   /** The table as the next chunk is planned. Throws TABLE_MISSING when it is not there as it is captured. */

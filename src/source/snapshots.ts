@@ -64,6 +64,8 @@ export class Snapshots implements SnapshotStream {
   readonly window = new SnapshotWindow<Tuple>(WINDOW_BYTES);
   /** Rings when something may be read that could not before. */
   readonly bell = new Bell();
+  /** R-keyless: the one that is being read now: a new session would read it from its beginning. */
+  keyless: TableSnapshot | null = null;
   readonly #source: string;
   readonly #epoch: number;
   readonly #events: SnapshotEvents;

@@ -228,7 +228,8 @@ async function saySmallState(
   signal: AbortSignal,
 ): Promise<void> {
   const topic = stateTopic(topics.prefix);
-  const bytes = said.has(topic) ? null : await smallStateTopic(log, topics, signal);
+  // Who may not ask is not kept from starting by that.
+  const bytes = said.has(topic) ? null : await smallStateTopic(log, topics, signal).catch(() => null);
   if (bytes === null) return;
   said.add(topic);
   const { configs } = stateTopicSpec(topics.prefix, topics.replication);

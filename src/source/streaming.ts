@@ -6,7 +6,7 @@ import { formatLsn, parseLsn } from "../core/lsn.ts";
 import { pause } from "../core/pause.ts";
 import type { Sequence } from "../core/sequence.ts";
 import type { SourceState } from "../core/source-state.ts";
-import { tableLabel, type Table } from "../core/table.ts";
+import { tableLabel, type Table, type TableName } from "../core/table.ts";
 import { openStream } from "../postgres/stream.ts";
 import { clusterProblem } from "../postgres/timeline.ts";
 import { Acknowledger } from "./acknowledger.ts";
@@ -18,6 +18,7 @@ import { deadLetterTopic, encodeDeadLetter, lettersTail, type SourceDeadLetter }
 import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import { Publisher, type PartitionBuffer, type PublishedRound } from "./publisher.ts";
 import { beginSnapshot, newSnapshots, runSnapshots } from "./session-snapshots.ts";
+import type { Snapshots } from "./snapshots.ts";
 import { lookForSilentChanges } from "./silent-changes.ts";
 import { isBehind, knownCluster } from "./start.ts";
 import { readTails, type Tail } from "./tails.ts";
@@ -150,8 +151,7 @@ export async function streamChanges(
     () => acks.state.acknowledged,
     lag,
     async (existing, seen) => lookForSilentChanges(look, existing, seen),
-    // What the state still calls unfinished would be read again.
-    () => [...(snapshots?.all ?? []), ...(acks.state.snapshots ?? [])].find(({ kind }) => kind === "keyless")?.table ?? null,
+    () => keylessUnderWay(snapshots, acks.state),
     over.signal,
   );
   watch.catch((cause: unknown) => fail(TailraceError.from(cause)));
@@ -185,6 +185,18 @@ export async function streamChanges(
     over.abort();
     await Promise.race([Promise.allSettled([acks.close(), watch]), pause(WATCH_END_MS, force)]);
   }
+}
+
+/** R-keyless: a table without a key that is being read, or has been and is unfinished in the state still: a new session would begin it anew. */
+function keylessUnderWay(snapshots: Snapshots | null, state: SourceState): TableName | null {
+  if (snapshots === null) return null;
+  const ending = snapshots.all.find(({ kind, complete }) => kind === "keyless" && complete);
+  const unsaved = state.snapshots?.find(({ kind, table }) => kind === "keyless" && !snapshots.all.some((one) => isSame(one.table, table)));
+  return (snapshots.keyless ?? ending ?? unsaved)?.table ?? null;
+}
+
+function isSame(a: TableName, b: TableName): boolean {
+  return a.schema === b.schema && a.name === b.name;
 }
 
 /** Keeps what comes before the changes can be taken: a few messages of the first chunk. */

@@ -107,6 +107,20 @@ for (const [name, suite, server] of [
       expect(silentChange(layoutOf(third, first), await layout(table), null)?.words).toMatch(/become a partition/);
     });
 
+    test("a table that is made, filled and attached in one transaction brings rows; a partition that is made in one with others is none", async () => {
+      const table = uniqueName("t");
+      await database.sql(`CREATE TABLE ${table} (id int PRIMARY KEY, n int DEFAULT 7) PARTITION BY RANGE (id)`);
+      const first = layoutOf(await layout(table), undefined);
+      await database.sql(`BEGIN; CREATE TABLE ${table}_1 PARTITION OF ${table} FOR VALUES FROM (0) TO (10);
+        CREATE TABLE ${table}_2 PARTITION OF ${table} FOR VALUES FROM (10) TO (20); COMMIT`);
+      const second = await layout(table);
+      expect(silentChange(first, second, null)).toBeNull();
+      await database.sql(`BEGIN; CREATE TABLE ${table}_3 (LIKE ${table} INCLUDING ALL); INSERT INTO ${table}_3 VALUES (25, 25);
+        ALTER TABLE ${table} ATTACH PARTITION ${table}_3 FOR VALUES FROM (20) TO (30); COMMIT`);
+      const change = silentChange(layoutOf(second, first), await layout(table), null);
+      expect(await database.sql(`SELECT id FROM ${table} WHERE ${change?.where}`)).toEqual([{ id: 25 }]);
+    });
+
     test("a column under the name of one that was dropped, or renamed, at some time before: read again", async () => {
       const table = uniqueName("t");
       await database.sql(`CREATE TABLE ${table} (id int PRIMARY KEY, n int, m int); INSERT INTO ${table} VALUES (1, 1, 1)`);

@@ -56,7 +56,6 @@ class KafkaLog implements EventLog {
 
   async topics(names: readonly string[], signal: AbortSignal): Promise<readonly Topic[]> {
     signal.throwIfAborted();
-    if (names.length === 0) return [];
     const found = await this.#ask("list topics", signal, () => this.#brokers.topics(names, signal));
     return names.flatMap((name) => found.filter((topic) => topic.name === name));
   }
