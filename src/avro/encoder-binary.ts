@@ -1,5 +1,19 @@
 // PostgreSQL's binary form of each kind (what its type's send function writes; all integers big-endian) as Avro.
 import type { ByteWriter } from "../core/byte-writer.ts";
+import { writeAscii, writeFourDigits, writeHexByte, writeInteger, writeSmallFraction } from "./ascii.ts";
+import {
+  writeBit,
+  writeCidr,
+  writeInet,
+  writeLsn,
+  writeMac,
+  writeMac8,
+  writeTimeTz,
+  writeTsvector,
+  writeVersioned,
+  writeXid,
+  writeXid8,
+} from "./encoder-printed.ts";
 import { digitsOf, powersOfTen, unscaled } from "./unscaled.ts";
 import { malformed, outOfRange, writeBytes, type ValueColumn, type ValueWriter, type WireForm } from "./value-writer.ts";
 
@@ -117,20 +131,13 @@ const writeNumeric: ValueWriter = (bytes, start, length, out, column) => {
   out.position = end; // the last group may have gone up to 3 digits too far
 };
 
-const writeJsonb: ValueWriter = (bytes, start, length, out, column) => {
-  if (length < 1 || bytes[start] !== 1) throw malformed(column, "jsonb of version 1");
-  writeBytes(bytes, start + 1, length - 1, out, column);
-};
-
 const writeUuid: ValueWriter = (bytes, start, length, out, column) => {
   if (length !== 16) throw malformed(column, "a binary uuid");
   out.varint(36);
   out.ensure(36);
   for (let at = 0; at < 16; at++) {
     if (at === 4 || at === 6 || at === 8 || at === 10) out.bytes[out.position++] = 0x2d;
-    const byte = bytes[start + at]!;
-    out.bytes[out.position++] = hexDigit(byte >> 4);
-    out.bytes[out.position++] = hexDigit(byte & 0xf);
+    writeHexByte(bytes[start + at]!, out);
   }
 };
 
@@ -207,15 +214,27 @@ export const binaryForm: WireForm = {
   text: writeBytes,
   enum: writeBytes,
   json: writeBytes,
-  jsonb: writeJsonb,
+  jsonb: writeVersioned,
+  jsonpath: writeVersioned,
   xml: writeBytes,
   uuid: writeUuid,
   bytea: writeBytes,
   date: writeDate,
   time: writeInt8, // µs since midnight, Int64
+  timetz: writeTimeTz,
   timestamp: writeTimestamp,
   timestamptz: writeTimestamp,
   interval: writeInterval,
+  inet: writeInet,
+  cidr: writeCidr,
+  macaddr: writeMac,
+  macaddr8: writeMac8,
+  bit: writeBit,
+  tsvector: writeTsvector,
+  ltree: writeVersioned,
+  pg_lsn: writeLsn,
+  xid: writeXid,
+  xid8: writeXid8,
   other: refuse,
 };
 
@@ -250,26 +269,6 @@ function numericDigits(bytes: Buffer, start: number, length: number, column: Val
   return digits;
 }
 
-function writeFourDigits(group: number, out: ByteWriter): void {
-  const { bytes } = out;
-  bytes[out.position++] = 0x30 + Math.floor(group / 1000);
-  bytes[out.position++] = 0x30 + (Math.floor(group / 100) % 10);
-  bytes[out.position++] = 0x30 + (Math.floor(group / 10) % 10);
-  bytes[out.position++] = 0x30 + (group % 10);
-}
-
-/** The decimal digits of a whole number, 0 and up; the caller has made room. */
-function writeInteger(value: number, out: ByteWriter): void {
-  let size = 1;
-  for (let rest = value; rest >= 10; rest = Math.floor(rest / 10)) size++;
-  let rest = value;
-  for (let at = out.position + size - 1; at >= out.position; at--) {
-    out.bytes[at] = 0x30 + (rest % 10);
-    rest = Math.floor(rest / 10);
-  }
-  out.position += size;
-}
-
 /** `-12M`; nothing for 0. */
 function writePart(value: number, unit: number, negative: boolean, out: ByteWriter): void {
   if (value === 0) return;
@@ -283,19 +282,6 @@ function writeSeconds(seconds: number, micros: number, negative: boolean, out: B
   if (seconds === 0 && micros === 0) return;
   if (negative) out.bytes[out.position++] = 0x2d;
   writeInteger(seconds, out);
-  if (micros > 0) {
-    out.bytes[out.position++] = 0x2e;
-    for (let rest = micros, unit = 100_000; rest > 0; rest %= unit, unit /= 10) out.bytes[out.position++] = 0x30 + Math.floor(rest / unit);
-  }
+  writeSmallFraction(micros, out);
   out.bytes[out.position++] = 0x53; // S
-}
-
-function writeAscii(text: string, out: ByteWriter): void {
-  out.varint(text.length);
-  out.ensure(text.length);
-  out.position += out.bytes.write(text, out.position, "latin1");
-}
-
-function hexDigit(nibble: number): number {
-  return nibble < 10 ? 0x30 + nibble : 0x57 + nibble;
 }

@@ -2,6 +2,7 @@
 // UTC, bytea_output hex and extra_float_digits 1; what another setting would have printed is refused, not misread.
 import { DATE_INFINITY, DATE_MINUS_INFINITY } from "../core/table.ts";
 import { writeMicros, writeNan4, writeNan8 } from "./encoder-binary.ts";
+import { writeLsnHalves } from "./encoder-printed.ts";
 import { Int64 } from "./int64.ts";
 import { digitsOf, powersOfTen, unscaled } from "./unscaled.ts";
 import { malformed, outOfRange, writeBytes, type ValueColumn, type ValueWriter, type WireForm } from "./value-writer.ts";
@@ -184,6 +185,17 @@ const writeInterval: ValueWriter = (bytes, start, length, out, column) => {
   writeBytes(bytes, start, length, out, column);
 };
 
+/* pg_lsn ::= hex '/' hex; later versions of PostgreSQL print the second half with zeros in front */
+const writeLsn: ValueWriter = (bytes, start, length, out, column) => {
+  const [high, low, ...more] = bytes
+    .toString("latin1", start, start + length)
+    .split("/")
+    .map(hexInteger);
+  if (high === undefined || low === undefined || Number.isNaN(high) || Number.isNaN(low) || more.length > 0)
+    throw malformed(column, "an LSN");
+  writeLsnHalves(high, low, out);
+};
+
 export const textForm: WireForm = {
   bool: writeBool,
   int2: writeInteger,
@@ -198,14 +210,26 @@ export const textForm: WireForm = {
   enum: writeBytes,
   json: writeBytes,
   jsonb: writeBytes,
+  jsonpath: writeBytes,
   xml: writeBytes,
   uuid: writeUuid,
   bytea: writeBytea,
   date: writeDate,
   time: writeTime,
+  timetz: writeBytes,
   timestamp: writeTimestamp,
   timestamptz: writeTimestamp,
   interval: writeInterval,
+  inet: writeBytes,
+  cidr: writeBytes,
+  macaddr: writeBytes,
+  macaddr8: writeBytes,
+  bit: writeBytes,
+  tsvector: writeBytes,
+  ltree: writeBytes,
+  pg_lsn: writeLsn,
+  xid: writeBytes,
+  xid8: writeBytes,
   other: writeBytes,
 };
 
@@ -281,6 +305,11 @@ function daysFromCivil(year: number, month: number, day: number): number {
   const dayOfYear = Math.floor((153 * (month > 2 ? month - 3 : month + 9) + 2) / 5) + day - 1;
   const dayOfEra = yearOfEra * 365 + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100) + dayOfYear;
   return era * 146_097 + dayOfEra - 719_468;
+}
+
+/** An unsigned 32-bit integer; NaN for any other text. */
+function hexInteger(text: string): number {
+  return /^[0-9A-F]{1,8}$/.test(text) ? Number.parseInt(text, 16) : NaN;
 }
 
 /** −1 for what is no hex digit. */

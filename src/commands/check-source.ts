@@ -68,7 +68,9 @@ function refuseSlot(name: string, { slot, facts }: SeenDatabase): void {
 }
 
 /** Kinds whose values PostgreSQL may keep out of line, and leave out of an UPDATE that does not change them. */
-const TOASTED: ReadonlySet<ColumnKind> = new Set(["text", "json", "jsonb", "xml", "bytea", "other", "numeric"]);
+const TOASTED: ReadonlySet<ColumnKind> = new Set([
+  ...(["text", "json", "jsonb", "jsonpath", "xml", "bytea", "numeric", "bit", "tsvector", "ltree", "other"] as const),
+]);
 
 function noteTables(of: string, { tables, skipped }: SeenDatabase, tell: Found): void {
   for (const { table, reason } of skipped) tell({ of, kind: "note", message: `table ${tableLabel(table)} is not captured: ${reason}` });

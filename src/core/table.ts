@@ -6,7 +6,7 @@
  * warehouse's type (design, section 6). `other` is PostgreSQL's text form of any type that is not in this list.
  */
 export type ColumnType =
-  | { readonly kind: Exclude<ColumnKind, "decimal" | "other"> }
+  | { readonly kind: PlainKind }
   /** numeric(p,s) with 0 ≤ s ≤ p; any other numeric is of kind `numeric` and travels as a string. */
   | { readonly kind: "decimal"; readonly precision: number; readonly scale: number }
   | { readonly kind: "other"; readonly typeName: string };
@@ -26,16 +26,30 @@ export const columnKinds = [
   "json",
   "jsonb",
   "xml",
+  "jsonpath",
   "uuid",
   "bytea",
   "date",
   "time",
+  "timetz",
   "timestamp",
   "timestamptz",
   "interval",
+  "inet",
+  "cidr",
+  "macaddr",
+  "macaddr8",
+  "bit",
+  "tsvector",
+  "ltree",
+  "pg_lsn",
+  "xid",
+  "xid8",
   "other",
 ] as const;
 export type ColumnKind = (typeof columnKinds)[number];
+/** Kinds that say all there is to say of a type. */
+export type PlainKind = Exclude<ColumnKind, "decimal" | "other">;
 
 /** PostgreSQL's `infinity` and `-infinity` in dates (days, Avro int) and in timestamps (microseconds, Avro long). */
 export const DATE_INFINITY = 2_147_483_647;
@@ -49,7 +63,7 @@ export type Value =
   | boolean // bool
   | number // int2, int4, float4, float8; date in days since 1970-01-01
   | bigint // int8, oid; decimal unscaled; time, timestamp, timestamptz in microseconds (since 1970-01-01)
-  | string // numeric, text, enum, json, jsonb, xml, uuid (with hyphens), interval (ISO 8601), other
+  | string // every other kind, as PostgreSQL prints it: uuid with hyphens, interval in ISO 8601
   | Buffer; // bytea
 
 export type TableName = { readonly schema: string; readonly name: string };

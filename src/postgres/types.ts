@@ -1,5 +1,5 @@
 // PostgreSQL's types as Tailrace's column types (design, section 6), and which of them the binary protocol is read for.
-import type { Column, ColumnKind, ColumnType } from "../core/table.ts";
+import type { Column, ColumnType, PlainKind } from "../core/table.ts";
 
 /** What pg_type says of a column's type; of a domain, what it says of the base type at the bottom. */
 export type TypeFacts = {
@@ -15,30 +15,53 @@ export type TypeFacts = {
   readonly category: string;
 };
 
-/** Built-in types by OID (pg_type.dat; these never change). numeric is decided by its modifier. */
-const kindByOid: ReadonlyMap<number, Exclude<ColumnKind, "decimal" | "other">> = new Map([
-  [16, "bool"],
-  [17, "bytea"],
-  [19, "text"], // name
-  [20, "int8"],
-  [21, "int2"],
-  [23, "int4"],
-  [25, "text"],
-  [26, "oid"],
-  [114, "json"],
-  [142, "xml"],
-  [700, "float4"],
-  [701, "float8"],
-  [1042, "text"], // character(n)
-  [1043, "text"], // character varying
-  [1082, "date"],
-  [1083, "time"],
-  [1114, "timestamp"],
-  [1184, "timestamptz"],
-  [1186, "interval"],
-  [2950, "uuid"],
-  [3802, "jsonb"],
+/**
+ * Built-in types by OID (pg_type.dat; these never change), with the name that format_type gives them. numeric is decided by its
+ * modifier.
+ */
+export const builtInTypes: ReadonlyMap<number, { readonly name: string; readonly kind: PlainKind }> = new Map([
+  [16, { name: "boolean", kind: "bool" }],
+  [17, { name: "bytea", kind: "bytea" }],
+  [19, { name: "name", kind: "text" }],
+  [20, { name: "bigint", kind: "int8" }],
+  [21, { name: "smallint", kind: "int2" }],
+  [23, { name: "integer", kind: "int4" }],
+  [25, { name: "text", kind: "text" }],
+  [26, { name: "oid", kind: "oid" }],
+  [28, { name: "xid", kind: "xid" }],
+  [29, { name: "cid", kind: "xid" }],
+  [114, { name: "json", kind: "json" }],
+  [142, { name: "xml", kind: "xml" }],
+  [650, { name: "cidr", kind: "cidr" }],
+  [700, { name: "real", kind: "float4" }],
+  [701, { name: "double precision", kind: "float8" }],
+  [774, { name: "macaddr8", kind: "macaddr8" }],
+  [829, { name: "macaddr", kind: "macaddr" }],
+  [869, { name: "inet", kind: "inet" }],
+  [1042, { name: "character", kind: "text" }],
+  [1043, { name: "character varying", kind: "text" }],
+  [1082, { name: "date", kind: "date" }],
+  [1083, { name: "time without time zone", kind: "time" }],
+  [1114, { name: "timestamp without time zone", kind: "timestamp" }],
+  [1184, { name: "timestamp with time zone", kind: "timestamptz" }],
+  [1186, { name: "interval", kind: "interval" }],
+  [1266, { name: "time with time zone", kind: "timetz" }],
+  [1560, { name: "bit", kind: "bit" }],
+  [1562, { name: "bit varying", kind: "bit" }],
+  [2950, { name: "uuid", kind: "uuid" }],
+  [3220, { name: "pg_lsn", kind: "pg_lsn" }],
+  [3614, { name: "tsvector", kind: "tsvector" }],
+  [3802, { name: "jsonb", kind: "jsonb" }],
+  [4072, { name: "jsonpath", kind: "jsonpath" }],
+  [5069, { name: "xid8", kind: "xid8" }],
 ]);
+
+/** Types of extensions, whose OIDs differ from database to database; `category` as pg_type has it. */
+export const extensionTypes: readonly { readonly name: string; readonly category: string; readonly kind: PlainKind }[] = [
+  { name: "citext", category: "S", kind: "text" },
+  { name: "ltree", category: "U", kind: "ltree" },
+];
+
 const NUMERIC_OID = 1700;
 /** A modifier is counted from the size of a varlena header (VARHDRSZ). */
 const MODIFIER_BASE = 4;
@@ -46,15 +69,16 @@ const MODIFIER_BASE = 4;
 /** null for a type that the catalogs must tell. */
 function builtInType(oid: number, modifier: number): ColumnType | null {
   if (oid === NUMERIC_OID) return numericType(modifier);
-  const kind = kindByOid.get(oid);
-  return kind === undefined ? null : { kind };
+  const found = builtInTypes.get(oid);
+  return found === undefined ? null : { kind: found.kind };
 }
 
 export function columnType(type: TypeFacts): ColumnType {
   const builtIn = builtInType(type.oid, type.modifier);
   if (builtIn !== null) return builtIn;
   if (type.type === "e") return { kind: "enum" };
-  if (type.name === "citext" && type.type === "b" && type.category === "S") return { kind: "text" };
+  const extension = extensionTypes.find(({ name, category }) => type.type === "b" && type.name === name && type.category === category);
+  if (extension !== undefined) return { kind: extension.kind };
   return { kind: "other", typeName: type.label };
 }
 

@@ -194,8 +194,9 @@ function sourceText(column: string, type: string): string {
       return `CASE WHEN isfinite(${column}) THEN (${column} - date '1970-01-01')::text ELSE ${column}::text END`;
     case "bytea":
       return `encode(${column}, 'hex')`;
-    case "bpchar":
-      return `CASE WHEN ${column} IS NOT NULL THEN concat(${column}) END`; // its cast to text takes the blanks off
+    case "bpchar": // its cast to text takes the blanks off
+    case "inet": // and this one's names the bits of a single address
+      return `CASE WHEN ${column} IS NOT NULL THEN concat(${column}) END`;
     default:
       return `${column}::text`;
   }

@@ -6,11 +6,11 @@ import { quoteName, quoteTable } from "./sql-text.ts";
 
 export type TargetDifference = { readonly what: string; readonly sql: string };
 
-/** `there` and `needed`: types as the warehouse's catalogue prints them. */
+/** `there` and `needed`: types as the warehouse's catalogue prints them. USING: PostgreSQL casts text to most types only when asked to. */
 export function otherType(target: TableName, column: string, there: string, needed: string): TargetDifference {
   return {
     what: `${column} is ${there}, needed is ${needed}`,
-    sql: `ALTER TABLE ${quoteTable(target)} ALTER COLUMN ${quoteName(column)} TYPE ${needed}`,
+    sql: `ALTER TABLE ${quoteTable(target)} ALTER COLUMN ${quoteName(column)} TYPE ${needed} USING ${quoteName(column)}::${needed}`,
   };
 }
 

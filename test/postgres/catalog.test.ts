@@ -170,9 +170,9 @@ for (const [name, suite, server] of [
         pr: "other public.pair",
         pt: "other point",
         char: 'other "char"',
-        ttz: "other time with time zone",
+        ttz: "timetz",
         mo: "other money",
-        ip: "other inet",
+        ip: "inet",
       });
     });
 

@@ -42,25 +42,31 @@ const BOTH_PROTOCOLS: Readonly<Record<string, readonly string[]>> = {
   timestamptz: ["'infinity'", "'0044-03-15 12:00:00.25+00 BC'", "'2026-02-03 04:05:06+07'"],
   interval: ["'0'", "'-1 year -2 months -3 days -04:05:06.789'", "'1 day -1 second'"],
   short: ["'dom'"],
+  inet: ["'10.0.0.1'", "'10.0.0.1/8'", "'::1'", "'::ffff:1.2.3.4/96'"],
+  cidr: ["'10.0.0.0/8'", "'2001:db8::/32'"],
+  address: ["'10.0.0.1'"],
+  macaddr: ["'08:00:2b:01:02:03'"],
+  macaddr8: ["'08:00:2b:01:02:03:04:05'"],
+  "bit(3)": ["B'101'"],
+  varbit: ["B'1'", "B''", "B'101010101010101010101'"],
+  timetz: ["'12:00+02'", "'24:00-15:59:59'", "'23:59:59.5-05:30:15'", "'00:00:00.000001+00'"],
+  tsvector: ["'a fat cat'", `$$'it''s':1A,2 'b\\\\c':7$$`, "''"],
+  ltree: ["'Top.Science.Astronomy'", "''"],
+  pg_lsn: ["'16/B374D848'", "'0/0'"],
+  xid: ["'4294967295'"],
+  cid: ["'7'"],
+  xid8: ["'18446744073709551615'"],
+  jsonpath: ["'$.a[*] ? (@.b > 1.5).c'", "'strict $'"],
 };
 /** Types whose binary form is not read: the stream has them as text, a chunk by their output functions. */
 const TEXT_ONLY: Readonly<Record<string, readonly string[]>> = {
-  inet: ["'10.0.0.1'", "'10.0.0.1/8'", "'::1'"],
-  cidr: ["'10.0.0.0/8'"],
   int4range: ["'[1,5)'", "'empty'"],
   point: ["'(1,2.5)'"],
   "int4[]": ["'{1,NULL,3}'", "'{}'", "'{{1,2},{3,4}}'"],
   "text[]": [`ARRAY['a,b', 'c"d', NULL, '']`],
-  timetz: ["'12:00+02'"],
   money: ["'12.34'", "'-1'"],
-  "bit(3)": ["B'101'"],
-  varbit: ["B'1'"],
-  tsvector: ["'a fat cat'"],
   '"char"': ["'x'", "''"],
-  macaddr: ["'08:00:2b:01:02:03'"],
   pair: ["'(1,\"a b\")'", "'(,)'", "ROW(NULL, 'x')::pair"],
-  address: ["'10.0.0.1'"],
-  pg_lsn: ["'16/B374D848'"],
   regclass: ["'pg_class'"],
 };
 
@@ -73,7 +79,7 @@ for (const [name, suite, server] of [
     let session: Session;
     beforeAll(async () => {
       database = await (await server()).createDatabase("bytes");
-      await database.sql(`CREATE EXTENSION citext; CREATE TYPE mood AS ENUM ('so so', 'ok'); CREATE TYPE pair AS (a int, b text);
+      await database.sql(`CREATE EXTENSION citext; CREATE EXTENSION ltree; CREATE TYPE mood AS ENUM ('so so', 'ok'); CREATE TYPE pair AS (a int, b text);
         CREATE DOMAIN short AS varchar(3); CREATE DOMAIN address AS inet`);
       session = await openReader(database.url);
     });
@@ -99,7 +105,7 @@ for (const [name, suite, server] of [
     });
 
     test("R-chunk: a key of every kind that can be one has the same bytes", async () => {
-      const keys = Object.entries(BOTH_PROTOCOLS).filter(([type]) => !["json", "xml"].includes(type));
+      const keys = Object.entries(BOTH_PROTOCOLS).filter(([type]) => !["json", "xml", "xid", "cid", "jsonpath"].includes(type));
       for (const [type, values] of keys) {
         const name = uniqueName("key");
         await database.sql(`CREATE TABLE ${name} (id ${type} PRIMARY KEY)`);

@@ -155,6 +155,21 @@ export const samples: readonly Sample[] = [
       same(TIMESTAMP_MINUS_INFINITY, "-infinity"),
     ],
   },
+  { type: { kind: "timetz" }, cases: ["00:00:00+00", "24:00:00-15:59:59", "12:34:56.789+05:30"].map((value) => same(value, value)) },
+  {
+    type: { kind: "inet" },
+    cases: [each("10.0.0.1", "10.0.0.1", "10.0.0.1/32"), same("10.0.0.1/8", "10.0.0.1/8"), each("::1", "::1", "::1/128")], // the cast to text names the bits
+  },
+  { type: { kind: "cidr" }, cases: [same("10.0.0.0/8", "10.0.0.0/8"), same("2001:db8::/32", "2001:db8::/32")] },
+  { type: { kind: "macaddr" }, cases: [same("08:00:2b:01:02:03", "08:00:2b:01:02:03"), same("ff:ff:ff:ff:ff:ff", "ff:ff:ff:ff:ff:ff")] },
+  { type: { kind: "macaddr8" }, cases: [same("08:00:2b:01:02:03:04:05", "08:00:2b:01:02:03:04:05")] },
+  { type: { kind: "bit" }, cases: [same("", ""), same("101", "101"), same("10".repeat(500), "10".repeat(500))] },
+  { type: { kind: "tsvector" }, cases: [same("", ""), same("'a':1A,16383 'it''s' 'x\\\\y':2", "'a':1A,16383 'it''s' 'x\\\\y':2")] },
+  { type: { kind: "ltree" }, cases: [same("Top.Science", "Top.Science"), same("", "")] },
+  { type: { kind: "pg_lsn" }, cases: [same("0/0", "0/0"), same("FFFFFFFF/FFFFFFFF", "FFFFFFFF/FFFFFFFF")] },
+  { type: { kind: "xid" }, cases: [same("4294967295", "4294967295")] },
+  { type: { kind: "xid8" }, cases: [same("18446744073709551615", "18446744073709551615"), same("0", "0")] },
+  { type: { kind: "jsonpath" }, cases: [same('$."a"[*]?(@."b" > 1.5)', '$."a"[*]?(@."b" > 1.5)'), same("strict $", "strict $")] },
   {
     type: { kind: "interval" },
     cases: [

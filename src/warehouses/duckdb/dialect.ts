@@ -68,7 +68,19 @@ export function columnType(type: ColumnType): string {
     case "text":
     case "enum":
     case "xml":
+    case "jsonpath":
+    case "timetz":
     case "interval":
+    case "inet":
+    case "cidr":
+    case "macaddr":
+    case "macaddr8":
+    case "bit":
+    case "tsvector":
+    case "ltree":
+    case "pg_lsn":
+    case "xid":
+    case "xid8":
     case "other":
       return "VARCHAR";
   }

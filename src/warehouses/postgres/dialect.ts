@@ -1,5 +1,5 @@
 // PostgreSQL's SQL for a target: its types, its DDL and one merge. Pure text. MERGE needs PostgreSQL 15.
-import type { ColumnType } from "../../core/table.ts";
+import type { ColumnKind, ColumnType } from "../../core/table.ts";
 import {
   EXPIRED_ROWS,
   metadataColumns,
@@ -22,7 +22,10 @@ const DELETED = quoteName(metadataColumns.deleted);
 /** What a merge writes into every row that it updates. */
 const OURS = [`${SEQUENCE} = s.${SEQUENCE}`, `${COMMITTED} = s.${COMMITTED}`, `${MERGED} = now()`];
 
-/** The type that the source has, but for enums, types that may not exist here, and xml, which a server may be built without. */
+/**
+ * The type that the source has, but for enums, types that may not exist here, xml, which a server may be built without, and
+ * xid, which has no order. Lengths are the source's affair.
+ */
 export function columnType(type: ColumnType): string {
   switch (type.kind) {
     case "bool":
@@ -46,6 +49,8 @@ export function columnType(type: ColumnType): string {
     case "text":
     case "enum":
     case "xml":
+    case "ltree":
+    case "xid":
     case "other":
       return "text";
     case "json":
@@ -64,14 +69,31 @@ export function columnType(type: ColumnType): string {
       return "timestamp without time zone";
     case "timestamptz":
       return "timestamp with time zone";
+    case "timetz":
+      return "time with time zone";
+    case "bit":
+      return "bit varying";
     case "interval":
-      return "interval";
+    case "inet":
+    case "cidr":
+    case "macaddr":
+    case "macaddr8":
+    case "tsvector":
+    case "jsonpath":
+    case "pg_lsn":
+    case "xid8":
+      return type.kind;
   }
 }
 
 /** Kinds that are staged as text, which the server parses exactly; the others are loaded in their binary form. */
+const stagedAsText: ReadonlySet<ColumnKind> = new Set([
+  ...(["decimal", "numeric", "interval", "timetz", "inet", "cidr", "macaddr", "macaddr8"] as const),
+  ...(["bit", "tsvector", "jsonpath", "pg_lsn", "xid8"] as const),
+]);
+
 export function isStagedAsText(type: ColumnType): boolean {
-  return type.kind === "decimal" || type.kind === "numeric" || type.kind === "interval";
+  return stagedAsText.has(type.kind);
 }
 
 /** Equal values of these have several forms (1.0 and 1.00, 0 and -0), so that two keys of the log can be one key here. */

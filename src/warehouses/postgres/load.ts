@@ -179,6 +179,18 @@ function writer(type: ColumnType): Writer {
     case "json":
     case "xml":
     case "interval":
+    case "jsonpath":
+    case "timetz":
+    case "inet":
+    case "cidr":
+    case "macaddr":
+    case "macaddr8":
+    case "bit":
+    case "tsvector":
+    case "ltree":
+    case "pg_lsn":
+    case "xid":
+    case "xid8":
     case "other":
       return (out, value) => text(out, value as string);
   }

@@ -53,7 +53,8 @@ describe("R-chunk: every row once, whatever the key", () => {
     ["a domain over varchar", "code", "'c' || i"],
     ["an enum, few values, and an int", "mood", "(ARRAY['sad', 'ok', 'happy'])[1 + i % 3]::mood"],
     ["character(n)", "character(12)", "'k' || i"],
-    ["inet, which the stream sends as text", "inet", "inet '10.0.0.0' + i"],
+    ["inet", "inet", "inet '10.0.0.0' + i"],
+    ["int4range, which the stream sends as text", "int4range", "int4range(i, i + 1)"],
   ])("%s", async (_, type, value) => {
     await read(
       [

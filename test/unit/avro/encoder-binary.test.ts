@@ -4,10 +4,10 @@ import { binaryForm } from "../../../src/avro/encoder-binary.ts";
 import { valueReaders } from "../../../src/avro/value-reader.ts";
 import { valueColumn } from "../../../src/avro/value-writer.ts";
 import { ByteWriter } from "../../../src/core/byte-writer.ts";
-import { columnKinds, type ColumnKind, type ColumnType, type Value } from "../../../src/core/table.ts";
+import { columnKinds, type ColumnType, type PlainKind, type Value } from "../../../src/core/table.ts";
 import { column, int4, int8, intervals, numeric, table } from "./rows.ts";
 
-type Type = ColumnType | Exclude<ColumnKind, "decimal" | "other">;
+type Type = ColumnType | PlainKind;
 
 function encoded(type: Type, bytes: Buffer): Buffer {
   const only = column("v", type);
@@ -44,6 +44,57 @@ test.each([
   [-(10n ** 40n) - 1n, 20, "-100000000000000000000.00000000000000000001"],
 ] as const)("numeric %s at scale %i prints as %s", (unscaled, scale, printed) => {
   expect(decoded("numeric", numeric(unscaled, scale))).toBe(printed);
+});
+
+const inet = (bits: number, isCidr: number, address: string): Buffer => {
+  const bytes = Buffer.from(address.replaceAll(":", ""), "hex");
+  return Buffer.concat([Buffer.of(bytes.length === 4 ? 2 : 3, bits, isCidr, bytes.length), bytes]);
+};
+
+// Each as PostgreSQL 18 prints it.
+test.each([
+  ["inet", 32, "0a000001", "10.0.0.1"],
+  ["inet", 8, "0a000001", "10.0.0.1/8"],
+  ["cidr", 32, "0a000001", "10.0.0.1/32"],
+  ["cidr", 0, "00000000", "0.0.0.0/0"],
+  ["inet", 128, "0000:0000:0000:0000:0000:0000:0000:0000", "::"],
+  ["inet", 128, "0000:0000:0000:0000:0000:0000:0000:0001", "::1"],
+  ["inet", 64, "2001:0db8:0000:0000:0001:0000:0000:0001", "2001:db8::1:0:0:1/64"],
+  ["inet", 128, "2001:0000:0001:0000:0000:0000:0001:0001", "2001:0:1::1:1"],
+  ["inet", 128, "2001:0db8:0000:0001:0001:0001:0001:0001", "2001:db8:0:1:1:1:1:1"],
+  ["inet", 128, "0000:0000:0000:0000:0000:0000:0102:0304", "::1.2.3.4"],
+  ["inet", 128, "0000:0000:0000:0000:0000:ffff:0102:0304", "::ffff:1.2.3.4"],
+  ["inet", 128, "0000:0000:0000:0000:0000:0001:0102:0304", "::1:102:304"],
+  ["inet", 128, "0000:0000:0000:0000:0000:0000:0001:0000", "::0.1.0.0"],
+  ["inet", 128, "0001:0000:0000:0000:0000:0000:0000:0000", "1::"],
+  ["cidr", 128, "fe80:0000:0000:0000:0202:b3ff:fe1e:8329", "fe80::202:b3ff:fe1e:8329/128"],
+] as const)("%s of %i bits, %s, prints as %s", (kind, bits, address, printed) => {
+  expect(decoded(kind, inet(bits, kind === "cidr" ? 1 : 0, address))).toBe(printed);
+});
+
+test("a network with more bits than its address has, or of another family, is refused", () => {
+  for (const bytes of [inet(33, 0, "0a000001"), Buffer.of(3, 32, 0, 4, 10, 0, 0, 1), Buffer.of(2, 32, 0, 4, 10, 0, 0)])
+    expect(() => encoded("inet", bytes)).toThrow(expect.objectContaining({ code: "STREAM_PROTOCOL" }));
+});
+
+test.each([
+  [0n, 0, "00:00:00+00"],
+  [86_400_000_000n, 57_599, "24:00:00-15:59:59"],
+  [43_200_500_000n, -19_800, "12:00:00.5+05:30"],
+  [1n, 3_600, "00:00:00.000001-01"],
+] as const)("timetz of %i µs, %i s west, prints as %s", (micros, west, printed) => {
+  expect(decoded("timetz", Buffer.concat([int8(micros), int4(west)]))).toBe(printed);
+});
+
+test("the largest and the smallest pg_lsn, xid and xid8 print as PostgreSQL prints them", () => {
+  expect([int8(0n), int8(-1n), int8(0x16_b374_d848n)].map((bytes) => decoded("pg_lsn", bytes))).toEqual([
+    "0/0",
+    "FFFFFFFF/FFFFFFFF",
+    "16/B374D848",
+  ]);
+  expect([int4(0), int4(-1)].map((bytes) => decoded("xid", bytes))).toEqual(["0", "4294967295"]);
+  const whole = [0n, -1n, 999_999n, 1_000_000n, 18_446_744_073_000_000_001n].map((value) => int8(BigInt.asIntN(64, value)));
+  expect(whole.map((bytes) => decoded("xid8", bytes))).toEqual(["0", "18446744073709551615", "999999", "1000000", "18446744073000000001"]);
 });
 
 test("a numeric without a scale keeps NaN and the infinities, by name", () => {
@@ -94,11 +145,20 @@ test("timestamps end where 64-bit microseconds since 1970 do; infinity stays inf
 test("bytes of another length than the type's are a protocol error, not a value", () => {
   const sized = columnKinds.filter((kind) => !["text", "enum", "json", "xml", "bytea"].includes(kind));
   for (const kind of sized) {
-    const type = kind === "decimal" ? decimal(5, 2) : kind === "other" ? { kind, typeName: "inet" } : kind;
+    const type = kind === "decimal" ? decimal(5, 2) : kind === "other" ? { kind, typeName: "point" } : kind;
     for (const bytes of [Buffer.alloc(0), Buffer.alloc(3), Buffer.alloc(17)]) {
       expect(() => encoded(type, bytes), kind).toThrow(expect.objectContaining({ code: "STREAM_PROTOCOL" }));
     }
   }
+});
+
+test("a tsvector that ends too early is refused, wherever it is cut", () => {
+  const whole = Buffer.concat([int4(2), Buffer.from("it's\0"), Buffer.of(0, 2, 0xc0, 1, 0, 7), Buffer.from("a\\b\0"), Buffer.of(0, 0)]);
+  expect(decoded("tsvector", whole)).toBe("'it''s':1A,7 'a\\\\b'");
+  for (let length = 0; length < whole.length; length++)
+    expect(() => encoded("tsvector", whole.subarray(0, length)), String(length)).toThrow(
+      expect.objectContaining({ code: "STREAM_PROTOCOL" }),
+    );
 });
 
 test("jsonb of a version to come is refused", () => {

@@ -2,12 +2,12 @@ import { expect, test } from "vitest";
 import { textForm } from "../../../src/avro/encoder-text.ts";
 import { valueColumn } from "../../../src/avro/value-writer.ts";
 import { ByteWriter } from "../../../src/core/byte-writer.ts";
-import type { ColumnKind, ColumnType, Value } from "../../../src/core/table.ts";
+import type { ColumnType, PlainKind, Value } from "../../../src/core/table.ts";
 import { Cursor } from "../../../src/avro/cursor.ts";
 import { valueReaders } from "../../../src/avro/value-reader.ts";
 import { column, table } from "./rows.ts";
 
-function decoded(type: ColumnType | Exclude<ColumnKind, "decimal" | "other">, printed: string): Value {
+function decoded(type: ColumnType | PlainKind, printed: string): Value {
   const only = column("v", type);
   const out = new ByteWriter(1);
   const bytes = Buffer.from(printed);
@@ -48,6 +48,9 @@ test.each([
   ["timestamptz", "1890-01-01 00:00:00-04:56:02", micros("1890-01-01T04:56:02Z")],
   ["timestamptz", "0044-03-15 12:00:00+00 BC", micros("-000043-03-15T12:00:00Z")],
   ["timestamp", "294247-01-10 04:00:54.775806", 2n ** 63n - 2n],
+  ["pg_lsn", "0/0", "0/0"],
+  ["pg_lsn", "16/B374D848", "16/B374D848"],
+  ["pg_lsn", "16/0000D848", "16/D848"], // as PostgreSQL 19 prints it
   ["bytea", "\\x", Buffer.alloc(0)],
   ["bytea", "\\x00ff7f", Buffer.of(0, 255, 127)],
   [decimal(5, 0), "-128", -128n],
@@ -88,6 +91,8 @@ test.each([
   ["timestamptz", "2026-11-21 07:55:50 UTC"],
   ["time", "7:55"],
   ["interval", "1 day 02:00:00"], // IntervalStyle postgres
+  ["pg_lsn", "16"],
+  ["pg_lsn", "16/1B374D848"],
   [decimal(5, 2), "1e3"],
 ] as const)("%j: %s, as another session setting prints it, is refused and not misread", (type, printed) => {
   expect(() => decoded(type, printed)).toThrow(expect.objectContaining({ code: "STREAM_PROTOCOL" }));

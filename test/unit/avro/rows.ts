@@ -1,7 +1,7 @@
 // Tables, tuples and values for the tests of avro/: a value in both of PostgreSQL's wire forms, and as core's Value.
 import fc from "fast-check";
-import type { Column, ColumnKind, ColumnType, Table, Value } from "../../../src/core/table.ts";
-import { TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, DATE_INFINITY, DATE_MINUS_INFINITY } from "../../../src/core/table.ts";
+import type { Column, ColumnType, PlainKind, Table, Value } from "../../../src/core/table.ts";
+import { columnKinds, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, DATE_INFINITY, DATE_MINUS_INFINITY } from "../../../src/core/table.ts";
 import { Tuple, tupleState } from "../../../src/core/tuple.ts";
 
 /** One value: what the stream brings in either protocol, and what a sink should get. */
@@ -37,7 +37,7 @@ export function tuple(...cells: readonly Cell[]): Tuple {
   return row;
 }
 
-export function column(name: string, type: ColumnType | Exclude<ColumnKind, "decimal" | "other">, keyPosition = 0): Column {
+export function column(name: string, type: ColumnType | PlainKind, keyPosition = 0): Column {
   return { name, type: typeof type === "string" ? { kind: type } : type, typeOid: 0, typeModifier: -1, keyPosition };
 }
 
@@ -107,6 +107,28 @@ export function timestampText(micros: bigint, offset: string): string {
   const day = (micros - (((micros % DAY_MICROS) + DAY_MICROS) % DAY_MICROS)) / DAY_MICROS;
   const [date, era] = dateParts(Number(day) * 86_400_000);
   return `${date} ${timeText(micros - day * DAY_MICROS)}${offset}${era}`;
+}
+
+/** `+hh`, `-hh:mm`, `+hh:mm:ss`: seconds west of Greenwich as a timetz ends. */
+function offsetText(west: number): string {
+  const parts = timeText(BigInt(Math.abs(west)) * 1_000_000n).split(":");
+  while (parts.length > 1 && parts.at(-1) === "00") parts.pop();
+  return `${west <= 0 ? "+" : "-"}${parts.join(":")}`;
+}
+
+/** A lexeme of a tsvector with its positions, and their weights from 0 (D, not said) to 3 (A). */
+function lexemes(): fc.Arbitrary<{ readonly text: string; readonly binary: Buffer }> {
+  const characters = fc.oneof(fc.constantFrom("'", "\\", " ", ":"), fc.string({ unit: "grapheme", minLength: 1, maxLength: 1 }));
+  const word = fc.string({ unit: characters, minLength: 1, maxLength: 10 }).filter((each) => !each.includes("\0"));
+  const positions = fc.array(fc.tuple(fc.integer({ min: 1, max: 16_383 }), fc.nat(3)), { maxLength: 4 });
+  return fc.tuple(word, positions).map(([lexeme, places]) => {
+    const printed = places.map(([position, weight]) => `${position}${["", "C", "B", "A"][weight] ?? ""}`);
+    const numbers = [places.length, ...places.map(([position, weight]) => (weight << 14) | position)];
+    return {
+      text: `'${lexeme.replace(/['\\]/g, "$&$&")}'${printed.length === 0 ? "" : `:${printed.join(",")}`}`,
+      binary: Buffer.concat([Buffer.from(`${lexeme}\0`), ...numbers.map((number) => Buffer.of(number >> 8, number & 0xff))]),
+    };
+  });
 }
 
 function floatText(value: number): string {
@@ -229,6 +251,51 @@ export function samplesOf(type: ColumnType): fc.Arbitrary<Sample> {
       return fc.constantFrom(...intervals).map(([months, days, micros, printed]) => {
         return sample(printed, Buffer.concat([int8(micros), int4(days), int4(months)]), printed);
       });
+    case "timetz":
+      return fc.tuple(fc.bigInt({ min: 0n, max: DAY_MICROS }), fc.integer({ min: -57_599, max: 57_599 })).map(([micros, west]) => {
+        const printed = timeText(micros) + offsetText(west);
+        return sample(printed, Buffer.concat([int8(micros), int4(west)]), printed);
+      });
+    case "inet":
+    case "cidr":
+      return fc.tuple(fc.ipV4(), fc.nat(32)).map(([address, bits]) => {
+        const printed = type.kind === "inet" && bits === 32 ? address : `${address}/${bits}`;
+        return sample(printed, Buffer.of(2, bits, type.kind === "cidr" ? 1 : 0, 4, ...address.split(".").map(Number)), printed);
+      });
+    case "macaddr":
+    case "macaddr8": {
+      const size = type.kind === "macaddr" ? 6 : 8;
+      return fc.uint8Array({ minLength: size, maxLength: size }).map((bytes) => {
+        const printed = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(":");
+        return sample(printed, Buffer.from(bytes), printed);
+      });
+    }
+    case "bit":
+      return fc.string({ unit: fc.constantFrom("0", "1"), maxLength: 40 }).map((printed) => {
+        const bytes = (printed.match(/.{1,8}/g) ?? []).map((each) => Number.parseInt(each.padEnd(8, "0"), 2));
+        return sample(printed, Buffer.concat([int4(printed.length), Buffer.from(bytes)]), printed);
+      });
+    case "tsvector":
+      return fc.array(lexemes(), { maxLength: 5 }).map((all) => {
+        const printed = all.map((lexeme) => lexeme.text).join(" ");
+        return sample(printed, Buffer.concat([int4(all.length), ...all.map((lexeme) => lexeme.binary)]), printed);
+      });
+    case "pg_lsn":
+      return fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((lsn) => {
+        const printed = `${(lsn >> 32n).toString(16)}/${(lsn & 0xffff_ffffn).toString(16)}`.toUpperCase();
+        return sample(printed, int8(BigInt.asIntN(64, lsn)), printed);
+      });
+    case "xid":
+      return fc.nat(0xffff_ffff).map((xid) => sample(`${xid}`, int4(xid | 0), `${xid}`));
+    case "xid8":
+      return fc
+        .oneof(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), fc.bigInt({ min: 0n, max: 3_000_000n }))
+        .map((xid) => sample(`${xid}`, int8(BigInt.asIntN(64, xid)), `${xid}`));
+    case "jsonpath":
+    case "ltree":
+      return fc
+        .string({ unit: "grapheme", maxLength: 80 })
+        .map((value) => sample(value, Buffer.concat([Buffer.of(1), Buffer.from(value)]), value));
     case "text":
     case "enum":
     case "json":
@@ -240,10 +307,7 @@ export function samplesOf(type: ColumnType): fc.Arbitrary<Sample> {
 
 /** Any column type, decimals of every size among them. */
 export function columnTypes(): fc.Arbitrary<ColumnType> {
-  const plain = [
-    ...["bool", "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "text", "enum", "json", "jsonb", "xml"],
-    ...["uuid", "bytea", "date", "time", "timestamp", "timestamptz", "interval"],
-  ] as readonly Exclude<ColumnKind, "decimal" | "other">[];
+  const plain = columnKinds.filter((kind) => kind !== "decimal" && kind !== "other");
   return fc.oneof(
     { weight: 6, arbitrary: fc.constantFrom(...plain).map((kind): ColumnType => ({ kind })) },
     {
@@ -252,7 +316,7 @@ export function columnTypes(): fc.Arbitrary<ColumnType> {
         .integer({ min: 1, max: 100 })
         .chain((precision) => fc.nat(precision).map((scale): ColumnType => ({ kind: "decimal", precision, scale }))),
     },
-    { weight: 1, arbitrary: fc.constantFrom("inet", "int4range", "hstore").map((typeName): ColumnType => ({ kind: "other", typeName })) },
+    { weight: 1, arbitrary: fc.constantFrom("point", "int4range", "hstore").map((typeName): ColumnType => ({ kind: "other", typeName })) },
   );
 }
 

@@ -24,6 +24,12 @@ describe("numeric is a decimal when 0 ≤ scale ≤ precision", () => {
   test("nor numeric without a modifier", () => expect(columnType(numeric(-1))).toEqual({ kind: "numeric" }));
 });
 
+test("ltree is known by its name, of the extension's category", () => {
+  const ltree: TypeFacts = { oid: 99_998, modifier: -1, name: "ltree", label: "public.ltree", type: "b", category: "U" };
+  expect(columnType(ltree)).toEqual({ kind: "ltree" });
+  expect(columnType({ ...ltree, type: "c", category: "C" })).toEqual({ kind: "other", typeName: "public.ltree" });
+});
+
 test("only a string type of that name is citext", () => {
   const citext: TypeFacts = { oid: 99_999, modifier: -1, name: "citext", label: "public.citext", type: "b", category: "S" };
   expect(columnType(citext)).toEqual({ kind: "text" });
