@@ -103,6 +103,14 @@ const writeDecimal: ValueWriter = (bytes, start, length, out, column) => {
   unscaled.write(sign === NUMERIC_NEGATIVE, out);
 };
 
+/* money ::= Int64, in the smallest unit of lc_monetary's currency */
+const writeMoney: ValueWriter = (bytes, start, length, out, column) => {
+  if (length !== 8) throw malformed(column, "a binary money");
+  let from = start;
+  while (from < start + 7 && (bytes[from] === 0 ? bytes[from + 1]! < 0x80 : bytes[from] === 0xff && bytes[from + 1]! > 0x7f)) from++;
+  writeBytes(bytes, from, start + 8 - from, out, column);
+};
+
 /** The same layout as PostgreSQL prints it (numeric_out). */
 const writeNumeric: ValueWriter = (bytes, start, length, out, column) => {
   const digits = numericDigits(bytes, start, length, column);
@@ -211,6 +219,7 @@ export const binaryForm: WireForm = {
   float8: writeFloat8,
   decimal: writeDecimal,
   numeric: writeNumeric,
+  money: writeMoney,
   text: writeBytes,
   enum: writeBytes,
   json: writeBytes,

@@ -1,5 +1,5 @@
 // PostgreSQL's text form of each kind as Avro. The stream's session has DateStyle ISO, IntervalStyle iso_8601, TimeZone
-// UTC, bytea_output hex and extra_float_digits 1; what another setting would have printed is refused, not misread.
+// UTC, bytea_output hex, extra_float_digits 1 and lc_monetary C; what another setting would have printed is refused, not misread.
 import { DATE_INFINITY, DATE_MINUS_INFINITY } from "../core/table.ts";
 import { writeMicros, writeNan4, writeNan8 } from "./encoder-binary.ts";
 import { writeLsnHalves } from "./encoder-printed.ts";
@@ -70,6 +70,8 @@ const MINUS = 0x2d;
 const PLUS = 0x2b;
 const POINT = 0x2e;
 const COLON = 0x3a;
+const COMMA = 0x2c;
+const DOLLAR = 0x24;
 
 const writeBool: ValueWriter = (bytes, start, length, out, column) => {
   const letter = length === 1 ? bytes[start] : 0;
@@ -125,6 +127,26 @@ const writeDecimal: ValueWriter = (bytes, start, length, out, column) => {
   if (significant > 0) significant += missing;
   for (; missing > 0; missing -= 6) unscaled.append(0, powersOfTen[Math.min(6, missing)] as number);
   if (significant > column.precision) throw outOfRange(column, `it has more than ${column.precision} digits`);
+  unscaled.write(negative, out);
+};
+
+/*
+ * money ::= ['-'] '$' digits {',' digits} '.' digit digit
+ * With lc_monetary C: the stored integer, its last two digits behind a point whatever they stand for (cash_out).
+ */
+const writeMoney: ValueWriter = (bytes, start, length, out, column) => {
+  scanner.begin(bytes, start, length);
+  const negative = scanner.take(MINUS);
+  if (!scanner.take(DOLLAR)) throw malformed(column, "money with lc_monetary C");
+  unscaled.clear();
+  for (let first = true; first || scanner.take(COMMA); first = false) {
+    const group = scanner.digits(3);
+    if (first ? scanner.count === 0 : scanner.count !== 3) throw malformed(column, "money with lc_monetary C");
+    unscaled.append(group, 1000);
+  }
+  const cents = scanner.take(POINT) ? scanner.pair() : -1;
+  if (cents < 0 || !scanner.ended) throw malformed(column, "money with lc_monetary C");
+  unscaled.append(cents, 100);
   unscaled.write(negative, out);
 };
 
@@ -206,6 +228,7 @@ export const textForm: WireForm = {
   float8: writeFloat8,
   decimal: writeDecimal,
   numeric: writeBytes,
+  money: writeMoney,
   text: writeBytes,
   enum: writeBytes,
   json: writeBytes,

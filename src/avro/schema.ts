@@ -36,7 +36,7 @@ export type SchemaShape = Pick<Table, "schema" | "name"> & {
   readonly columns: readonly Pick<Column, "name" | "type" | "keyPosition">[];
 };
 
-const valueTypes: Readonly<Record<Exclude<ColumnKind, "decimal">, AvroType>> = {
+const valueTypes: Readonly<Record<Exclude<ColumnKind, "decimal" | "money">, AvroType>> = {
   bool: "boolean",
   int2: "int",
   int4: "int",
@@ -146,7 +146,8 @@ function columnFields(table: SchemaShape): readonly AvroField[] {
   });
 }
 
-function valueType(type: ColumnType): AvroType {
-  if (type.kind !== "decimal") return valueTypes[type.kind];
+/** The Avro type of a column's values, without the union with null. */
+export function valueType(type: ColumnType): AvroType {
+  if (type.kind !== "decimal" && type.kind !== "money") return valueTypes[type.kind];
   return { type: "bytes", logicalType: "decimal", precision: type.precision, scale: type.scale };
 }

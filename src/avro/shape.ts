@@ -85,15 +85,16 @@ function readType(field: AvroField): ColumnType {
   const kind = columnKinds.find((known) => known === field[attributes.kind]);
   if (kind === undefined) throw unreadable(`field ${field.name} has no known ${attributes.kind}`);
   if (kind === "other") return { kind, typeName: text(field, attributes.typeName) };
-  if (kind === "decimal") return readDecimal(field);
+  if (kind === "decimal") return { kind, ...readDigits(field) };
+  if (kind === "money") return { kind, precision: 19, scale: readDigits(field).scale };
   return { kind };
 }
 
-function readDecimal(field: AvroField): ColumnType {
+function readDigits(field: AvroField): { readonly precision: number; readonly scale: number } {
   const type = (Array.isArray(field.type) ? field.type[1] : field.type) as { precision?: unknown; scale?: unknown } | undefined;
   const { precision, scale = 0 } = type ?? {}; // Avro leaves a scale of 0 out
   if (typeof precision !== "number" || typeof scale !== "number") throw unreadable(`field ${field.name} is no decimal`);
-  return { kind: "decimal", precision, scale };
+  return { precision, scale };
 }
 
 function text(of: object, attribute: string): string {

@@ -10,6 +10,7 @@ const skipSized = (cursor: Cursor): void => cursor.skip(cursor.size());
 
 const string: ValueReader = { read: (cursor) => cursor.string(), skip: skipSized };
 const int: ValueReader = { read: (cursor) => cursor.int(), skip: skipVarint };
+const decimal: ValueReader = { read: (cursor) => cursor.unscaled(), skip: skipSized };
 const long: ValueReader = { read: (cursor) => cursor.bigint(), skip: skipVarint };
 
 /** By kind; a column's kind decides its values' type as core/table.ts says. */
@@ -21,8 +22,9 @@ export const valueReaders: Readonly<Record<ColumnKind, ValueReader>> = {
   oid: long,
   float4: { read: (cursor) => cursor.float(), skip: (cursor) => cursor.skip(4) },
   float8: { read: (cursor) => cursor.double(), skip: (cursor) => cursor.skip(8) },
-  decimal: { read: (cursor) => cursor.unscaled(), skip: skipSized },
+  decimal,
   numeric: string,
+  money: decimal,
   text: string,
   enum: string,
   json: string,

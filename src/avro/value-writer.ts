@@ -7,7 +7,7 @@ import { tableLabel, type Column, type ColumnKind, type TableName } from "../cor
 export type ValueColumn = {
   readonly table: string;
   readonly name: string;
-  /** Of a decimal; 0 for other kinds. */
+  /** Of a decimal or money; 0 for other kinds. */
   readonly precision: number;
   readonly scale: number;
 };
@@ -23,7 +23,7 @@ export type WireForm = Readonly<Record<ColumnKind, ValueWriter>>;
 
 /** What the writers need to know of a column. */
 export function valueColumn(table: TableName, column: Column): ValueColumn {
-  const { precision, scale } = column.type.kind === "decimal" ? column.type : { precision: 0, scale: 0 };
+  const { precision, scale } = "scale" in column.type ? column.type : { precision: 0, scale: 0 };
   return { table: tableLabel(table), name: column.name, precision, scale };
 }
 

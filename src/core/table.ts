@@ -9,6 +9,8 @@ export type ColumnType =
   | { readonly kind: PlainKind }
   /** numeric(p,s) with 0 ≤ s ≤ p; any other numeric is of kind `numeric` and travels as a string. */
   | { readonly kind: "decimal"; readonly precision: number; readonly scale: number }
+  /** `scale`: what the database's lc_monetary counts in; 64 bits have 19 digits. */
+  | { readonly kind: "money"; readonly precision: 19; readonly scale: number }
   | { readonly kind: "other"; readonly typeName: string };
 
 export const columnKinds = [
@@ -21,6 +23,7 @@ export const columnKinds = [
   "float8",
   "decimal",
   "numeric",
+  "money",
   "text",
   "enum",
   "json",
@@ -49,7 +52,7 @@ export const columnKinds = [
 ] as const;
 export type ColumnKind = (typeof columnKinds)[number];
 /** Kinds that say all there is to say of a type. */
-export type PlainKind = Exclude<ColumnKind, "decimal" | "other">;
+export type PlainKind = Exclude<ColumnKind, "decimal" | "money" | "other">;
 
 /** PostgreSQL's `infinity` and `-infinity` in dates (days, Avro int) and in timestamps (microseconds, Avro long). */
 export const DATE_INFINITY = 2_147_483_647;
@@ -62,7 +65,7 @@ export type Value =
   | null
   | boolean // bool
   | number // int2, int4, float4, float8; date in days since 1970-01-01
-  | bigint // int8, oid; decimal unscaled; time, timestamp, timestamptz in microseconds (since 1970-01-01)
+  | bigint // int8, oid; decimal and money unscaled; time, timestamp, timestamptz in microseconds (since 1970-01-01)
   | string // every other kind, as PostgreSQL prints it: uuid with hyphens, interval in ISO 8601
   | Buffer; // bytea
 

@@ -3,7 +3,7 @@ import { TailraceError } from "../core/errors.ts";
 import { tableLabel, type ColumnType, type TableName } from "../core/table.ts";
 import { quoteIdentifier, type Session } from "./session.ts";
 import { judgeTable, type CatalogTable, type Relation } from "./table-judgement.ts";
-import { columnType, type TypeFacts } from "./types.ts";
+import { columnType, MONEY_OID, type TypeFacts } from "./types.ts";
 
 export type TableSelection = {
   /** What the globs and names of the configuration match. */
@@ -146,7 +146,7 @@ const COLUMN_NAMES = `(SELECT jsonb_object_agg(a.attnum, a.attname) FROM pg_attr
 
 /** What columnType() is told of a type `t` (TypeFacts), which stands at the bottom of the domains of a column's type. */
 const TYPE_JSON = `jsonb_build_object('oid', t.oid::int8, 'modifier', base.modifier, 'name', t.typname, 'label', format_type(t.oid, NULL),
-  'type', t.typtype, 'category', t.typcategory)`;
+  'type', t.typtype, 'category', t.typcategory, 'fraction', CASE t.oid WHEN ${MONEY_OID} THEN scale('0'::money::numeric) END)`;
 // Each look-up of a type is behind a fence (OFFSET 0): a join would read all of pg_type for every column, since the planner
 // expects a hundred domains upon one another.
 const typeAt = (oid: string): string => `LATERAL (SELECT * FROM pg_type WHERE pg_type.oid = ${oid} OFFSET 0)`;

@@ -53,6 +53,12 @@ const SESSION_SETTINGS = {
   search_path: "",
 } as const;
 
+/**
+ * With this money's text form is `-$1,234.56` in every database: the number that is stored, with a point before its last two digits.
+ * It is not for the sessions that ask the catalogs, since there the database's own lc_monetary tells what the number counts.
+ */
+export const MONEY_TEXT = { lc_monetary: "C" } as const;
+
 const asText = { getTypeParser: () => (value: string) => value };
 
 /** One connection, for one statement at a time. Disposing it closes the socket. */

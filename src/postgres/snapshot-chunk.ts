@@ -2,11 +2,12 @@
 // snapshot: a rewrite that commits in between leaves the snapshot without a single row of the table.
 import { TailraceError } from "../core/errors.ts";
 import { readGrant, readingError } from "./snapshot-errors.ts";
-import { quoteIdentifier, quoteLiteral, type Session } from "./session.ts";
+import { MONEY_TEXT, quoteIdentifier, quoteLiteral, type Session } from "./session.ts";
 import type { KeyRange, KeyText } from "../core/snapshot-record.ts";
 import { keysCondition, rangeCondition } from "./snapshot-key.ts";
 import { markSql, type Mark } from "./snapshot-mark.ts";
 import { ChunkRows, type ChunkMemory } from "./snapshot-rows.ts";
+import { needsText } from "./types.ts";
 import { labelOf, publishedCondition, readsAlike, rowsSql, seeTable, type SnapshotTable } from "./snapshot-table.ts";
 
 /** Which rows. `keys`: at least one. `blocks`: of every partition, `to` not included; null: to the end. */
@@ -76,6 +77,8 @@ async function read(session: Session, request: ChunkRequest, events: ChunkEvents
   if (under !== null && seen.rewritten)
     throw new TailraceError("SNAPSHOT_LOST", { table: labelOf(table), reason: "its rows were moved to other files since" });
   events.seen(seen.snapshot, seen.table);
+  // Money within a composite has the text that the stream would bring.
+  if (needsText(table.table.columns)) await session.query(`SET LOCAL lc_monetary TO '${MONEY_TEXT.lc_monetary}'`);
   const rows = new ChunkRows(table.table.columns, limitBytes, request.memory);
   const fits = await session.copyOut(copySql(request), (bytes, start, end) => rows.take(bytes, start, end), { grant });
   if (!fits) return { kind: "tooLarge", rows: rows.count, bytes: rows.length };

@@ -7,7 +7,7 @@ import { CopyTap } from "./copy-tap.ts";
 import type { Peer, ServerMessage } from "./database-errors.ts";
 import { limitsFor, liveness, type Limits } from "./liveness.ts";
 import { ReadPace } from "./read-pace.ts";
-import { clientConfig, forReplication, newClient, peerFor, quoteIdentifier, type ConnectionSettings } from "./session.ts";
+import { clientConfig, forReplication, MONEY_TEXT, newClient, peerFor, quoteIdentifier, type ConnectionSettings } from "./session.ts";
 import { makeTemporarySlot } from "./slot.ts";
 import { noticeError, streamError } from "./stream-errors.ts";
 
@@ -144,7 +144,8 @@ class ReplicationStream implements Stream {
     this.#limits = limitsFor(options.walSenderTimeoutMs);
     this.ended = new Promise((_, reject) => (this.#fail = reject));
     this.ended.catch(() => undefined); // whoever waits for it is told; nobody has to
-    this.#client = newClient({ ...forReplication(clientConfig(options.connection, { statement_timeout: 0 })), stream: () => this.#socket });
+    const config = clientConfig(options.connection, { statement_timeout: 0, ...MONEY_TEXT });
+    this.#client = newClient({ ...forReplication(config), stream: () => this.#socket });
   }
 
   async start(): Promise<void> {

@@ -13,11 +13,13 @@ export type TypeFacts = {
   readonly type: string;
   /** pg_type.typcategory; `S` is string. */
   readonly category: string;
+  /** Of money: the digits behind the point that the database's lc_monetary has; null of other types. */
+  readonly fraction: number | null;
 };
 
 /**
  * Built-in types by OID (pg_type.dat; these never change), with the name that format_type gives them. numeric is decided by its
- * modifier.
+ * modifier, money by the database's locale.
  */
 export const builtInTypes: ReadonlyMap<number, { readonly name: string; readonly kind: PlainKind }> = new Map([
   [16, { name: "boolean", kind: "bool" }],
@@ -63,18 +65,20 @@ export const extensionTypes: readonly { readonly name: string; readonly category
 ];
 
 const NUMERIC_OID = 1700;
+export const MONEY_OID = 790;
 /** A modifier is counted from the size of a varlena header (VARHDRSZ). */
 const MODIFIER_BASE = 4;
 
 /** null for a type that the catalogs must tell. */
-function builtInType(oid: number, modifier: number): ColumnType | null {
+function builtInType({ oid, modifier, fraction }: TypeFacts): ColumnType | null {
   if (oid === NUMERIC_OID) return numericType(modifier);
+  if (oid === MONEY_OID && fraction !== null) return { kind: "money", precision: 19, scale: fraction };
   const found = builtInTypes.get(oid);
   return found === undefined ? null : { kind: found.kind };
 }
 
 export function columnType(type: TypeFacts): ColumnType {
-  const builtIn = builtInType(type.oid, type.modifier);
+  const builtIn = builtInType(type);
   if (builtIn !== null) return builtIn;
   if (type.type === "e") return { kind: "enum" };
   const extension = extensionTypes.find(({ name, category }) => type.type === "b" && type.name === name && type.category === category);

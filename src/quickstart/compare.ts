@@ -192,6 +192,8 @@ function sourceText(column: string, type: string): string {
       return `(extract(epoch FROM ${column}) * 1000000)::bigint::text`;
     case "date":
       return `CASE WHEN isfinite(${column}) THEN (${column} - date '1970-01-01')::text ELSE ${column}::text END`;
+    case "money":
+      return `${column}::numeric::text`;
     case "bytea":
       return `encode(${column}, 'hex')`;
     case "bpchar": // its cast to text takes the blanks off

@@ -136,7 +136,7 @@ for (const [name, suite, server] of [
       const kinds = Object.fromEntries(
         (types?.columns ?? []).map(({ name: column, type }) => [
           column,
-          "typeName" in type ? `other ${type.typeName}` : "scale" in type ? `decimal ${type.precision},${type.scale}` : type.kind,
+          "typeName" in type ? `other ${type.typeName}` : "scale" in type ? `${type.kind} ${type.precision},${type.scale}` : type.kind,
         ]),
       );
       expect(kinds).toEqual({
@@ -171,7 +171,7 @@ for (const [name, suite, server] of [
         pt: "other point",
         char: 'other "char"',
         ttz: "timetz",
-        mo: "other money",
+        mo: "money 19,2",
         ip: "inet",
       });
     });

@@ -56,6 +56,7 @@ const BOTH_PROTOCOLS: Readonly<Record<string, readonly string[]>> = {
   xid: ["'4294967295'"],
   cid: ["'7'"],
   xid8: ["'18446744073709551615'"],
+  money: ["'12.34'", "'-1'", "'92233720368547758.07'"],
   jsonpath: ["'$.a[*] ? (@.b > 1.5).c'", "'strict $'"],
 };
 /** Types whose binary form is not read: the stream has them as text, a chunk by their output functions. */
@@ -64,9 +65,9 @@ const TEXT_ONLY: Readonly<Record<string, readonly string[]>> = {
   point: ["'(1,2.5)'"],
   "int4[]": ["'{1,NULL,3}'", "'{}'", "'{{1,2},{3,4}}'"],
   "text[]": [`ARRAY['a,b', 'c"d', NULL, '']`],
-  money: ["'12.34'", "'-1'"],
   '"char"': ["'x'", "''"],
   pair: ["'(1,\"a b\")'", "'(,)'", "ROW(NULL, 'x')::pair"],
+  priced: ["'(1,12.34)'"],
   regclass: ["'pg_class'"],
 };
 
@@ -79,7 +80,7 @@ for (const [name, suite, server] of [
     let session: Session;
     beforeAll(async () => {
       database = await (await server()).createDatabase("bytes");
-      await database.sql(`CREATE EXTENSION citext; CREATE EXTENSION ltree; CREATE TYPE mood AS ENUM ('so so', 'ok'); CREATE TYPE pair AS (a int, b text);
+      await database.sql(`CREATE EXTENSION citext; CREATE EXTENSION ltree; CREATE TYPE mood AS ENUM ('so so', 'ok'); CREATE TYPE pair AS (a int, b text); CREATE TYPE priced AS (a int, b money);
         CREATE DOMAIN short AS varchar(3); CREATE DOMAIN address AS inet`);
       session = await openReader(database.url);
     });

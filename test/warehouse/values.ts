@@ -92,6 +92,11 @@ export const samples: readonly Sample[] = [
       same(nines(1_000), nines(1_000)),
     ],
   },
+  {
+    type: { kind: "money", precision: 19, scale: 2 },
+    cases: [same(-(2n ** 63n), "-92233720368547758.08"), same(2n ** 63n - 1n, "92233720368547758.07"), same(-1n, "-0.01")],
+  },
+  { type: { kind: "money", precision: 19, scale: 0 }, cases: [same(2n ** 63n - 1n, "9223372036854775807")] },
   { type: { kind: "text" }, cases: texts },
   { type: { kind: "enum" }, cases: texts },
   { type: { kind: "xml" }, cases: [same("<a b='c'>&amp;</a>", "<a b='c'>&amp;</a>"), same("no <closed", "no <closed")] },

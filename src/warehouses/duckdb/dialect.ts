@@ -48,6 +48,7 @@ export function columnType(type: ColumnType): string {
     case "float8":
       return "DOUBLE";
     case "decimal":
+    case "money":
       return type.precision <= MAX_DECIMAL_PRECISION ? `DECIMAL(${type.precision},${type.scale})` : "VARCHAR";
     case "json":
     case "jsonb":

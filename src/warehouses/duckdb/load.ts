@@ -108,7 +108,8 @@ function fill(chunk: DuckDBDataChunk, index: number, value: (row: number) => Val
 /** From a Value to what DuckDB's vector of the column's type takes. */
 function converter(type: ColumnType): Converter {
   switch (type.kind) {
-    case "decimal": {
+    case "decimal":
+    case "money": {
       const { precision, scale } = type;
       if (columnType(type) === "VARCHAR") return (value) => decimalText(value as bigint, scale);
       return (value) => new DuckDBDecimalValue(value as bigint, precision, scale);

@@ -23,7 +23,7 @@ const DELETED = quoteName(metadataColumns.deleted);
 const OURS = [`${SEQUENCE} = s.${SEQUENCE}`, `${COMMITTED} = s.${COMMITTED}`, `${MERGED} = now()`];
 
 /**
- * The type that the source has, but for enums, types that may not exist here, xml, which a server may be built without, and
+ * The type that the source has, but for money, enums, types that may not exist here, xml, which a server may be built without, and
  * xid, which has no order. Lengths are the source's affair.
  */
 export function columnType(type: ColumnType): string {
@@ -43,6 +43,7 @@ export function columnType(type: ColumnType): string {
     case "float8":
       return "double precision";
     case "decimal":
+    case "money": // what a money is worth hangs on the locale of whoever reads it
       return `numeric(${type.precision},${type.scale})`;
     case "numeric":
       return "numeric";
@@ -88,7 +89,7 @@ export function columnType(type: ColumnType): string {
 
 /** Kinds that are staged as text, which the server parses exactly; the others are loaded in their binary form. */
 const stagedAsText: ReadonlySet<ColumnKind> = new Set([
-  ...(["decimal", "numeric", "interval", "timetz", "inet", "cidr", "macaddr", "macaddr8"] as const),
+  ...(["decimal", "numeric", "money", "interval", "timetz", "inet", "cidr", "macaddr", "macaddr8"] as const),
   ...(["bit", "tsvector", "jsonpath", "pg_lsn", "xid8"] as const),
 ]);
 

@@ -141,7 +141,8 @@ function writer(type: ColumnType): Writer {
         out.ensure(8);
         out.position = out.bytes.writeDoubleBE(value as number, out.position);
       };
-    case "decimal": {
+    case "decimal":
+    case "money": {
       const { scale } = type;
       return (out, value) => text(out, decimalText(value as bigint, scale));
     }

@@ -48,6 +48,7 @@ for (const { dialect, truncate, expire } of dialects) {
   test(`${dialect.name}: a target of every type`, async () => {
     const types = columnKinds.flatMap((kind): readonly ColumnType[] => {
       if (kind === "decimal") return [{ kind, precision: 38, scale: 10 }, { kind, precision: 39, scale: 10 }];
+      if (kind === "money") return [{ kind, precision: 19, scale: 2 }];
       return kind === "other" ? [{ kind, typeName: "inet" }] : [{ kind }];
     });
     const columns = types.map((type) => ({ name: type.kind === "decimal" ? `decimal ${type.precision}` : type.kind, type }));

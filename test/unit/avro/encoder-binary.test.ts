@@ -23,6 +23,7 @@ function decoded(type: Type, bytes: Buffer): Value {
   return valueReaders[only.type.kind].read(cursor);
 }
 
+const money: ColumnType = { kind: "money", precision: 19, scale: 2 };
 const decimal = (precision: number, scale: number): ColumnType => ({ kind: "decimal", precision, scale });
 /** A numeric that is no number: no digits, only its sign. */
 const special = (sign: number): Buffer => Buffer.from([0, 0, 0, 0, sign >> 8, 0, 0, 0]);
@@ -124,6 +125,7 @@ test.each([
   [-(2n ** 63n), "8000000000000000"],
 ] as const)("the unscaled value %s has Java's shortest bytes %s", (unscaled, hex) => {
   expect(encoded(decimal(38, 0), numeric(unscaled, 0)).subarray(1).toString("hex")).toBe(hex);
+  if (BigInt.asIntN(64, unscaled) === unscaled) expect(encoded(money, int8(unscaled)).subarray(1).toString("hex")).toBe(hex);
 });
 
 test("every NaN becomes the one NaN, whatever sign and payload the processor left", () => {
@@ -145,7 +147,7 @@ test("timestamps end where 64-bit microseconds since 1970 do; infinity stays inf
 test("bytes of another length than the type's are a protocol error, not a value", () => {
   const sized = columnKinds.filter((kind) => !["text", "enum", "json", "xml", "bytea"].includes(kind));
   for (const kind of sized) {
-    const type = kind === "decimal" ? decimal(5, 2) : kind === "other" ? { kind, typeName: "point" } : kind;
+    const type = kind === "decimal" ? decimal(5, 2) : kind === "money" ? money : kind === "other" ? { kind, typeName: "point" } : kind;
     for (const bytes of [Buffer.alloc(0), Buffer.alloc(3), Buffer.alloc(17)]) {
       expect(() => encoded(type, bytes), kind).toThrow(expect.objectContaining({ code: "STREAM_PROTOCOL" }));
     }

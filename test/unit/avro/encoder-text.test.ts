@@ -19,6 +19,7 @@ function decoded(type: ColumnType | PlainKind, printed: string): Value {
   return value;
 }
 
+const money: ColumnType = { kind: "money", precision: 19, scale: 2 };
 const decimal = (precision: number, scale: number): ColumnType => ({ kind: "decimal", precision, scale });
 const micros = (iso: string, rest = 0n): bigint => BigInt(Date.parse(iso)) * 1000n + rest;
 
@@ -53,6 +54,12 @@ test.each([
   ["pg_lsn", "16/0000D848", "16/D848"], // as PostgreSQL 19 prints it
   ["bytea", "\\x", Buffer.alloc(0)],
   ["bytea", "\\x00ff7f", Buffer.of(0, 255, 127)],
+  [money, "$0.00", 0n],
+  [money, "-$0.01", -1n],
+  [money, "$999.99", 99_999n],
+  [money, "$1,000.00", 100_000n],
+  [money, "-$92,233,720,368,547,758.08", -(2n ** 63n)],
+  [money, "$92,233,720,368,547,758.07", 2n ** 63n - 1n],
   [decimal(5, 0), "-128", -128n],
   [decimal(5, 2), "0.05", 5n],
   [decimal(5, 5), "0.00001", 1n],
@@ -91,6 +98,11 @@ test.each([
   ["timestamptz", "2026-11-21 07:55:50 UTC"],
   ["time", "7:55"],
   ["interval", "1 day 02:00:00"], // IntervalStyle postgres
+  [money, "12,34 €"], // lc_monetary de_DE
+  [money, "1234"],
+  [money, "¥1,234"], // ja_JP
+  [money, "($1.00)"],
+  [money, "$1,23.00"],
   ["pg_lsn", "16"],
   ["pg_lsn", "16/1B374D848"],
   [decimal(5, 2), "1e3"],

@@ -214,6 +214,11 @@ export function samplesOf(type: ColumnType): fc.Arbitrary<Sample> {
         const printed = decimalText(unscaled, scale);
         return sample(printed, numeric(unscaled, scale), printed);
       });
+    case "money":
+      return fc.oneof(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), fc.bigInt({ min: -70_000n, max: 70_000n })).map((value) => {
+        const [whole = "", cents = ""] = decimalText(value < 0n ? -value : value, 2).split(".");
+        return sample(`${value < 0n ? "-" : ""}$${whole.replace(/\B(?=(...)+$)/g, ",")}.${cents}`, int8(value), value);
+      });
     case "jsonb":
       return fc.json().map((value) => sample(value, Buffer.concat([Buffer.of(1), Buffer.from(value)]), value));
     case "uuid":
@@ -307,7 +312,7 @@ export function samplesOf(type: ColumnType): fc.Arbitrary<Sample> {
 
 /** Any column type, decimals of every size among them. */
 export function columnTypes(): fc.Arbitrary<ColumnType> {
-  const plain = columnKinds.filter((kind) => kind !== "decimal" && kind !== "other");
+  const plain = columnKinds.filter((kind) => kind !== "decimal" && kind !== "money" && kind !== "other");
   return fc.oneof(
     { weight: 6, arbitrary: fc.constantFrom(...plain).map((kind): ColumnType => ({ kind })) },
     {
@@ -316,6 +321,7 @@ export function columnTypes(): fc.Arbitrary<ColumnType> {
         .integer({ min: 1, max: 100 })
         .chain((precision) => fc.nat(precision).map((scale): ColumnType => ({ kind: "decimal", precision, scale }))),
     },
+    { weight: 1, arbitrary: fc.constantFrom(0, 2, 3).map((scale): ColumnType => ({ kind: "money", precision: 19, scale })) },
     { weight: 1, arbitrary: fc.constantFrom("point", "int4range", "hstore").map((typeName): ColumnType => ({ kind: "other", typeName })) },
   );
 }

@@ -2,7 +2,15 @@
 import { describe, expect, test } from "vitest";
 import { columnType, needsText, type TypeFacts } from "../../../src/postgres/types.ts";
 
-const numeric = (modifier: number): TypeFacts => ({ oid: 1700, modifier, name: "numeric", label: "numeric", type: "b", category: "N" });
+const numeric = (modifier: number): TypeFacts => ({
+  oid: 1700,
+  modifier,
+  name: "numeric",
+  label: "numeric",
+  type: "b",
+  category: "N",
+  fraction: null,
+});
 const modifierOf = (precision: number, scale: number): number => ((precision << 16) | (scale & 0x7ff)) + 4;
 
 describe("numeric is a decimal when 0 ≤ scale ≤ precision", () => {
@@ -24,14 +32,19 @@ describe("numeric is a decimal when 0 ≤ scale ≤ precision", () => {
   test("nor numeric without a modifier", () => expect(columnType(numeric(-1))).toEqual({ kind: "numeric" }));
 });
 
+test.for([0, 2, 3])("money has the %i digits behind the point that its database counts in", (fraction) => {
+  const money: TypeFacts = { oid: 790, modifier: -1, name: "money", label: "money", type: "b", category: "N", fraction };
+  expect(columnType(money)).toEqual({ kind: "money", precision: 19, scale: fraction });
+});
+
 test("ltree is known by its name, of the extension's category", () => {
-  const ltree: TypeFacts = { oid: 99_998, modifier: -1, name: "ltree", label: "public.ltree", type: "b", category: "U" };
+  const ltree: TypeFacts = { oid: 99_998, modifier: -1, name: "ltree", label: "public.ltree", type: "b", category: "U", fraction: null };
   expect(columnType(ltree)).toEqual({ kind: "ltree" });
   expect(columnType({ ...ltree, type: "c", category: "C" })).toEqual({ kind: "other", typeName: "public.ltree" });
 });
 
 test("only a string type of that name is citext", () => {
-  const citext: TypeFacts = { oid: 99_999, modifier: -1, name: "citext", label: "public.citext", type: "b", category: "S" };
+  const citext: TypeFacts = { oid: 99_999, modifier: -1, name: "citext", label: "public.citext", type: "b", category: "S", fraction: null };
   expect(columnType(citext)).toEqual({ kind: "text" });
   expect(columnType({ ...citext, type: "c", category: "C" })).toEqual({ kind: "other", typeName: "public.citext" });
 });

@@ -13,7 +13,7 @@ export function valuesSuite(warehouse: OpenWarehouse): void {
 
   describe("values", () => {
     for (const { type, cases } of samples) {
-      const title = type.kind === "decimal" ? `decimal(${type.precision},${type.scale})` : type.kind;
+      const title = "scale" in type ? `${type.kind}(${type.precision},${type.scale})` : type.kind;
       test(`of kind ${title} are found as they were, in inserts and through updates`, async () => {
         const spec = targetSpec(TARGET, ["id"], { id: { kind: "int4" }, v: type, kept: type });
         const written = cases.map(({ value }, id) => change(1, { id, v: value, kept: value }));

@@ -9,6 +9,7 @@ CREATE TABLE warehouse."analytics"."orders" (
   "decimal 38" DECIMAL(38,10),
   "decimal 39" VARCHAR,
   "numeric" VARCHAR,
+  "money" DECIMAL(19,2),
   "text" VARCHAR,
   "enum" VARCHAR,
   "json" JSON,

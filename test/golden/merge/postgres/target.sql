@@ -9,6 +9,7 @@ CREATE TABLE "analytics"."orders" (
   "decimal 38" numeric(38,10),
   "decimal 39" numeric(39,10),
   "numeric" numeric,
+  "money" numeric(19,2),
   "text" text,
   "enum" text,
   "json" json,
