@@ -8,8 +8,6 @@ export class Cursor {
   /** The long read last, in two's complement: `high` signed, `low` unsigned 32 bits. */
   high = 0;
   low = 0;
-  readonly #halves = new Int32Array(2);
-  readonly #whole = new BigInt64Array(this.#halves.buffer);
 
   begin(bytes: Buffer, position: number): void {
     this.bytes = bytes;
@@ -69,9 +67,14 @@ export class Cursor {
     this.high = (high >>> 1) ^ sign;
   }
 
-  bigint(): bigint {
-    this.long();
-    return this.#join();
+  /** Passes over a long. */
+  skipLong(): void {
+    const { bytes, position } = this;
+    let last = position;
+    while (bytes[last]! > 0x7f) last++;
+    if (last >= bytes.length) throw truncated();
+    if (last > position + 9 || (last === position + 9 && bytes[last]! > 1)) throw unreadable("a long has more than 64 bits");
+    this.position = last + 1;
   }
 
   /** A long from 0 to `limit`, which is below 2^53. */
@@ -84,73 +87,41 @@ export class Cursor {
 
   /** The length of the bytes or string that follows, all of which is there. */
   size(): number {
-    const size = this.count(this.bytes.length);
+    const first = this.bytes[this.position]!;
+    let size = first >>> 1;
+    if (first < 0x80 && (first & 1) === 0) this.position++;
+    else size = this.count(this.bytes.length);
     if (size > this.bytes.length - this.position) throw truncated();
     return size;
   }
 
   /** string ::= size bytes (UTF-8). */
   string(): string {
-    const size = this.size();
-    const start = this.position;
-    this.position += size;
+    const start = this.sized();
     return this.bytes.toString("utf8", start, this.position);
-  }
-
-  /** bytes ::= size bytes; a copy. */
-  copy(): Buffer {
-    const size = this.size();
-    this.position += size;
-    return Buffer.from(this.bytes.subarray(this.position - size, this.position));
-  }
-
-  /** bytes that hold a big-endian two's complement of any size. */
-  unscaled(): bigint {
-    const size = this.size();
-    if (size === 0) throw unreadable("a decimal has no bytes");
-    const start = this.position;
-    this.position += size;
-    if (size > 8) return BigInt.asIntN(size * 8, BigInt(`0x${this.bytes.toString("hex", start, this.position)}`));
-    let high = this.bytes[start]! > 0x7f ? -1 : 0; // the sign's bits, which the value's bytes push out
-    let low = high;
-    for (let at = start; at < this.position; at++) {
-      high = (high << 8) | (low >>> 24);
-      low = (low << 8) | this.bytes[at]!;
-    }
-    this.high = high;
-    this.low = low >>> 0;
-    return this.#join();
-  }
-
-  float(): number {
-    return this.bytes.readFloatLE(this.#take(4));
-  }
-
-  double(): number {
-    return this.bytes.readDoubleLE(this.#take(8));
   }
 
   /** Passes over that many bytes. */
   skip(bytes: number): void {
-    this.#take(bytes);
+    if (this.position + bytes > this.bytes.length) throw truncated();
+    this.position += bytes;
   }
 
-  #take(size: number): number {
+  /** Passes over bytes ::= size bytes. Returns where they begin; they end at the position. */
+  sized(): number {
+    const size = this.size();
     const start = this.position;
-    if (start + size > this.bytes.length) throw truncated();
     this.position = start + size;
     return start;
   }
 
-  #join(): bigint {
-    this.#halves[LOW] = this.low;
-    this.#halves[1 - LOW] = this.high;
-    return this.#whole[0]!;
+  /** The same of a decimal, which has at least one byte. */
+  unscaled(): number {
+    const start = this.sized();
+    if (start === this.position) throw unreadable("a decimal has no bytes");
+    return start;
   }
 }
-
-/** Which half of a 64-bit integer this machine keeps first. */
-const LOW = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? 0 : 1;
 
 function truncated(): Error {
   return unreadable("it ends too early");

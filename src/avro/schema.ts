@@ -106,7 +106,7 @@ export function tableSchemas(table: SchemaShape, topic: string): TableSchemas {
 }
 
 /** The record of a table's key, without a namespace; null without a key. */
-export function keyRecord(table: SchemaShape): AvroRecord | null {
+function keyRecord(table: SchemaShape): AvroRecord | null {
   const fields = columnFields(table);
   const key = keyColumns(table).map((column) => fields[table.columns.indexOf(column)]!);
   return key.length === 0 ? null : { type: "record", name: "Key", fields: key };

@@ -1,8 +1,8 @@
 // A table's shape, read back from the Avro schemas that its events were written with.
 import { TailraceError } from "../core/errors.ts";
 import type { TopicPartition } from "../core/event-log.ts";
-import { columnKinds, type Column, type ColumnType, type TableName } from "../core/table.ts";
-import { attributes, envelopeRecord, keyRecord, type AvroField, type AvroRecord } from "./schema.ts";
+import { columnKinds, type Column, type ColumnKind, type ColumnType, type TableName } from "../core/table.ts";
+import { attributes, envelopeRecord, type AvroField, type AvroRecord } from "./schema.ts";
 
 /** A column as a sink needs it. */
 export type ShapeColumn = Pick<Column, "name" | "type" | "keyPosition"> & {
@@ -25,16 +25,6 @@ export function readValueSchema(json: string): EventShape {
   const shape = { schema, name, columns };
   requireLayout(envelope, envelopeRecord(shape), `${schema}.${name}`);
   return shape;
-}
-
-/** The columns, in key order, that a key schema (JSON text) of ours describes. Throws EVENT_UNREADABLE as readValueSchema. */
-export function readKeySchema(json: string): readonly ShapeColumn[] {
-  const record = parseRecord(json);
-  const columns = record.fields.map(readColumn);
-  const expected = keyRecord({ schema: "", name: "", columns });
-  if (expected === null) throw unreadable("a key schema without columns");
-  requireLayout(record, expected, "a key");
-  return columns;
 }
 
 /** EVENT_UNREADABLE: bytes or a schema that this service did not write. */

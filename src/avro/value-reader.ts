@@ -1,27 +1,68 @@
-// Avro values of each kind as core's Value, and how to pass over them.
-import type { ColumnKind, Value } from "../core/table.ts";
+// Avro values of each kind: passed over, or handed to whoever takes a column's values. Nothing is made of them.
+import type { ColumnWriter } from "../core/staged-rows.ts";
+import type { ColumnKind } from "../core/table.ts";
 import type { Cursor } from "./cursor.ts";
 
-/** Reads or skips one value that is there (its union's branch is read already). */
-export type ValueReader = { readonly read: (cursor: Cursor) => Value; readonly skip: (cursor: Cursor) => void };
+/** For one value that is there (its union's branch is read already). What skip() lets pass, write() reads without an error. */
+export type ValueReader = {
+  readonly skip: (cursor: Cursor) => void;
+  readonly write: (cursor: Cursor, into: ColumnWriter) => void;
+};
 
-const skipVarint = (cursor: Cursor): void => cursor.long();
-const skipSized = (cursor: Cursor): void => cursor.skip(cursor.size());
+const bool: ValueReader = { skip: (cursor) => void cursor.boolean(), write: (cursor, into) => into.bool(cursor.boolean()) };
+const int: ValueReader = { skip: (cursor) => void cursor.int(), write: (cursor, into) => into.int(cursor.int()) };
+const long: ValueReader = {
+  skip: (cursor) => cursor.skipLong(),
+  write: (cursor, into) => {
+    cursor.long();
+    into.long(cursor.high, cursor.low);
+  },
+};
+const float: ValueReader = {
+  skip: (cursor) => cursor.skip(4),
+  write: (cursor, into) => {
+    cursor.skip(4);
+    into.float(cursor.bytes, cursor.position - 4);
+  },
+};
+const double: ValueReader = {
+  skip: (cursor) => cursor.skip(8),
+  write: (cursor, into) => {
+    cursor.skip(8);
+    into.double(cursor.bytes, cursor.position - 8);
+  },
+};
+const decimal: ValueReader = {
+  skip: (cursor) => void cursor.unscaled(),
+  write: (cursor, into) => {
+    const start = cursor.unscaled();
+    into.decimal(cursor.bytes, start, cursor.position);
+  },
+};
+const string: ValueReader = {
+  skip: (cursor) => void cursor.sized(),
+  write: (cursor, into) => {
+    const start = cursor.sized();
+    into.text(cursor.bytes, start, cursor.position);
+  },
+};
+const bytes: ValueReader = {
+  skip: (cursor) => void cursor.sized(),
+  write: (cursor, into) => {
+    const start = cursor.sized();
+    into.bytes(cursor.bytes, start, cursor.position);
+  },
+};
 
-const string: ValueReader = { read: (cursor) => cursor.string(), skip: skipSized };
-const int: ValueReader = { read: (cursor) => cursor.int(), skip: skipVarint };
-const decimal: ValueReader = { read: (cursor) => cursor.unscaled(), skip: skipSized };
-const long: ValueReader = { read: (cursor) => cursor.bigint(), skip: skipVarint };
-
-/** By kind; a column's kind decides its values' type as core/table.ts says. */
+/** By kind; what a kind brings is said at ColumnWriter's methods. */
 export const valueReaders: Readonly<Record<ColumnKind, ValueReader>> = {
-  bool: { read: (cursor) => cursor.boolean(), skip: (cursor) => cursor.skip(1) },
+  bool,
   int2: int,
   int4: int,
   int8: long,
   oid: long,
-  float4: { read: (cursor) => cursor.float(), skip: (cursor) => cursor.skip(4) },
-  float8: { read: (cursor) => cursor.double(), skip: (cursor) => cursor.skip(8) },
+  float4: float,
+  float8: double,
   decimal,
   numeric: string,
   money: decimal,
@@ -32,7 +73,7 @@ export const valueReaders: Readonly<Record<ColumnKind, ValueReader>> = {
   jsonpath: string,
   xml: string,
   uuid: string,
-  bytea: { read: (cursor) => cursor.copy(), skip: skipSized },
+  bytea: bytes,
   date: int,
   time: long,
   timetz: string,

@@ -9,3 +9,8 @@ export function decimalText(unscaled: bigint, scale: number): string {
   const point = digits.length - scale;
   return `${negative ? "-" : ""}${digits.slice(0, point)}.${digits.slice(point)}`;
 }
+
+/** The integer whose big-endian two's complement stands in [start, end), at least one byte. */
+export function unscaledOf(bytes: Buffer, start: number, end: number): bigint {
+  return BigInt.asIntN((end - start) * 8, BigInt(`0x${bytes.toString("hex", start, end)}`));
+}

@@ -35,19 +35,61 @@ export function formatSequence(sequence: Sequence): string {
   return `${hex(epoch, 4)}-${hex(commitLsn, 16)}-${hex(ordinal, ORDINAL_DIGITS)}`;
 }
 
-/** formatSequence for many events of a transaction, whose common part is made once. One is reused for all. */
-export class SequenceFormat {
-  #epoch = -1;
-  #commitLsn = -1n;
-  #common = "";
+/**
+ * A sequence in plain numbers, for whoever has many: none becomes an object, a BigInt or a text. The commit LSN in its halves,
+ * unsigned 32 bits each. Epoch 0: before every event.
+ */
+export type SequenceParts = { epoch: number; commitHigh: number; commitLow: number; ordinal: number };
 
-  text(epoch: number, commitLsn: bigint, ordinal: number): string {
-    if (epoch !== this.#epoch || commitLsn !== this.#commitLsn) {
-      this.#common = formatSequence({ epoch, commitLsn: toLsn(commitLsn), ordinal: 0 }).slice(0, -ORDINAL_DIGITS);
-      this.#epoch = epoch;
-      this.#commitLsn = commitLsn;
-    }
-    return this.#common + hex(ordinal, ORDINAL_DIGITS);
+export function isBelow(a: Readonly<SequenceParts>, b: Readonly<SequenceParts>): boolean {
+  if (a.epoch !== b.epoch) return a.epoch < b.epoch;
+  if (a.commitHigh !== b.commitHigh) return a.commitHigh < b.commitHigh;
+  if (a.commitLow !== b.commitLow) return a.commitLow < b.commitLow;
+  return a.ordinal < b.ordinal;
+}
+
+export function copyParts(from: Readonly<SequenceParts>, to: SequenceParts): void {
+  to.epoch = from.epoch;
+  to.commitHigh = from.commitHigh;
+  to.commitLow = from.commitLow;
+  to.ordinal = from.ordinal;
+}
+
+/** Their text form, as formatSequence's; "" of epoch 0. */
+export function partsText(parts: Readonly<SequenceParts>): string {
+  if (parts.epoch === 0) return "";
+  writeSequenceText(parts, scratch);
+  return scratch.toString("latin1");
+}
+
+/** The reverse of partsText; throws RangeError on any other text. */
+export function partsOf(text: string): SequenceParts {
+  if (text === "") return { epoch: 0, commitHigh: 0, commitLow: 0, ordinal: 0 };
+  const { epoch, commitLsn, ordinal } = parseSequence(text);
+  return { epoch, commitHigh: Number(commitLsn >> 32n), commitLow: Number(commitLsn & 0xffff_ffffn), ordinal };
+}
+
+/** Writes the text form: SEQUENCE_TEXT_BYTES of ASCII from the beginning of `into`. */
+export function writeSequenceText({ epoch, commitHigh, commitLow, ordinal }: Readonly<SequenceParts>, into: Uint8Array): void {
+  writeHex(epoch, 4, into, 0);
+  into[4] = HYPHEN;
+  writeHex(commitHigh, 8, into, 5);
+  writeHex(commitLow, 8, into, 13);
+  into[21] = HYPHEN;
+  writeHex(Math.floor(ordinal / 0x1_0000_0000), 4, into, 22);
+  writeHex(ordinal, 8, into, 26);
+}
+
+const scratch = Buffer.alloc(SEQUENCE_TEXT_BYTES);
+const HYPHEN = 0x2d;
+const HEX = Buffer.from("0123456789abcdef");
+
+/** The lowest digits of `value`. */
+function writeHex(value: number, digits: number, into: Uint8Array, at: number): void {
+  let rest = value | 0; // of 2^53 and below it keeps the lowest 32 bits
+  for (let to = at + digits - 1; to >= at; to--) {
+    into[to] = HEX[rest & 0xf]!;
+    rest >>>= 4;
   }
 }
 

@@ -60,15 +60,6 @@ export const DATE_MINUS_INFINITY = -2_147_483_648;
 export const TIMESTAMP_INFINITY = 9_223_372_036_854_775_807n;
 export const TIMESTAMP_MINUS_INFINITY = -9_223_372_036_854_775_808n;
 
-/** A decoded value by its column's kind: what the Avro decoder gives and a warehouse's loader takes. */
-export type Value =
-  | null
-  | boolean // bool
-  | number // int2, int4, float4, float8; date in days since 1970-01-01
-  | bigint // int8, oid; decimal and money unscaled; time, timestamp, timestamptz in microseconds (since 1970-01-01)
-  | string // every other kind, as PostgreSQL prints it: uuid with hyphens, interval in ISO 8601
-  | Buffer; // bytea
-
 export type TableName = { readonly schema: string; readonly name: string };
 
 export type Column = {

@@ -1,6 +1,7 @@
 // The port of a warehouse, and the plan of a merge as pure data: each dialect turns it into SQL.
 import type { TailraceError } from "./errors.ts";
-import type { Column, ColumnType, TableName, Value } from "./table.ts";
+import type { StagedRows } from "./staged-rows.ts";
+import type { Column, ColumnType, TableName } from "./table.ts";
 
 /** The target of one merge. `columns` holds every column but the metadata ones; key columns first, in key order. */
 export type MergePlan = {
@@ -27,27 +28,6 @@ export const metadataColumns = {
   /** Only in targets with soft deletes. */
   deleted: "_tailrace_deleted",
 } as const;
-
-/** The rows to merge, one per key, by column. All arrays have `rows` entries. */
-export type StagedRows = {
-  readonly rows: number;
-  /** Values in the order of the plan's columns; a hard delete needs only the key's. */
-  readonly values: readonly (readonly Value[])[];
-  /**
-   * Per plan column 1 where the value was not sent; null for columns whose `unchanged` is `impossible`. They keep the
-   * value of the target's live row. A soft delete is staged with what is known of the row's last values; where some are
-   * unchanged and there is no live row, it leaves a deleted row all of whose values stay as they are.
-   */
-  readonly unchanged: readonly (Uint8Array | null)[];
-  /** Text form. */
-  readonly sequence: readonly string[];
-  /** Microseconds since 1970. */
-  readonly commitMicros: readonly bigint[];
-  /** 1: the row's last event is a delete. */
-  readonly deleted: Uint8Array;
-  /** Avro body of the key: what tombstones are kept by. */
-  readonly keyBytes: readonly Buffer[];
-};
 
 export type TableFlush = {
   readonly plan: MergePlan;

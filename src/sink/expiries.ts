@@ -2,7 +2,6 @@
 // partitions from their beginning: once each of them begins above it, nothing can be replayed that it would keep out.
 import { schemaIdOf } from "../avro/decoder.ts";
 import type { EventLog, LogRecord, OffsetRange } from "../core/event-log.ts";
-import { toLsn } from "../core/lsn.ts";
 import { formatSequence, SEQUENCE_HEADER } from "../core/sequence.ts";
 import { tableLabel } from "../core/table.ts";
 import { EXPIRED_ROWS, type Expiry } from "../core/warehouse.ts";
@@ -116,7 +115,6 @@ export class Expiries implements AsyncDisposable {
     if (value === null) return headers.find(([name]) => name === SEQUENCE_HEADER)?.[1].toString() ?? "";
     const id = schemaIdOf(value);
     const { decoder } = this.#decoders.known(id) ?? (await this.#decoders.learn(id, signal));
-    decoder.decode(value);
-    return formatSequence({ epoch: decoder.epoch, commitLsn: toLsn(decoder.commitLsn), ordinal: decoder.ordinal });
+    return formatSequence(decoder.readSequence(value));
   }
 }

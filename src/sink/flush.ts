@@ -1,10 +1,11 @@
 // One flush: what is pending goes to the warehouse in one transaction with its checkpoint; refused rows are set aside.
 import { TailraceError } from "../core/errors.ts";
+import { partsOf, partsText } from "../core/sequence.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
 import type { CheckpointMove, DeadLetter, Expiry, Flush, LetterFloor, TableFlush, WarehouseSession } from "../core/warehouse.ts";
 import type { AwaitedSweep } from "./barriers.ts";
-import { dropValues, truncateRow, type FoldedRow } from "./fold.ts";
-import { deadLetter, type Pending, type PendingTable } from "./pending.ts";
+import { truncateBelow } from "./fold.ts";
+import { bodyOf, deadLetter, type Pending, type PendingTable } from "./pending.ts";
 import { keyName } from "./open-letters.ts";
 import { findRefused } from "./refusals.ts";
 import { stage, targetSpec } from "./staging.ts";
@@ -27,7 +28,8 @@ export type Swept = {
   readonly move: CheckpointMove | null;
 };
 
-type Prepared = { readonly table: PendingTable; rows: readonly FoldedRow[]; flush: TableFlush };
+/** `rows`: those of the fold that are staged, by number. */
+type Prepared = { readonly table: PendingTable; rows: readonly number[]; flush: TableFlush };
 
 /**
  * Merges `pending`, sweeps, and moves the checkpoint, in one transaction.
@@ -78,16 +80,14 @@ export async function flushPending(
 }
 
 function prepare(table: PendingTable): Prepared {
-  const { rows, kept, truncate } = table;
-  // Rows of partitions whose own TRUNCATE event has not been read yet. In hard targets the floor keeps them out.
-  if (kept !== null && truncate !== null) {
-    for (const row of rows) if (row.sequence < truncate) truncateRow(row, truncate);
-  }
-  return { table, ...stageRows(table, rows.rows) };
+  const { fold, truncate } = table;
+  if (truncate !== null) truncateBelow(fold, partsOf(truncate));
+  const all = Array.from({ length: fold.rows }, (_, row) => row);
+  return { table, ...stageRows(table, all) };
 }
 
-function stageRows({ route, columns, truncate }: PendingTable, rows: readonly FoldedRow[]): Omit<Prepared, "table"> {
-  return { rows, flush: { ...stage(route.target, route.deletes, columns, rows), truncate } };
+function stageRows({ route, columns, decoder, fold, truncate }: PendingTable, rows: readonly number[]): Omit<Prepared, "table"> {
+  return { rows, flush: { ...stage(route.target, route.deletes, columns, fold, decoder.rows, rows), truncate } };
 }
 
 /** The letters of the refused rows, which are taken out of `prepared`; null when no row is refused by itself. */
@@ -100,13 +100,14 @@ async function setRefusedAside(
   let refused = 0;
   for (const one of prepared) {
     const { table } = one;
-    const { kept } = table;
-    const out = new Set<FoldedRow>();
+    const { fold } = table;
+    const { kept } = fold;
+    const out = new Set<number>();
     for (const { row, reason } of await findRefused(session, one.flush, signal)) {
       const folded = one.rows[row]!;
       refused += 1;
       // A soft delete that is refused for the values it would leave does without: the row has to be deleted all the same.
-      if (kept !== null && folded.deleted && folded.unchanged.length < kept.length) dropValues(folded, kept);
+      if (kept !== null && fold.isDeleted(folded) && fold.unchanged(folded).length < kept.length) fold.dropValues(folded, kept);
       else {
         const error = new TailraceError("ROW_REFUSED", { target: tableLabel(table.route.target), reason });
         letters.push(...lettersOf(table, folded, error));
@@ -123,10 +124,11 @@ function orphanedLetters(pending: Pending, prepared: Prepared | undefined, row: 
   const folded = prepared?.rows[row];
   if (prepared === undefined || folded === undefined) return [];
   const { table } = prepared;
-  return lettersOf(table, folded, pending.withoutRow(table, keyName(folded.keyBytes), folded.unchanged));
+  const key = keyName(bodyOf(table.fold.events.event(table.fold.first(folded))));
+  return lettersOf(table, folded, pending.withoutRow(table, key, table.fold.unchanged(folded)));
 }
 
-function lettersOf(table: PendingTable, row: FoldedRow, error: TailraceError): readonly DeadLetter[] {
-  const topic = table.route.topic.name;
-  return row.events.map((event) => deadLetter(topic, row.partition, event, row.keyBytes, event.sequence, error));
+function lettersOf({ route, fold }: PendingTable, row: number, error: TailraceError): readonly DeadLetter[] {
+  const partition = fold.partition(row);
+  return fold.eventsOf(row).map((event) => deadLetter(route.topic.name, partition, event, bodyOf(event), partsText(event), error));
 }

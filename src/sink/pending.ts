@@ -3,11 +3,10 @@ import type { EventDecoder } from "../avro/decoder.ts";
 import { FRAME_BYTES } from "../avro/encoder.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { LogRecord } from "../core/event-log.ts";
-import { SequenceFormat } from "../core/sequence.ts";
+import { copyParts, isBelow, partsOf, partsText, type SequenceParts } from "../core/sequence.ts";
 import { tableLabel } from "../core/table.ts";
 import type { CheckpointMove, ClosedLetters, DeadLetter, LetterFloor } from "../core/warehouse.ts";
-import { foldChange, truncateRow, type Change, type FoldedRow, type KeptColumns } from "./fold.ts";
-import { KeyedRows } from "./keyed-rows.ts";
+import { Fold, truncatePartition, type ChangeRecord, type KeptColumns } from "./fold.ts";
 import { keyName, type OpenLetters } from "./open-letters.ts";
 import { placeOf, type Progress } from "./positions.ts";
 import type { Route } from "./routes.ts";
@@ -17,8 +16,7 @@ export type PendingTable = {
   readonly route: Route;
   readonly columns: readonly EventColumn[];
   readonly decoder: EventDecoder;
-  readonly kept: KeptColumns;
-  readonly rows: KeyedRows;
+  readonly fold: Fold;
   /** Text form of the highest TRUNCATE, null without one. */
   truncate: string | null;
 };
@@ -32,7 +30,7 @@ export type Awaited = {
 };
 
 /** Where a partition is with what is pending. */
-export type PendingPartition = { readonly from: Progress; nextOffset: number; sequence: string };
+export type PendingPartition = { readonly from: Progress; nextOffset: number; readonly sequence: SequenceParts };
 
 /** `schema_changed`: the record's value schema is not the one of the rows already folded; flush first, then offer it again. */
 export type Offered = "taken" | "schema_changed";
@@ -43,13 +41,13 @@ export class Pending {
   readonly closedLetters: ClosedLetters[] = [];
   events = 0;
   bytes = 0;
-  firstSequence = "";
-  lastSequence = "";
+  readonly #first = partsOf("");
+  readonly #last = partsOf("");
   readonly #commits = new Map<bigint, number>();
-  /** The commit time that was counted last, and how often since; not in #commits yet. */
-  #lastCommit = 0n;
+  /** The commit time that was counted last, in its halves, and how often since; not in #commits yet. */
+  #lastHigh = 0;
+  #lastLow = 0;
   #ofLastCommit = 0;
-  readonly #format = new SequenceFormat();
   readonly #partitions = new Map<string, PendingPartition>();
   readonly #letters: OpenLetters;
   readonly #awaited: Awaited;
@@ -65,19 +63,28 @@ export class Pending {
     return this.#commits;
   }
 
+  /** Text forms of the lowest and the highest sequence; "" without events. */
+  get firstSequence(): string {
+    return partsText(this.#first);
+  }
+
+  get lastSequence(): string {
+    return partsText(this.#last);
+  }
+
   get empty(): boolean {
     return this.#partitions.size === 0;
   }
 
   get rows(): number {
     let rows = 0;
-    for (const table of this.tables.values()) rows += table.rows.size;
+    for (const { fold } of this.tables.values()) rows += fold.rows;
     return rows;
   }
 
   /** Whether a row may turn out to have no row in the target that its unsent columns could come from. */
   get inherits(): boolean {
-    for (const { rows } of this.tables.values()) for (const row of rows) if (row.unchanged.length > 0 && !row.deleted) return true;
+    for (const { fold } of this.tables.values()) if (fold.inherits) return true;
     return false;
   }
 
@@ -96,24 +103,19 @@ export class Pending {
    * `position`: from partition(). `decoder` has just decoded the record and may be reused after the call.
    */
   offer(route: Route, position: PendingPartition, record: LogRecord, decoder: EventDecoder, columns: readonly EventColumn[]): Offered {
-    const sequence = this.#format.text(decoder.epoch, decoder.commitLsn, decoder.ordinal);
-    if (sequence <= position.sequence) return "taken";
+    if (!isBelow(position.sequence, decoder)) return "taken";
     let table = this.tables.get(route.topic.name);
     if (table === undefined) {
-      table = { route, columns, decoder, kept: keptColumns(route, columns), rows: new KeyedRows(), truncate: null };
+      table = { route, columns, decoder, fold: new Fold(columns.length, keptColumns(route, columns)), truncate: null };
       this.tables.set(route.topic.name, table);
     } else if (table.decoder !== decoder) {
       return "schema_changed";
     }
-    position.sequence = sequence;
-    const commitMicros = this.#count(decoder.commitMicros, sequence, record);
+    copyParts(decoder, position.sequence);
+    this.#count(decoder, record);
     const { partition } = position.from;
-    if (decoder.op === "t") {
-      truncatePartition(table, partition, sequence);
-      this.#letters.closeBelow(route.topic.name, sequence);
-      return "taken";
-    }
-    this.#fold(table, partition, record, toChange(decoder, record, sequence, commitMicros));
+    if (decoder.op === "t") this.#truncate(table, partition, decoder);
+    else this.#fold(table, partition, record, decoder);
     return "taken";
   }
 
@@ -124,7 +126,7 @@ export class Pending {
       partition: from.partition,
       topicId: from.topicId,
       nextOffset,
-      sequence,
+      sequence: partsText(sequence),
       expected: from.stored,
     }));
   }
@@ -145,61 +147,60 @@ export class Pending {
       : new TailraceError("UNCHANGED_WITHOUT_ROW", { columns: names, target });
   }
 
-  #fold(table: PendingTable, partition: number, record: LogRecord, change: Change & { movedFrom: Buffer | null }): void {
+  #truncate(table: PendingTable, partition: number, decoder: EventDecoder): void {
+    truncatePartition(table.fold, partition, decoder);
+    const sequence = partsText(decoder);
+    if (table.truncate === null || sequence > table.truncate) table.truncate = sequence;
+    this.#letters.closeBelow(table.route.topic.name, sequence);
+  }
+
+  #fold(table: PendingTable, partition: number, record: LogRecord, decoder: EventDecoder): void {
     const topic = table.route.topic.name;
-    const { key } = record;
-    if (key === null) throw new TailraceError("EVENT_UNREADABLE", { reason: "an event of a keyed table without a key" });
-    const { sequence } = change;
-    const row = table.rows.get(key, FRAME_BYTES);
-    const refused = this.#refusal(table, key, row, change);
+    if (!hasKey(record)) throw new TailraceError("EVENT_UNREADABLE", { reason: "an event of a keyed table without a key" });
+    const row = table.fold.find(record.key);
+    const refused = decoder.unchanged.length === 0 ? null : this.#refusal(table, record.key, row, decoder);
     if (refused !== null) {
       // What was folded before stays: it is true up to this event.
-      const letter = deadLetter(topic, partition, record, Buffer.from(key.subarray(FRAME_BYTES)), sequence, refused);
+      const letter = deadLetter(topic, partition, record, Buffer.from(bodyOf(record)), partsText(decoder), refused);
       this.deadLetters.push(letter);
       this.#letters.open(letter);
       return;
     }
-    if (this.#letters.areIn(topic) && this.#letters.close(topic, keyName(key, FRAME_BYTES)))
-      this.closedLetters.push({ topic, keyBytes: Buffer.from(key.subarray(FRAME_BYTES)), sequence });
-    if (row === undefined) table.rows.add(foldChange(undefined, change, key.subarray(FRAME_BYTES), partition, table.kept));
-    else foldChange(row, change, row.keyBytes, partition, table.kept);
+    if (this.#letters.areIn(topic) && this.#letters.close(topic, keyName(record.key, FRAME_BYTES)))
+      this.closedLetters.push({ topic, keyBytes: Buffer.from(bodyOf(record)), sequence: partsText(decoder) });
+    table.fold.fold(row, decoder, record, partition);
   }
 
-  /** R-dead: why the change can't be merged, null when it can. */
-  #refusal(
-    table: PendingTable,
-    framedKey: Buffer,
-    row: FoldedRow | undefined,
-    change: Change & { movedFrom: Buffer | null },
-  ): TailraceError | null {
-    if (change.unchanged.length === 0) return null;
-    const columns = namesOf(table.columns, change.unchanged);
-    if (change.movedFrom !== null) {
+  /** R-dead: why a change with unsent columns can't be merged, null when it can. */
+  #refusal(table: PendingTable, framedKey: Buffer, row: number, { unchanged, movedFrom }: EventDecoder): TailraceError | null {
+    const columns = namesOf(table.columns, unchanged);
+    if (movedFrom !== null) {
       return this.#awaited.isRereadingKeys()
         ? new TailraceError("AWAITS_SNAPSHOT", { columns, target: tableLabel(table.route.target) })
         : new TailraceError("KEY_CHANGE_UNSENT", { columns });
     }
     const key = keyName(framedKey, FRAME_BYTES);
-    const joins = this.#letters.has(table.route.topic.name, key) || row?.deleted === true;
-    return joins ? this.withoutRow(table, key, change.unchanged) : null;
+    const joins = this.#letters.has(table.route.topic.name, key) || (row >= 0 && table.fold.isDeleted(row));
+    return joins ? this.withoutRow(table, key, unchanged) : null;
   }
 
-  /** The commit time, as one number object for all events of a transaction. */
-  #count(commitMicros: bigint, sequence: string, record: LogRecord): bigint {
+  #count(decoder: EventDecoder, { key, value }: LogRecord): void {
     this.events += 1;
-    this.bytes += (record.value?.length ?? 0) + (record.key?.length ?? 0);
-    if (commitMicros !== this.#lastCommit) {
+    this.bytes += (value?.length ?? 0) + (key?.length ?? 0);
+    if (decoder.microsHigh !== this.#lastHigh || decoder.microsLow !== this.#lastLow) {
       this.#countCommit();
-      this.#lastCommit = commitMicros;
+      this.#lastHigh = decoder.microsHigh;
+      this.#lastLow = decoder.microsLow;
     }
     this.#ofLastCommit += 1;
-    if (this.firstSequence === "" || sequence < this.firstSequence) this.firstSequence = sequence;
-    if (sequence > this.lastSequence) this.lastSequence = sequence;
-    return this.#lastCommit;
+    if (this.#first.epoch === 0 || isBelow(decoder, this.#first)) copyParts(decoder, this.#first);
+    if (isBelow(this.#last, decoder)) copyParts(decoder, this.#last);
   }
 
   #countCommit(): void {
-    if (this.#ofLastCommit > 0) this.#commits.set(this.#lastCommit, (this.#commits.get(this.#lastCommit) ?? 0) + this.#ofLastCommit);
+    if (this.#ofLastCommit === 0) return;
+    const micros = (BigInt(this.#lastHigh) << 32n) | BigInt(this.#lastLow);
+    this.#commits.set(micros, (this.#commits.get(micros) ?? 0) + this.#ofLastCommit);
     this.#ofLastCommit = 0;
   }
 
@@ -208,7 +209,7 @@ export class Pending {
     const name = placeOf(progress);
     let partition = this.#partitions.get(name);
     if (partition === undefined) {
-      partition = { from: progress, nextOffset: progress.nextOffset, sequence: progress.sequence };
+      partition = { from: progress, nextOffset: progress.nextOffset, sequence: partsOf(progress.sequence) };
       this.#partitions.set(name, partition);
     }
     return partition;
@@ -237,16 +238,12 @@ function keptColumns({ deletes }: Route, columns: readonly EventColumn[]): KeptC
   return columns.flatMap(({ keyPosition }, index) => (keyPosition === 0 ? [index] : []));
 }
 
-/** TRUNCATE cuts the fold: what this partition brought before it is gone, or deleted softly. */
-function truncatePartition(table: PendingTable, partition: number, sequence: string): void {
-  if (table.kept === null) table.rows.retain((row) => row.partition !== partition);
-  else for (const row of table.rows) if (row.partition === partition) truncateRow(row, sequence);
-  if (table.truncate === null || sequence > table.truncate) table.truncate = sequence;
+/** The Avro body of a record's key. */
+export function bodyOf({ key }: Pick<ChangeRecord, "key">): Buffer {
+  return key.subarray(FRAME_BYTES);
 }
 
-function toChange(decoder: EventDecoder, record: LogRecord, sequence: string, commitMicros: bigint): Change & { movedFrom: Buffer | null } {
-  const { op, unchanged, movedFrom } = decoder;
-  const values = op === "d" ? decoder.before : decoder.after;
-  if (op === "t" || values === null) throw new TailraceError("EVENT_UNREADABLE", { reason: `an event of op ${op} without a row` });
-  return { op, sequence, commitMicros, values, unchanged, movedFrom, record };
+/** Tombstones are not offered: every record has a value. */
+function hasKey(record: LogRecord): record is LogRecord & ChangeRecord {
+  return record.key !== null && record.value !== null;
 }

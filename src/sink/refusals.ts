@@ -1,7 +1,8 @@
 // R-dead: the rows that a warehouse refuses are found by halving, so that one bad row costs that row.
 import { TailraceError } from "../core/errors.ts";
+import type { StagedRows } from "../core/staged-rows.ts";
 import { tableLabel } from "../core/table.ts";
-import type { StagedRows, TableFlush, WarehouseSession } from "../core/warehouse.ts";
+import type { TableFlush, WarehouseSession } from "../core/warehouse.ts";
 
 export type Refusal = { readonly row: number; readonly reason: string };
 
@@ -67,15 +68,14 @@ export function probes(rows: number): readonly number[] {
 
 /** The staged rows at the given indexes, in their order. */
 export function pickRows(staged: StagedRows, rows: readonly number[]): StagedRows {
-  const pick = <T>(of: readonly T[]): readonly T[] => rows.map((row) => of[row] as T);
   const flags = (of: Uint8Array): Uint8Array => Uint8Array.from(rows, (row) => of[row] ?? 0);
   return {
     rows: rows.length,
-    values: staged.values.map(pick),
     unchanged: staged.unchanged.map((column) => (column === null ? null : flags(column))),
-    sequence: pick(staged.sequence),
-    commitMicros: pick(staged.commitMicros),
     deleted: flags(staged.deleted),
-    keyBytes: pick(staged.keyBytes),
+    writeValues: (row, into) => staged.writeValues(rows[row]!, into),
+    writeSequence: (row, into) => staged.writeSequence(rows[row]!, into),
+    writeCommitTime: (row, into) => staged.writeCommitTime(rows[row]!, into),
+    writeKey: (row, into) => staged.writeKey(rows[row]!, into),
   };
 }

@@ -1,7 +1,11 @@
-// From folded rows to what a warehouse takes: rows by column, in the plan's order. Pure.
-import type { TableName, Value } from "../core/table.ts";
-import type { MergePlan, PlanColumn, StagedRows, TargetSpec } from "../core/warehouse.ts";
-import type { FoldedRow } from "./fold.ts";
+// From a fold to what a warehouse takes: its plan, and the rows in the plan's order. Pure.
+import type { RowReader } from "../avro/row-reader.ts";
+import { FRAME_BYTES } from "../avro/encoder.ts";
+import { SEQUENCE_TEXT_BYTES, writeSequenceText } from "../core/sequence.ts";
+import type { ColumnWriter, StagedRows } from "../core/staged-rows.ts";
+import type { TableName } from "../core/table.ts";
+import type { MergePlan, PlanColumn, TargetSpec } from "../core/warehouse.ts";
+import type { Fold } from "./fold.ts";
 
 /** The columns of a table's events, as its value schema has them. */
 export type EventColumn = Omit<PlanColumn, "unchanged"> & { readonly keyPosition: number };
@@ -24,48 +28,112 @@ export function targetSpec(target: TableName, deletes: "hard" | "soft", columns:
   };
 }
 
-/** The plan and the staged rows of one table, the rows in the order given. */
+/** The plan and the staged rows of one table. `rows`: of the fold, which may go on, by number, in the order of the staged ones. */
 export function stage(
   target: TableName,
   deletes: "hard" | "soft",
   columns: readonly EventColumn[],
-  rows: readonly FoldedRow[],
+  fold: Fold,
+  reader: RowReader,
+  rows: readonly number[],
 ): { readonly plan: MergePlan; readonly staged: StagedRows } {
   const order = planOrder(columns);
-  const flags = unchangedFlags(rows);
+  const flags = unchangedFlags(fold, rows);
   const unchanged = order.map((index) => flags.get(index) ?? null);
   const spec = targetSpec(target, deletes, columns);
   const plan: MergePlan = {
     ...spec,
     columns: spec.columns.map((column, at) => ({ ...column, unchanged: unchanged[at] === null ? "impossible" : "keep_target" })),
   };
-  const staged: StagedRows = {
-    rows: rows.length,
-    values: transpose(rows, order),
-    unchanged,
-    sequence: rows.map((row) => row.sequence),
-    commitMicros: rows.map((row) => row.commitMicros),
-    deleted: Uint8Array.from(rows, (row) => (row.deleted ? 1 : 0)),
-    keyBytes: rows.map((row) => row.keyBytes),
-  };
-  return { plan, staged };
+  return { plan, staged: new FoldedStage(fold, reader, order, rows, unchanged) };
 }
 
-/** The rows' values by column, in `order`: row after row, since each is somewhere else in memory. */
-function transpose(rows: readonly FoldedRow[], order: readonly number[]): readonly (readonly Value[])[] {
-  const columns = order.map(() => new Array<Value>(rows.length));
-  for (let at = 0; at < rows.length; at++) {
-    const { values } = rows[at]!;
-    for (let index = 0; index < order.length; index++) columns[index]![at] = values[order[index]!] ?? null;
+/** Reads the events' bytes anew each time that it is asked for a row. */
+class FoldedStage implements StagedRows {
+  readonly rows: number;
+  readonly unchanged: readonly (Uint8Array | null)[];
+  readonly deleted: Uint8Array;
+  readonly #fold: Fold;
+  readonly #reader: RowReader;
+  readonly #order: readonly number[];
+  readonly #isEventsOrder: boolean;
+  readonly #rows: readonly number[];
+  /** Where the columns of the event that was located last stand. */
+  readonly #places: Int32Array;
+  readonly #sequence = { epoch: 0, commitHigh: 0, commitLow: 0, ordinal: 0 };
+  readonly #text = Buffer.alloc(SEQUENCE_TEXT_BYTES);
+
+  constructor(fold: Fold, reader: RowReader, order: readonly number[], rows: readonly number[], unchanged: readonly (Uint8Array | null)[]) {
+    this.rows = rows.length;
+    this.unchanged = unchanged;
+    this.deleted = Uint8Array.from(rows, (row) => (fold.isDeleted(row) ? 1 : 0));
+    this.#fold = fold;
+    this.#reader = reader;
+    this.#order = order;
+    this.#isEventsOrder = order.every((column, at) => column === at);
+    this.#rows = rows;
+    this.#places = new Int32Array(order.length);
   }
-  return columns;
+
+  writeValues(row: number, into: readonly ColumnWriter[]): void {
+    const of = this.#rows[row]!;
+    const sources = this.#fold.sources(of);
+    if (sources !== null) return this.#writeFrom(sources, into);
+    const event = this.#fold.values(of);
+    const { events } = this.#fold;
+    if (this.#isEventsOrder) return this.#reader.write(events.memory(event), events.rowAt(event), into);
+    this.#locate(event);
+    for (let at = 0; at < this.#order.length; at++) this.#writeColumn(this.#order[at]!, event, into[at]!);
+  }
+
+  writeSequence(row: number, into: ColumnWriter): void {
+    this.#fold.sequence(this.#rows[row]!, this.#sequence);
+    writeSequenceText(this.#sequence, this.#text);
+    into.text(this.#text, 0, SEQUENCE_TEXT_BYTES);
+  }
+
+  writeCommitTime(row: number, into: ColumnWriter): void {
+    const { events } = this.#fold;
+    const last = this.#fold.last(this.#rows[row]!);
+    into.long(events.microsHigh(last), events.microsLow(last));
+  }
+
+  writeKey(row: number, into: ColumnWriter): void {
+    const { events } = this.#fold;
+    const first = this.#fold.first(this.#rows[row]!);
+    into.bytes(events.keyMemory(first), events.keyAt(first) + FRAME_BYTES, events.keyEnd(first));
+  }
+
+  /** Values that stand in several events. */
+  #writeFrom(sources: Int32Array, into: readonly ColumnWriter[]): void {
+    let located = -1;
+    for (let at = 0; at < this.#order.length; at++) {
+      const column = this.#order[at]!;
+      const source = sources[column]!;
+      if (source >= 0 && source !== located) {
+        this.#locate(source);
+        located = source;
+      }
+      if (source < 0) into[at]!.null();
+      else this.#writeColumn(column, source, into[at]!);
+    }
+  }
+
+  #locate(event: number): void {
+    const { events } = this.#fold;
+    this.#reader.locate(events.memory(event), events.rowAt(event), this.#places);
+  }
+
+  #writeColumn(column: number, event: number, into: ColumnWriter): void {
+    this.#reader.writeColumn(column, this.#fold.events.memory(event), this.#places[column]!, into);
+  }
 }
 
 /** By column: 1 at each row that leaves it unchanged. Columns that every row brings are not there. */
-function unchangedFlags(rows: readonly FoldedRow[]): ReadonlyMap<number, Uint8Array> {
+function unchangedFlags(fold: Fold, rows: readonly number[]): ReadonlyMap<number, Uint8Array> {
   const flags = new Map<number, Uint8Array>();
   for (let at = 0; at < rows.length; at++) {
-    for (const column of rows[at]!.unchanged) {
+    for (const column of fold.unchanged(rows[at]!)) {
       const found = flags.get(column) ?? new Uint8Array(rows.length);
       found[at] = 1;
       flags.set(column, found);

@@ -11,6 +11,7 @@ import { readState } from "../../src/core/source-state.ts";
 import type { Registry } from "../../src/parts.ts";
 import { tailrace } from "../support/command.ts";
 import { expectSame, type Target } from "../support/compare.ts";
+import { readEvent } from "../support/row-values.ts";
 import { withLog } from "../support/scan.ts";
 import { describeWithKafka, kafka, postgres, registry, type TestDatabase } from "../support/servers.ts";
 import { SOURCE, TestService } from "../support/service.ts";
@@ -166,8 +167,8 @@ async function snapshotKeys(
         const id = schemaIdOf(record.value);
         const decoder = decoders.get(id) ?? new EventDecoder(await schemas.schema(id, signal));
         decoders.set(id, decoder);
-        decoder.decode(record.value);
-        if (decoder.op === "r") keys.push({ partition, offset: record.offset, id: Number(decoder.after?.[0]) });
+        const { op, after } = readEvent(decoder, record.value);
+        if (op === "r") keys.push({ partition, offset: record.offset, id: Number(after?.[0]) });
       }
       if (next <= offset) break;
       offset = next;

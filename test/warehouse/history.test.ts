@@ -4,9 +4,9 @@
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import type { TargetSpec, WarehouseSession } from "../../src/core/warehouse.ts";
-import { flushOf, histories, historySpec, targetAfter, targetQuery, type History } from "./history.ts";
+import { flushOf, histories, historySpec, keyHex, targetAfter, targetQuery, type History } from "./history.ts";
 import { dropDatabases, duckdbKind, postgresKind, type Place, type WarehouseKind } from "./places.ts";
-import { keyBytes, Worker } from "./staged.ts";
+import { Worker } from "./staged.ts";
 
 const { signal } = new AbortController();
 /** Enough to find each rule taken out (tried by hand) in a few seconds; raise it when a rule changes. */
@@ -64,8 +64,8 @@ async function flushAll(session: WarehouseSession, worker: Worker, spec: TargetS
 
 /** Keys that are in the target and have a tombstone nevertheless; soft deletes leave none at all. */
 async function liveTombstones(place: Place, kind: WarehouseKind, spec: TargetSpec): Promise<string[]> {
-  const text = kind.name === "postgres" ? "convert_from(key, 'UTF8')" : "decode(key)";
+  const text = kind.name === "postgres" ? "upper(encode(key, 'hex'))" : "hex(key)";
   const tombstones = await place.sql(`SELECT ${text} FROM _tailrace.tombstones WHERE target_name = '${spec.target.name}'`);
-  const live = new Set((await place.sql(targetQuery(spec))).map(([id]) => keyBytes(spec, { id: BigInt(id ?? "") }).toString()));
+  const live = new Set((await place.sql(targetQuery(spec))).map(([id]) => keyHex(Number(id))));
   return tombstones.map(([key]) => key ?? "").filter((key) => live.has(key));
 }

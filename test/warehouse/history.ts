@@ -1,22 +1,16 @@
 // Random histories of a table, with changes that the log lost and snapshots that mend it, the flushes that a sink makes of
 // them by its own fold, and what the target must then hold: a model in plain maps, to be compared with what a warehouse did.
 import fc from "fast-check";
-import type { LogRecord } from "../../src/core/event-log.ts";
+import { partsOf } from "../../src/core/sequence.ts";
 import type { Sweep, TableFlush, TargetSpec } from "../../src/core/warehouse.ts";
-import { foldChange, truncateRow, type Change, type FoldedRow } from "../../src/sink/fold.ts";
-import { stage, type EventColumn } from "../../src/sink/staging.ts";
-import { at, keyBytes, targetSpec } from "./staged.ts";
+import { truncatePartition } from "../../src/sink/fold.ts";
+import { binary, column, int8, NULL, table, text, tuple, UNCHANGED } from "../unit/avro/rows.ts";
+import { Folding, sequenceOf, type RowEvent } from "../unit/sink/folding.ts";
+import { targetSpec } from "./staged.ts";
 
 const KEYS = 6;
 /** The columns of every history's table, the key first. */
-const COLUMNS: readonly EventColumn[] = [
-  { name: "id", type: { kind: "int8" }, keyPosition: 1 },
-  { name: "name", type: { kind: "text" }, keyPosition: 0 },
-  { name: "note", type: { kind: "text" }, keyPosition: 0 },
-];
-const OUTSIDE_KEY = [1, 2];
-const NOTE = 2;
-const NO_RECORD: LogRecord = { offset: 0, timestamp: 0, key: null, value: null, headers: [] };
+const COLUMNS = [column("id", "int8", 1), column("name", "text"), column("note", "text")];
 
 export type Event =
   | { readonly op: "insert"; readonly key: number; readonly name: string; readonly note: string }
@@ -152,34 +146,33 @@ export function flushOf(
   from: number,
   to: number,
 ): { readonly table: TableFlush; readonly sweeps: readonly Sweep[] } {
-  const rows = new Map<number, FoldedRow>();
+  const folding = new Folding(table(COLUMNS, spec.target.name, spec.target.schema), spec.deletes);
   const sweeps: Sweep[] = [];
   let truncate: string | null = null;
   for (let index = from; index < to; index++) {
     const event = events[index]!;
     if (event.op === "opening") continue;
-    if (event.op === "end") sweeps.push({ target: spec.target, deletes: spec.deletes, opening: at(event.opening) });
+    if (event.op === "end") sweeps.push({ target: spec.target, deletes: spec.deletes, opening: sequenceOf(event.opening) });
     else if (event.op === "truncate") {
-      truncate = at(index);
-      if (spec.deletes === "hard") rows.clear();
-      else for (const row of rows.values()) truncateRow(row, truncate);
-    } else {
-      const key = keyBytes(spec, { id: BigInt(event.key) });
-      const kept = spec.deletes === "hard" ? null : OUTSIDE_KEY;
-      rows.set(event.key, foldChange(rows.get(event.key), toChange(event, index), key, 0, kept));
-    }
+      truncate = sequenceOf(index);
+      truncatePartition(folding.fold, 0, partsOf(truncate));
+    } else folding.take(toRowEvent(event, index));
   }
-  return { table: { ...stage(spec.target, spec.deletes, COLUMNS, [...rows.values()]), truncate }, sweeps };
+  return { table: { ...folding.staged(), truncate }, sweeps };
 }
 
-type RowEvent = Extract<Event, { readonly key: number }>;
+type KeyedEvent = Extract<Event, { readonly key: number }>;
 
-function toChange(event: RowEvent, index: number): Change {
-  const common = { sequence: at(index), commitMicros: 0n, record: NO_RECORD };
-  const id = BigInt(event.key);
-  if (event.op === "delete") return { ...common, op: "d", values: [id, null, null], unchanged: [] };
+function toRowEvent(event: KeyedEvent, commit: number): RowEvent {
+  const id = binary(int8(BigInt(event.key)));
+  if (event.op === "delete") return { op: "d", row: tuple(id, NULL, NULL), commit };
   const op = ({ insert: "c", update: "u", read: "r" } as const)[event.op];
-  return { ...common, op, values: [id, event.name, event.note], unchanged: event.note === null ? [NOTE] : [] };
+  return { op, row: tuple(id, text(event.name), event.note === null ? UNCHANGED : text(event.note)), commit };
+}
+
+/** Avro body of a key, in hex. */
+export function keyHex(id: number): string {
+  return (id * 2).toString(16).padStart(2, "0").toUpperCase(); // zigzag
 }
 
 /**

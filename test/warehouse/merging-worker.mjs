@@ -30,13 +30,16 @@ function flushOf(fence, offset) {
   const sequence = `0001-${next.toString(16).padStart(16, "0")}-000000000000`;
   const staged = {
     rows: ROWS,
-    values: [ids.map(BigInt), ids.map(() => BigInt(next))],
     unchanged: [null, null],
-    sequence: ids.map(() => sequence),
-    commitMicros: ids.map(() => 0n),
     // The first row comes and goes: every second flush leaves a tombstone.
     deleted: Uint8Array.from(ids, (id) => (id === 0 ? next % 2 : 0)),
-    keyBytes: ids.map((id) => Buffer.from(String(id))),
+    writeValues: (row, into) => {
+      into[0].long(0, row);
+      into[1].long(0, next);
+    },
+    writeSequence: (row, into) => into.text(Buffer.from(sequence), 0, sequence.length),
+    writeCommitTime: (row, into) => into.long(0, 0),
+    writeKey: (row, into) => into.bytes(Buffer.from(String(row)), 0, String(row).length),
   };
   return {
     sink: "crash",

@@ -1,8 +1,10 @@
 // Flushes for tests of warehouses, said in a line each.
 import { toLsn } from "../../src/core/lsn.ts";
 import { formatSequence } from "../../src/core/sequence.ts";
-import type { ColumnType, TableName, Value } from "../../src/core/table.ts";
-import type { DeadLetter, Flush, MergePlan, StagedRows, TableFlush, TargetSpec, WarehouseSession } from "../../src/core/warehouse.ts";
+import type { ColumnWriter, StagedRows } from "../../src/core/staged-rows.ts";
+import type { ColumnType, TableName } from "../../src/core/table.ts";
+import type { DeadLetter, Flush, MergePlan, TableFlush, TargetSpec, WarehouseSession } from "../../src/core/warehouse.ts";
+import { ValueList, writeValue, type Value } from "../support/row-values.ts";
 
 /** The text form of the nth commit's sequence. */
 export function at(commit: number, ordinal = 0, epoch = 1): string {
@@ -53,12 +55,14 @@ export function tableFlush(spec: TargetSpec, rows: readonly Row[], truncate: str
   };
   const staged: StagedRows = {
     rows: rows.length,
-    values: spec.columns.map(({ name }) => rows.map(({ row }) => row[name] ?? null)),
     unchanged: flags,
-    sequence: rows.map((row) => row.at),
-    commitMicros: rows.map(() => 1_700_000_000_000_000n),
     deleted: Uint8Array.from(rows, ({ deleted }) => (deleted === true ? 1 : 0)),
-    keyBytes: rows.map(({ row }) => keyBytes(spec, row)),
+    writeValues: (index, into) => {
+      for (const [at, { name, type }] of spec.columns.entries()) writeValue(type.kind, rows[index]!.row[name] ?? null, into[at]!);
+    },
+    writeSequence: (index, into) => writeValue("text", rows[index]!.at, into),
+    writeCommitTime: (_, into) => writeValue("timestamptz", 1_700_000_000_000_000n, into),
+    writeKey: (index, into) => writeValue("bytea", keyBytes(spec, rows[index]!.row), into),
   };
   return { plan, truncate, staged };
 }
@@ -70,7 +74,18 @@ export function keyBytes(spec: Pick<TargetSpec, "key">, row: Row["row"]): Buffer
 
 /** What R-dead makes of one staged row. */
 export function letterOf(table: TableFlush, row: number, code = "UNCHANGED_WITHOUT_ROW"): DeadLetter {
-  return letter(100 + row, { keyBytes: table.staged.keyBytes[row] ?? null, sequence: table.staged.sequence[row] ?? "", code });
+  const keyBytes = written((into) => table.staged.writeKey(row, into)) as Buffer;
+  return letter(100 + row, { keyBytes, sequence: sequenceOf(table, row), code });
+}
+
+function sequenceOf({ staged }: TableFlush, row: number): string {
+  return written((into) => staged.writeSequence(row, into)) as string;
+}
+
+function written(write: (into: ColumnWriter) => void): Value {
+  const into = new ValueList();
+  write(into);
+  return into.last;
 }
 
 export function letter(offset: number, parts: Partial<DeadLetter> = {}): DeadLetter {
@@ -106,7 +121,7 @@ export class Worker {
 
   /** A flush that moves the checkpoint by one. */
   flush(tables: readonly TableFlush[], parts: Partial<Flush> = {}): Flush {
-    const sequences = tables.flatMap(({ staged }) => staged.sequence).sort();
+    const sequences = tables.flatMap((table) => Array.from({ length: table.staged.rows }, (_, row) => sequenceOf(table, row))).sort();
     return {
       sink: this.sink,
       fence: this.fence,

@@ -1,13 +1,7 @@
 // Values at the edge of every kind, and what a query finds of them in each warehouse. What PostgreSQL finds is what its own
 // type prints for the source's value; the tests ask for it with UTC and ISO dates.
-import {
-  DATE_INFINITY,
-  DATE_MINUS_INFINITY,
-  TIMESTAMP_INFINITY,
-  TIMESTAMP_MINUS_INFINITY,
-  type ColumnType,
-  type Value,
-} from "../../src/core/table.ts";
+import { DATE_INFINITY, DATE_MINUS_INFINITY, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, type ColumnType } from "../../src/core/table.ts";
+import type { Value } from "../support/row-values.ts";
 
 export type Sample = { readonly type: ColumnType; readonly cases: readonly Case[] };
 /** `found`: the text in both warehouses, or in each. */

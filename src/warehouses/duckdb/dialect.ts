@@ -13,7 +13,7 @@ import {
 import { keepsTarget, lines, ofTarget, quoteName, quoteTable, quoteText } from "../sql-text.ts";
 
 /** Widest DECIMAL that DuckDB has, in digits. */
-const MAX_DECIMAL_PRECISION = 38;
+export const MAX_DECIMAL_PRECISION = 38;
 
 export const STAGED_TABLE = "tailrace_staged";
 /**

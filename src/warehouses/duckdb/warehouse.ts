@@ -2,6 +2,7 @@
 import { DuckDBBlobValue, type DuckDBConnection, type DuckDBValue } from "@duckdb/node-api";
 import { reasonOf, TailraceError } from "../../core/errors.ts";
 import { reach } from "../../core/failpoint.ts";
+import { ValueRefused } from "../../core/staged-rows.ts";
 import { tableLabel } from "../../core/table.ts";
 import type {
   Checkpoint,
@@ -31,7 +32,7 @@ import {
 import { expire, merge, raiseFloor, STAGED_TABLE, sweep, truncate } from "./dialect.ts";
 import { Engine, openFile, type DuckdbFile, type DuckdbOptions } from "./file.ts";
 import { inspectFile } from "./inspection.ts";
-import { appendRows, bytesColumn, stagedLoad, textColumn } from "./load.ts";
+import { appendRows, putBytes, putCount, putText, stagedLoad, type Load } from "./load.ts";
 import {
   closeLetters,
   closeLettersBelow,
@@ -193,7 +194,7 @@ class DuckdbSession implements WarehouseSession {
       if (table.truncate === null && staged.rows === 0) return { rows: 0, orphans: [] };
       const steps = merge(plan);
       await this.#run(steps.stage);
-      await appendRows(this.#connection, STAGED_TABLE, stagedLoad(plan, staged), staged.rows, signal);
+      await appendRows(this.#connection, STAGED_TABLE, stagedLoad(plan, staged), signal);
       reach("sink.after_stage");
       if (table.truncate !== null) for (const sql of truncate(plan, table.truncate)) await this.#run(sql);
       await this.#run(steps.resolve);
@@ -205,7 +206,7 @@ class DuckdbSession implements WarehouseSession {
       return { rows: removed + added, orphans };
     } catch (cause) {
       const refused = duckdbsOwn(cause);
-      if (!isRowsFault(reasonOf(refused))) throw cause;
+      if (!(refused instanceof ValueRefused) && !isRowsFault(reasonOf(refused))) throw cause;
       throw new TailraceError("ROW_REFUSED", { target: tableLabel(plan.target), reason: reasonOf(refused) }, { cause: refused });
     }
   }
@@ -227,32 +228,15 @@ class DuckdbSession implements WarehouseSession {
 
   async #insertLetters(sink: string, letters: readonly DeadLetter[], signal: AbortSignal): Promise<void> {
     if (letters.length === 0) return;
-    const at = (row: number): DeadLetter => letters[row]!;
     await this.#run(stageLetters);
-    const columns = [
-      textColumn((row) => at(row).topic),
-      { type: { kind: "int4" }, value: (row: number) => at(row).partition },
-      { type: { kind: "int8" }, value: (row: number) => BigInt(at(row).offset) },
-      bytesColumn((row) => at(row).keyBytes),
-      textColumn((row) => at(row).sequence),
-      textColumn((row) => at(row).code),
-      textColumn((row) => at(row).message),
-      bytesColumn((row) => at(row).key),
-      bytesColumn((row) => at(row).value),
-    ] as const;
-    await appendRows(this.#connection, STAGED_LETTERS_TABLE, columns, letters.length, signal);
+    await appendRows(this.#connection, STAGED_LETTERS_TABLE, lettersLoad(letters), signal);
     for (const sql of insertLetters(sink)) await this.#run(sql);
   }
 
   async #closeLetters(sink: string, closed: Flush["closedDeadLetters"], signal: AbortSignal): Promise<void> {
     if (closed.length === 0) return;
     await this.#run(stageClosed);
-    const columns = [
-      textColumn((row) => closed[row]?.topic ?? null),
-      bytesColumn((row) => closed[row]?.keyBytes ?? null),
-      textColumn((row) => closed[row]?.sequence ?? null),
-    ];
-    await appendRows(this.#connection, STAGED_CLOSED_TABLE, columns, closed.length, signal);
+    await appendRows(this.#connection, STAGED_CLOSED_TABLE, closedLoad(closed), signal);
     for (const sql of closeLetters(sink)) await this.#run(sql);
   }
 
@@ -320,6 +304,38 @@ export function isRowsFault(message: string): boolean {
 /** What DuckDB threw, without the code that was put around it. */
 function duckdbsOwn(thrown: unknown): unknown {
   return thrown instanceof TailraceError ? thrown.cause : thrown;
+}
+
+function lettersLoad(letters: readonly DeadLetter[]): Load {
+  return {
+    types: (["text", "int4", "int8", "bytea", "text", "text", "text", "bytea", "bytea"] as const).map((kind) => ({ kind })),
+    rows: letters.length,
+    write: (row, into) => {
+      const { topic, partition, offset, keyBytes, sequence, code, message, key, value } = letters[row]!;
+      putText(topic, into[0]!);
+      into[1]!.int(partition);
+      putCount(offset, into[2]!);
+      putBytes(keyBytes, into[3]!);
+      putText(sequence, into[4]!);
+      putText(code, into[5]!);
+      putText(message, into[6]!);
+      putBytes(key, into[7]!);
+      putBytes(value, into[8]!);
+    },
+  };
+}
+
+function closedLoad(closed: Flush["closedDeadLetters"]): Load {
+  return {
+    types: (["text", "bytea", "text"] as const).map((kind) => ({ kind })),
+    rows: closed.length,
+    write: (row, into) => {
+      const { topic, keyBytes, sequence } = closed[row]!;
+      putText(topic, into[0]!);
+      putBytes(keyBytes, into[1]!);
+      putText(sequence, into[2]!);
+    },
+  };
 }
 
 function toBytes(value: DuckDBValue | undefined): Buffer {

@@ -2,6 +2,7 @@
 import pg from "pg";
 import { reasonOf, TailraceError } from "../../core/errors.ts";
 import { reach } from "../../core/failpoint.ts";
+import { ValueRefused } from "../../core/staged-rows.ts";
 import { tableLabel } from "../../core/table.ts";
 import type {
   Checkpoint,
@@ -250,7 +251,9 @@ class PostgresSession implements WarehouseSession {
       const [merged] = (await client.query([steps.merge, ...steps.tombstones].join(";\n"))) as unknown as pg.QueryResult[];
       return { rows: merged?.rowCount ?? 0, orphans: orphans.sort((a, b) => a - b) };
     } catch (cause) {
-      throw isRowsFault(cause) ? rowRefused(tableLabel(plan.target), cause) : warehouseError(cause, this.#address);
+      throw isRowsFault(cause) || cause instanceof ValueRefused
+        ? rowRefused(tableLabel(plan.target), cause)
+        : warehouseError(cause, this.#address);
     }
   }
 

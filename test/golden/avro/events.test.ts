@@ -2,6 +2,7 @@
 // registry's copy of the schemas, must then be thought of. `vitest run -u` writes the file anew.
 import { expect, test } from "vitest";
 import { EventDecoder } from "../../../src/avro/decoder.ts";
+import { readEvent } from "../../support/row-values.ts";
 import { eventsOf } from "../../unit/avro/events.ts";
 import { binary, column, int4, int8, NULL, numeric, table, text, tuple, UNCHANGED } from "../../unit/avro/rows.ts";
 
@@ -63,9 +64,7 @@ test("schemas, keys and events keep their bytes", async () => {
 
 /** The bytes, and beside them what they say. */
 function event(schema: string, value: Buffer): unknown {
-  const decoder = new EventDecoder(schema);
-  decoder.decode(value);
-  const { op, before, after, unchanged, movedFrom } = decoder;
+  const { op, before, after, unchanged, movedFrom } = readEvent(new EventDecoder(schema), value);
   return { bytes: value.toString("hex"), op, before: plain(before), after: plain(after), unchanged, movedFrom: movedFrom?.toString("hex") ?? null };
 }
 

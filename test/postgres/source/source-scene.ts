@@ -10,7 +10,6 @@ import type { Log } from "../../../src/core/log.ts";
 import type { SchemaRegistry } from "../../../src/core/schema-registry.ts";
 import { topicName } from "../../../src/core/naming.ts";
 import { TailraceError } from "../../../src/core/errors.ts";
-import type { Value } from "../../../src/core/table.ts";
 import { openEmbeddedLog } from "../../../src/log/embedded/embedded-log.ts";
 import { EmbeddedRegistry } from "../../../src/registry/embedded.ts";
 import { openRegistryStore } from "../../../src/registry/store.ts";
@@ -23,6 +22,7 @@ import { newMemory, type SourceMemory, type SourceObserver, type SourceOptions }
 import type { SnapshotStatus } from "../../../src/source/snapshot-status.ts";
 import { runSource } from "../../../src/source/source.ts";
 import { eventually } from "../../support/eventually.ts";
+import { readEvent, type Value } from "../../support/row-values.ts";
 import { uniqueName, type TestDatabase } from "../../support/servers.ts";
 
 export type SeenEvent = {
@@ -213,8 +213,7 @@ export class SourceScene implements AsyncDisposable {
     for (const { value } of records) {
       if (value === null) continue;
       const decoder = new EventDecoder(await this.#registry.schema(schemaIdOf(value), signal));
-      decoder.decode(value);
-      const { after } = decoder;
+      const { after } = readEvent(decoder, value);
       if (after !== null) rows.push(Object.fromEntries(decoder.shape.columns.map(({ name }, index) => [name, after[index] ?? null])));
     }
     return rows;
@@ -230,12 +229,11 @@ export class SourceScene implements AsyncDisposable {
         for (const { key, value } of records) {
           if (value === null) continue;
           const decoder = new EventDecoder(await this.#registry.schema(schemaIdOf(value), signal));
-          decoder.decode(value);
-          const { op, before, after, unchanged, epoch, commitLsn, ordinal, movedFrom } = decoder;
+          const { op, before, after, unchanged, epoch, commitLsn, ordinal, movedFrom } = readEvent(decoder, value);
           events.push({
             op,
             key: key?.toString("latin1") ?? "",
-            sequence: formatSequence({ epoch, commitLsn: toLsn(commitLsn), ordinal }),
+            sequence: formatSequence({ epoch, commitLsn, ordinal }),
             values: after ?? before ?? [],
             before,
             unchanged,

@@ -4,7 +4,8 @@ import { binaryForm } from "../../../src/avro/encoder-binary.ts";
 import { valueReaders } from "../../../src/avro/value-reader.ts";
 import { valueColumn } from "../../../src/avro/value-writer.ts";
 import { ByteWriter } from "../../../src/core/byte-writer.ts";
-import { columnKinds, type ColumnType, type PlainKind, type Value } from "../../../src/core/table.ts";
+import { columnKinds, type ColumnType, type PlainKind } from "../../../src/core/table.ts";
+import { ValueList, type Value } from "../../support/row-values.ts";
 import { column, int4, int8, intervals, numeric, table } from "./rows.ts";
 
 type Type = ColumnType | PlainKind;
@@ -20,7 +21,9 @@ function decoded(type: Type, bytes: Buffer): Value {
   const only = column("v", type);
   const cursor = new Cursor();
   cursor.begin(encoded(type, bytes), 0);
-  return valueReaders[only.type.kind].read(cursor);
+  const into = new ValueList();
+  valueReaders[only.type.kind].write(cursor, into);
+  return into.last;
 }
 
 const money: ColumnType = { kind: "money", precision: 19, scale: 2 };

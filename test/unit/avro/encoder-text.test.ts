@@ -2,9 +2,10 @@ import { expect, test } from "vitest";
 import { textForm } from "../../../src/avro/encoder-text.ts";
 import { valueColumn } from "../../../src/avro/value-writer.ts";
 import { ByteWriter } from "../../../src/core/byte-writer.ts";
-import type { ColumnType, PlainKind, Value } from "../../../src/core/table.ts";
+import type { ColumnType, PlainKind } from "../../../src/core/table.ts";
 import { Cursor } from "../../../src/avro/cursor.ts";
 import { valueReaders } from "../../../src/avro/value-reader.ts";
+import { ValueList, type Value } from "../../support/row-values.ts";
 import { column, table } from "./rows.ts";
 
 function decoded(type: ColumnType | PlainKind, printed: string): Value {
@@ -14,9 +15,10 @@ function decoded(type: ColumnType | PlainKind, printed: string): Value {
   textForm[only.type.kind](bytes, 0, bytes.length, out, valueColumn(table([only]), only));
   const cursor = new Cursor();
   cursor.begin(out.bytes.subarray(0, out.position), 0);
-  const value = valueReaders[only.type.kind].read(cursor);
+  const into = new ValueList();
+  valueReaders[only.type.kind].write(cursor, into);
   expect(cursor.position).toBe(out.position);
-  return value;
+  return into.last;
 }
 
 const money: ColumnType = { kind: "money", precision: 19, scale: 2 };

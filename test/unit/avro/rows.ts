@@ -1,6 +1,7 @@
 // Tables, tuples and values for the tests of avro/: a value in both of PostgreSQL's wire forms, and as core's Value.
 import fc from "fast-check";
-import type { Column, ColumnType, PlainKind, Table, Value } from "../../../src/core/table.ts";
+import type { Column, ColumnType, PlainKind, Table } from "../../../src/core/table.ts";
+import type { Value } from "../../support/row-values.ts";
 import { columnKinds, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, DATE_INFINITY, DATE_MINUS_INFINITY } from "../../../src/core/table.ts";
 import { Tuple, tupleState } from "../../../src/core/tuple.ts";
 

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { EventDecoder } from "../../../src/avro/decoder.ts";
 import { tableSchemas } from "../../../src/avro/schema.ts";
-import { readKeySchema, readValueSchema } from "../../../src/avro/shape.ts";
+import { readValueSchema } from "../../../src/avro/shape.ts";
 import { keyColumns } from "../../../src/core/table.ts";
 import { column, rows, table } from "./rows.ts";
 
@@ -58,8 +58,8 @@ test("the shape comes back from the schemas exactly: names, types, places in the
       const expected = random.columns.map(({ name, type, keyPosition }) => ({ name, type, keyPosition }));
       expect(shape).toMatchObject({ schema: random.schema, name: random.name, columns: expected });
       if (schemas.key === null) return;
-      const inOrder = keyColumns(random).map(({ name, type, keyPosition }) => ({ name, type, keyPosition }));
-      expect(readKeySchema(schemas.key)).toMatchObject(inOrder);
+      const { fields } = JSON.parse(schemas.key) as { readonly fields: readonly Readonly<Record<string, unknown>>[] };
+      expect(fields.map((field) => field["tailrace.column"] ?? field.name)).toEqual(keyColumns(random).map(({ name }) => name));
     }),
   );
 });
@@ -86,7 +86,6 @@ test("a schema that is not ours is refused by name", () => {
     expect(schema).not.toBe(value);
     expect(() => new EventDecoder(schema), schema).toThrow(expect.objectContaining({ code: "EVENT_UNREADABLE" }));
   }
-  expect(() => readKeySchema('{"type":"record","name":"Key","fields":[]}')).toThrow(/without columns/);
 });
 
 test("two columns that Avro would call the same are refused by name", () => {

@@ -1,25 +1,32 @@
 // R-dead: one bad row costs that row, however many there are; a target that takes none is not asked about each.
 import { describe, expect, test } from "vitest";
-import type { StagedRows, TableFlush, WarehouseSession } from "../../../src/core/warehouse.ts";
+import type { StagedRows } from "../../../src/core/staged-rows.ts";
+import type { TableFlush, WarehouseSession } from "../../../src/core/warehouse.ts";
 import { findRefused, pickRows, probes } from "../../../src/sink/refusals.ts";
+import { ValueList } from "../../support/row-values.ts";
 
 const { signal } = new AbortController();
 
-/** Rows whose only column is their index. */
+/** Rows whose only column is their index; they are deletes of odd ones. */
 function flushOf(rows: number): TableFlush {
-  const all = Array.from({ length: rows }, (_, row) => row);
   const staged: StagedRows = {
     rows,
-    values: [all],
     unchanged: [null],
-    sequence: all.map(String),
-    commitMicros: all.map(BigInt),
-    deleted: new Uint8Array(rows),
-    keyBytes: all.map((row) => Buffer.from(String(row))),
+    deleted: Uint8Array.from({ length: rows }, (_, row) => row % 2),
+    writeValues: (row, into) => into[0]!.int(row),
+    writeSequence: (row, into) => into.text(Buffer.from(String(row)), 0, String(row).length),
+    writeCommitTime: (row, into) => into.long(0, row),
+    writeKey: (row, into) => into.bytes(Buffer.from(`k${row}`), 0, String(row).length + 1),
   };
   const target = { schema: "analytics", name: "orders" };
   const columns = [{ name: "id", type: { kind: "int4" }, unchanged: "impossible" }] as const;
   return { plan: { target, key: ["id"], columns, deletes: "hard" }, truncate: null, staged };
+}
+
+function indexesOf(staged: StagedRows): readonly number[] {
+  const into = new ValueList();
+  for (let row = 0; row < staged.rows; row++) staged.writeValues(row, [into]);
+  return into.values as readonly number[];
 }
 
 /** What is found of a target that refuses the rows that `isBad` says, and how often it was asked. */
@@ -28,7 +35,7 @@ async function find(rows: number, isBad: (row: number) => boolean): Promise<{ fo
   const session = {
     refusal: ({ staged }: TableFlush) => {
       asked += 1;
-      const bad = (staged.values[0] as readonly number[]).find(isBad);
+      const bad = indexesOf(staged).find(isBad);
       return Promise.resolve(bad === undefined ? null : `row ${bad} is bad`);
     },
   } as unknown as WarehouseSession;
@@ -93,6 +100,13 @@ test("the rows that are asked first are spread over the flush, each once", () =>
 });
 
 test("picked rows keep every column's place", () => {
-  const { staged } = flushOf(5);
-  expect(pickRows(staged, [3, 1])).toMatchObject({ rows: 2, values: [[3, 1]], sequence: ["3", "1"], commitMicros: [3n, 1n] });
+  const picked = pickRows(flushOf(5).staged, [3, 2]);
+  const beside = new ValueList();
+  for (const row of [0, 1]) {
+    picked.writeSequence(row, beside);
+    picked.writeCommitTime(row, beside);
+    picked.writeKey(row, beside);
+  }
+  expect([picked.rows, indexesOf(picked), [...picked.deleted]]).toEqual([2, [3, 2], [1, 0]]);
+  expect(beside.values).toEqual(["3", 3n, Buffer.from("k3"), "2", 2n, Buffer.from("k2")]);
 });

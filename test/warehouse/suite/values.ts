@@ -1,6 +1,8 @@
 // Values at the edge of every kind, as columns and as keys.
 import { describe, expect, test } from "vitest";
-import { change, deletion, targetSpec } from "../staged.ts";
+import type { ColumnType } from "../../../src/core/table.ts";
+import type { Value } from "../../support/row-values.ts";
+import { change, deletion, tableFlush, targetSpec } from "../staged.ts";
 import { samples } from "../values.ts";
 import { type OpenWarehouse, TARGET } from "./open-warehouse.ts";
 const PLAIN_TEXT = {
@@ -27,6 +29,60 @@ export function valuesSuite(warehouse: OpenWarehouse): void {
         expect(text).toEqual([...expected, ["1000", null, null]]);
       });
     }
+
+    test("and nulls are found in their rows and columns, however many come at once", async () => {
+      const types = {
+        id: { kind: "int4" },
+        t: { kind: "text" },
+        b: { kind: "bytea" },
+        n: { kind: "decimal", precision: 12, scale: 2 },
+      } as const;
+      const spec = targetSpec(TARGET, ["id"], { ...types, moment: { kind: "timestamptz" } });
+      const written = Array.from({ length: 5_000 }, (_, id) => ({
+        id,
+        t: id % 7 === 0 ? null : `${"é".repeat(id % 3)}${"x".repeat(id % 70)}${id}`,
+        b: id % 5 === 0 ? null : Buffer.alloc(id % 30, id),
+        n: id % 3 === 0 ? null : BigInt((id - 2_500) * 37),
+        moment: id % 2 === 0 ? null : BigInt(id) * 1_000_000n,
+      }));
+      await merge(
+        spec,
+        written.map((row) => change(1, row)),
+      );
+      const bytes = kind.name === "postgres" ? "upper(encode(b, 'hex'))" : "hex(b)";
+      const found = await sql(
+        `SELECT id::text, t, ${bytes}, (n * 100)::bigint::text, extract(epoch FROM moment)::bigint::text FROM analytics.orders o ORDER BY o.id`,
+      );
+      const expected = written.map(({ id, t, b, n, moment }) => [
+        ...[String(id), t, b?.toString("hex").toUpperCase() ?? null],
+        ...[n?.toString() ?? null, moment === null ? null : String(moment / 1_000_000n)],
+      ]);
+      expect(found).toEqual(expected);
+    });
+
+    test.each<[string, ColumnType, Value, Value]>([
+      ["a decimal of too many digits", { kind: "decimal", precision: 4, scale: 2 }, 1_234_567n, 1_234n],
+      ["a uuid that is none", { kind: "uuid" }, "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380x11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"],
+      ["an int2 of more than 16 bits", { kind: "int2" }, 40_000, 32_767],
+    ])("that no row can hold cost that row and leave the session as it was: %s (R-dead)", async (_, type, bad, good) => {
+      const spec = targetSpec(TARGET, ["id"], { id: { kind: "int4" }, v: type });
+      const rows = Array.from({ length: 3_000 }, (_, id) => change(1, { id, v: good }));
+      const refused = [...rows, change(1, { id: 3_000, v: bad })];
+      await expect(merge(spec, refused)).rejects.toMatchObject({ code: "ROW_REFUSED" });
+      const { signal } = new AbortController();
+      expect(await warehouse.session.refusal(tableFlush(spec, refused), signal)).toEqual(expect.any(String));
+      expect(await warehouse.session.refusal(tableFlush(spec, rows), signal)).toBeNull();
+      expect((await merge(spec, rows)).merged).toEqual([3_000]);
+    });
+
+    test("of text that is not UTF-8 have U+FFFD in its place", async () => {
+      const spec = targetSpec(TARGET, ["id"], { id: { kind: "int4" }, name: { kind: "text" }, note: { kind: "text" } });
+      const bad = (text: string): Buffer => Buffer.concat([Buffer.from(text), Buffer.of(0xe9, 0x20, 0xff)]);
+      await merge(spec, [change(1, { id: 1, name: bad("é"), note: bad("x".repeat(100)) })]);
+      expect(await sql("SELECT id::text, name, note FROM analytics.orders")).toEqual([
+        ["1", "é\ufffd \ufffd", `${"x".repeat(100)}\ufffd \ufffd`],
+      ]);
+    });
 
     test("that a key can be of are found by it", async () => {
       for (const [index, { type, cases }] of samples.entries()) {

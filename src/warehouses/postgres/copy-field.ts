@@ -1,0 +1,192 @@
+// One column of COPY's binary format: values are written as fields, straight from the events' bytes.
+import type { ByteWriter } from "../../core/byte-writer.ts";
+import { decimalText, unscaledOf } from "../../core/decimal.ts";
+import { ValueRefused, type ColumnWriter } from "../../core/staged-rows.ts";
+import { DATE_INFINITY, DATE_MINUS_INFINITY, type ColumnType } from "../../core/table.ts";
+import { mendedUtf8 } from "../utf8.ts";
+import { UUID_BYTES, writeUuid } from "../uuid.ts";
+import { columnType } from "./dialect.ts";
+
+/** PostgreSQL counts from 2000-01-01. */
+const PG_EPOCH_DAYS = 10_957;
+const PG_EPOCH_MICROS = 946_684_800_000_000;
+const PG_EPOCH_HIGH = Math.floor(PG_EPOCH_MICROS / 0x1_0000_0000);
+const PG_EPOCH_LOW = PG_EPOCH_MICROS % 0x1_0000_0000;
+const NULL_LENGTH = -1;
+const JSONB_VERSION = 1;
+
+/** Of an unscaled value that a number holds exactly, with all that #digits() does to it. */
+const SAFE_BYTES = 6;
+const POWERS_OF_TEN = Array.from({ length: 16 }, (_, exponent) => 10 ** exponent);
+const MINUS = 0x2d;
+const POINT = 0x2e;
+const ZERO = 0x30;
+
+/* field ::= length Int32 (−1: null)  bytes
+ * The bytes are each type's send/receive form: numbers big-endian, dates in days and times in µs since 2000-01-01,
+ * a uuid's 16 bytes, jsonb after a version byte 1. Decimals are staged as text (dialect's `isStagedAsText`). */
+
+/** Writes to the end of `out`. */
+export class CopyField implements ColumnWriter {
+  readonly #out: ByteWriter;
+  readonly #type: ColumnType;
+  readonly #isShort: boolean;
+  readonly #isDate: boolean;
+  readonly #isOid: boolean;
+  readonly #isTimestamp: boolean;
+  readonly #isUuid: boolean;
+  readonly #isJsonb: boolean;
+
+  constructor(out: ByteWriter, type: ColumnType) {
+    this.#out = out;
+    this.#type = type;
+    this.#isShort = type.kind === "int2";
+    this.#isDate = type.kind === "date";
+    this.#isOid = type.kind === "oid";
+    this.#isTimestamp = type.kind === "timestamp" || type.kind === "timestamptz";
+    this.#isUuid = type.kind === "uuid";
+    this.#isJsonb = type.kind === "jsonb";
+  }
+
+  null(): void {
+    int32(this.#out, NULL_LENGTH);
+  }
+
+  bool(value: boolean): void {
+    int32(this.#out, 1);
+    this.#out.byte(value ? 1 : 0);
+  }
+
+  int(value: number): void {
+    if (this.#isShort) {
+      if ((value << 16) >> 16 !== value) throw this.#outOfRange();
+      int32(this.#out, 2);
+      int16(this.#out, value);
+      return;
+    }
+    int32(this.#out, 4);
+    int32(this.#out, this.#isDate && value !== DATE_INFINITY && value !== DATE_MINUS_INFINITY ? value - PG_EPOCH_DAYS : value);
+  }
+
+  long(high: number, low: number): void {
+    if (this.#isOid) {
+      if (high !== 0) throw this.#outOfRange();
+      int32(this.#out, 4);
+      int32(this.#out, low);
+      return;
+    }
+    int32(this.#out, 8);
+    if (this.#isTimestamp && !isInfinite(high, low)) {
+      int32(this.#out, high - PG_EPOCH_HIGH - (low < PG_EPOCH_LOW ? 1 : 0));
+      int32(this.#out, low - PG_EPOCH_LOW);
+    } else {
+      int32(this.#out, high);
+      int32(this.#out, low);
+    }
+  }
+
+  float(bytes: Buffer, at: number): void {
+    this.#reversed(bytes, at, 4);
+  }
+
+  double(bytes: Buffer, at: number): void {
+    this.#reversed(bytes, at, 8);
+  }
+
+  decimal(bytes: Buffer, start: number, end: number): void {
+    const scale = "scale" in this.#type ? this.#type.scale : 0;
+    if (end - start <= SAFE_BYTES) return this.#digits(safeInteger(bytes, start, end), scale);
+    const text = decimalText(unscaledOf(bytes, start, end), scale);
+    int32(this.#out, text.length);
+    for (let at = 0; at < text.length; at++) this.#out.byte(text.charCodeAt(at));
+  }
+
+  text(bytes: Buffer, start: number, end: number): void {
+    if (this.#isUuid) return this.#uuid(bytes, start, end);
+    const mended = mendedUtf8(bytes, start, end);
+    if (mended !== null) return this.#bytes(mended, 0, mended.length);
+    this.#bytes(bytes, start, end);
+  }
+
+  bytes(bytes: Buffer, start: number, end: number): void {
+    this.#bytes(bytes, start, end);
+  }
+
+  #bytes(bytes: Buffer, start: number, end: number): void {
+    const out = this.#out;
+    if (this.#isJsonb) {
+      int32(out, end - start + 1);
+      out.byte(JSONB_VERSION);
+    } else int32(out, end - start);
+    out.copy(bytes, start, end);
+  }
+
+  #uuid(text: Buffer, start: number, end: number): void {
+    const out = this.#out;
+    int32(out, UUID_BYTES);
+    out.ensure(UUID_BYTES);
+    if (!writeUuid(text, start, end, out.bytes, out.position)) throw new ValueRefused(`${text.toString("utf8", start, end)} is no uuid`);
+    out.position += UUID_BYTES;
+  }
+
+  /** As decimalText() writes them, without a text. */
+  #digits(value: number, scale: number): void {
+    const out = this.#out;
+    let rest = Math.abs(value);
+    let digits = scale + 1;
+    while (rest >= (POWERS_OF_TEN[digits] ?? Infinity)) digits++;
+    const length = (value < 0 ? 1 : 0) + digits + (scale > 0 ? 1 : 0);
+    int32(out, length);
+    out.ensure(length);
+    const { bytes, position } = out;
+    if (value < 0) bytes[position] = MINUS;
+    for (let at = position + length - 1, digit = 0; digit < digits; digit++) {
+      if (digit === scale && scale > 0) bytes[at--] = POINT;
+      const tenth = Math.floor(rest / 10);
+      bytes[at--] = ZERO + rest - tenth * 10;
+      rest = tenth;
+    }
+    out.position = position + length;
+  }
+
+  #reversed(bytes: Buffer, at: number, width: number): void {
+    const out = this.#out;
+    int32(out, width);
+    out.ensure(width);
+    for (let from = at + width - 1; from >= at; from--) out.bytes[out.position++] = bytes[from]!;
+  }
+
+  #outOfRange(): ValueRefused {
+    return new ValueRefused(`a value is out of range for ${columnType(this.#type)}`);
+  }
+}
+
+function isInfinite(high: number, low: number): boolean {
+  return (high === 0x7fff_ffff && low === 0xffff_ffff) || (high === -0x8000_0000 && low === 0);
+}
+
+/** Big-endian two's complement of at most SAFE_BYTES. */
+function safeInteger(bytes: Buffer, start: number, end: number): number {
+  let value = bytes[start]! > 0x7f ? -1 : 0; // the sign's bits
+  for (let at = start; at < end; at++) value = value * 0x100 + bytes[at]!;
+  return value;
+}
+
+export function int16(out: ByteWriter, value: number): void {
+  out.ensure(2);
+  const { bytes, position } = out;
+  bytes[position] = value >> 8;
+  bytes[position + 1] = value;
+  out.position = position + 2;
+}
+
+/** Byte by byte: Buffer's methods check each argument. */
+export function int32(out: ByteWriter, value: number): void {
+  out.ensure(4);
+  const { bytes, position } = out;
+  bytes[position] = value >> 24;
+  bytes[position + 1] = value >> 16;
+  bytes[position + 2] = value >> 8;
+  bytes[position + 3] = value;
+  out.position = position + 4;
+}
