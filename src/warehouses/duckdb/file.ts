@@ -53,6 +53,10 @@ export class Engine {
     this.#instance ??= await DuckDBInstance.create(":memory:", {
       threads: String(this.#options.threads ?? THREADS),
       memory_limit: this.#options.memoryLimit ?? MEMORY_LIMIT,
+      // The file is let go after each flush, which takes a checkpoint: COMMIT makes it at once, and writes no WAL before it
+      // that nobody would read. Where it fails the transaction has not happened.
+      checkpoint_threshold: "1KB",
+      auto_checkpoint_skip_wal_threshold: "0",
       temp_directory: `${file}.tmp`,
       preserve_insertion_order: "false", // results are sorted where it matters; staging needs less memory without
     });

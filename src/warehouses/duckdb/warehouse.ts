@@ -174,7 +174,7 @@ class DuckdbSession implements WarehouseSession {
     return null;
   }
 
-  /** Lets the file go. The checkpoint comes first, off the event loop: closing would do it too, but in this thread. */
+  /** Lets the file go. A checkpoint that COMMIT was too small for comes first, off the event loop: closing would make it too, but in this thread. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return; // the file may be another session's by now
     this.#closed = true;
