@@ -70,7 +70,7 @@ export function openRegistry(config: ServiceConfig, metrics?: RegistryMetrics): 
 
 export function openWarehouse(sink: SinkConfig): Warehouse {
   const { warehouse } = sink;
-  if (warehouse.kind === "duckdb") return openDuckdb({ path: warehouse.path });
+  if (warehouse.kind === "duckdb") return openDuckdb({ path: warehouse.path, memoryBytes: warehouse.memoryBytes });
   return openPostgresWarehouse({ url: () => warehouse.url.reveal() });
 }
 

@@ -148,7 +148,12 @@ function buildSink(value: z.output<typeof sinkSchema>, secret: SecretAt, dir: st
     warehouse:
       warehouse.duckdb === undefined
         ? { kind: "postgres", url: secret("warehouse", "postgres", "url") }
-        : { kind: "duckdb", path: resolve(dir, warehouse.duckdb.path), hold: warehouse.duckdb.hold },
+        : {
+            kind: "duckdb",
+            path: resolve(dir, warehouse.duckdb.path),
+            hold: warehouse.duckdb.hold,
+            memoryBytes: warehouse.duckdb.memory,
+          },
     consistency,
     flush: { everyMs: flush.every, rows: flush.rows },
     tables:

@@ -102,7 +102,12 @@ export type SinkConfig = {
 };
 
 /** `path` is absolute. */
-export type DuckdbWarehouseConfig = { readonly kind: "duckdb"; readonly path: string; readonly hold: "flush" };
+export type DuckdbWarehouseConfig = {
+  readonly kind: "duckdb";
+  readonly path: string;
+  readonly hold: "flush";
+  readonly memoryBytes: number;
+};
 export type PostgresWarehouseConfig = { readonly kind: "postgres"; readonly url: Secret };
 
 export type SinkTableConfig = {

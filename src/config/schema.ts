@@ -232,6 +232,9 @@ export const sinkSchema = z
               .refine(isDuckdbPath, "the path of a file")
               .describe("The database file, relative to this file; made when missing."),
             hold: z.enum(["flush"]).default("flush").describe("flush: the file is held only while a flush runs."),
+            memory: size("64MiB", "Memory that DuckDB may take; what it can put to disk then goes to a folder beside the file.").prefault(
+              "2GiB",
+            ),
           })
           .optional()
           .describe("A DuckDB file."),

@@ -13,8 +13,8 @@ export type DuckdbOptions = {
   /** How long open() waits for a file that others hold, ms; then it throws WAREHOUSE_LOCKED. */
   readonly lockWaitMs?: number;
   readonly threads?: number;
-  /** DuckDB's own limit, as `2GiB`; beyond it sorts and joins go to disk. */
-  readonly memoryLimit?: string;
+  /** DuckDB's own limit; beyond it sorts and joins go to disk. */
+  readonly memoryBytes?: number;
   /** Told once each time open() finds the file held. `holder`: `PID 123, /usr/bin/python3` or what else is known. */
   readonly onLocked?: (holder: string) => void;
 };
@@ -22,8 +22,11 @@ export type DuckdbOptions = {
 const LOCK_WAIT_MS = 10_000;
 /** A reader's query is short or long; asking costs a millisecond. */
 const BACKOFF: BackoffLimits = { firstMs: 10, maxMs: 500 };
-/** What keeps a service beside others on a small machine; one flush of 100,000 rows needs a tenth of it. */
-const MEMORY_LIMIT = "2GiB";
+/**
+ * What keeps a service beside others on a small machine. Flushes take a tenth of it whatever it is; an UPDATE of all rows of
+ * a target (R-sweep, soft deletes) takes about 140 bytes a row, of which DuckDB can put only a part to disk.
+ */
+const MEMORY_BYTES = 2 * 1024 ** 3;
 /** Two are no faster at flushes of 1,500 to 100,000 rows, and take 1.3 to 1.5 times the CPU. */
 const THREADS = 1;
 
@@ -52,7 +55,7 @@ export class Engine {
   async connect(file: string): Promise<DuckDBConnection> {
     this.#instance ??= await DuckDBInstance.create(":memory:", {
       threads: String(this.#options.threads ?? THREADS),
-      memory_limit: this.#options.memoryLimit ?? MEMORY_LIMIT,
+      memory_limit: `${this.#options.memoryBytes ?? MEMORY_BYTES}B`,
       // The file is let go after each flush, which takes a checkpoint: COMMIT makes it at once, and writes no WAL before it
       // that nobody would read. Where it fails the transaction has not happened.
       checkpoint_threshold: "1KB",

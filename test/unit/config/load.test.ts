@@ -78,7 +78,12 @@ describe("a folder", () => {
     });
     const config = await loadConfig(dir, {});
     expect(config.sources[0]?.postgres.url.reveal()).toBe("postgres://a@b/c");
-    expect(config.sinks[0]?.warehouse).toEqual({ kind: "duckdb", path: join(dir, "lake.duckdb"), hold: "flush" });
+    expect(config.sinks[0]?.warehouse).toEqual({
+      kind: "duckdb",
+      path: join(dir, "lake.duckdb"),
+      hold: "flush",
+      memoryBytes: 2 * 1024 ** 3,
+    });
     expect(config.service.log).toEqual({ kind: "embedded", path: join(dir, "data/log") });
   });
 });
