@@ -9,6 +9,7 @@ export const subjects = [
   "debezium",
   "duckdb",
   "sinks",
+  "targets",
   "snapshot",
   "visible",
   "latency",
@@ -32,6 +33,7 @@ export const USAGE = `usage: npm run bench -- [options]
   --only A,B      what to measure, default all of it:
       recvlogical, embedded, kafka, debezium, duckdb   a slot drained, one against the other
       sinks                                            a log merged into each warehouse: inserts, and updates
+      targets                                          a flush of 2,000 changed rows, by the size of its target
       snapshot                                         a table read; with debezium and kafka, by them and to there too
       visible                                          commit to visible, at a steady rate; in Kafka, by debezium too, in DuckDB
       latency                                          commit to durable while a table is read

@@ -2,6 +2,7 @@
 import type { LatencyReport } from "./latency.ts";
 import type { PgbenchReport } from "./pgbench.ts";
 import { difference, noiseOf, pairOf, type Race, type Ranked } from "./race.ts";
+import type { TargetCost } from "./target-sizes.ts";
 import type { VisibleReport } from "./visible.ts";
 
 export function raceTable({ about, server, rows }: Pick<Race, "about" | "server" | "rows">, ranked: readonly Ranked[]): string {
@@ -31,6 +32,18 @@ export function latencyTable({ perSecond, quiet, reading }: LatencyReport): stri
     row("no snapshot", quiet),
     row("during a snapshot", reading),
   ])}\n`;
+}
+
+/** Nothing of nothing. */
+export function targetsTable(costs: readonly TargetCost[]): string {
+  if (costs[0] === undefined) return "";
+  const changed = costs[0].changedRows.toLocaleString("en-US");
+  const lines = costs.map(({ title, targetRows, openMs, flushMs, closeMs }) => [
+    title,
+    targetRows.toLocaleString("en-US"),
+    ...[openMs, flushMs, closeMs].map(inMs),
+  ]);
+  return `${aligned([[`${changed} changed rows merged into`, "rows", "open", "flush", "close"], ...lines])}\n`;
 }
 
 /** One table a rate; nothing of nothing. */

@@ -13,8 +13,9 @@ import { isWanted, parseOptions, USAGE, type Options } from "./options.ts";
 import { noiseOf, runRace, type Noise, type Race, type Ranked } from "./race.ts";
 import { logMerged, slotDrained, tableRead } from "./races.ts";
 import { measurePgbench } from "./pgbench.ts";
-import { latencyTable, pgbenchTable, raceTable, visibleTable } from "./report.ts";
+import { latencyTable, pgbenchTable, raceTable, targetsTable, visibleTable } from "./report.ts";
 import { Closing, startServers } from "./servers.ts";
+import { measureTargets } from "./target-sizes.ts";
 import { measureVisible } from "./visible.ts";
 
 type RaceResult = Pick<Race, "name" | "about" | "rows"> & { readonly noise: Noise | null; readonly results: readonly Ranked[] };
@@ -48,6 +49,8 @@ async function main(options: Options): Promise<void> {
     process.stdout.write(raceTable(race, results));
     races.push({ name: race.name, about: race.about, rows: race.rows, noise: noiseOf(results), results });
   }
+  const targets = options.only.includes("targets") ? await measureTargets(surroundings, say) : [];
+  process.stdout.write(targetsTable(targets));
   const duckdb = isWanted(options, "duckdb");
   const visible = options.only.includes("visible")
     ? await measureVisible(surroundings, servers, { repeats: options.repeats, duckdb }, say)
@@ -59,7 +62,7 @@ async function main(options: Options): Promise<void> {
   if (latency !== null) process.stdout.write(latencyTable(latency));
   const about = await aboutRun(options, servers, client);
   if (options.json !== undefined)
-    await writeFile(options.json, `${JSON.stringify({ ...about, races, visible, pgbench, latency }, null, 2)}\n`);
+    await writeFile(options.json, `${JSON.stringify({ ...about, races, targets, visible, pgbench, latency }, null, 2)}\n`);
   if (options.chart !== undefined) {
     const first = races.find(({ name }) => options.loads.some((load) => load === name)) ?? null;
     await writeFile(options.chart, chartOf(chartData(about, first, visible)));

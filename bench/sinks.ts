@@ -94,7 +94,8 @@ async function askPostgres(url: string, sql: string): Promise<readonly number[]>
   return (rows[0] ?? []).map(Number);
 }
 
-function withDatabase(url: string, name: string): string {
+/** The same server's other database. */
+export function withDatabase(url: string, name: string): string {
   const at = new URL(url);
   at.pathname = `/${name}`;
   return at.href;
