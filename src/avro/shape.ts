@@ -1,7 +1,7 @@
 // A table's shape, read back from the Avro schemas that its events were written with.
 import { TailraceError } from "../core/errors.ts";
 import type { TopicPartition } from "../core/event-log.ts";
-import { columnKinds, type Column, type ColumnKind, type ColumnType, type TableName } from "../core/table.ts";
+import { columnKinds, type Column, type ColumnType, type TableName } from "../core/table.ts";
 import { attributes, envelopeRecord, type AvroField, type AvroRecord } from "./schema.ts";
 
 /** A column as a sink needs it. */
