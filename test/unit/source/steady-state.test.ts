@@ -116,6 +116,7 @@ class HotPath {
   readonly #socket = new EventEmitter() as unknown as NodeJS.ReadableStream;
   readonly #transaction = transactionBytes();
   #commit = 1_000;
+  #rows = 0;
   #isPaused = false;
 
   constructor(onRow: () => void = () => undefined) {
@@ -180,7 +181,9 @@ class HotPath {
       this.#next();
       do await new Promise((resolve) => setImmediate(resolve));
       while (this.#isPaused);
+      this.#rows += ROWS_PER_TRANSACTION;
     }
+    while (this.writer.records < this.#rows) await new Promise((resolve) => setImmediate(resolve)); // the last of them gather for a moment
   }
 
   #next(): void {
