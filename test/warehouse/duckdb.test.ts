@@ -77,6 +77,7 @@ test("a file that another program reads is waited for, and who reads it is told 
   await using place = await duckdbPlace();
   await flushOnce(place, new Worker());
   const reader = await otherProgram(place.file);
+  expect(reader.said).toBe("open 1");
   const told: string[] = [];
   const warehouse = openDuckdb({ path: place.file, onLocked: (holder) => told.push(holder) });
   const opened = warehouse.open(signal);
