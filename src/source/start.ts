@@ -1,7 +1,8 @@
 // Whether a source may go on where it was: its state held against slot, server, publication and log. Pure. What it
 // refuses by name is a gap, which only a snapshot heals: renewal() says how the source then begins.
 import { barrierTopic, type Barrier } from "../core/barrier.ts";
-import { TailraceError, type ErrorCode } from "../core/errors.ts";
+import type { ErrorCode } from "../core/error-catalogue.ts";
+import { TailraceError } from "../core/errors.ts";
 import { formatLsn, maxLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { stateTopic, type SourceState } from "../core/source-state.ts";
 import type { OffsetRange, Topic } from "../core/event-log.ts";

@@ -1,5 +1,6 @@
 // Tables whose reading has failed, each with a backoff of its own: a bad table costs that table. Pure but for its caller's clock.
-import type { ErrorCode, TailraceError } from "../core/errors.ts";
+import type { ErrorCode } from "../core/error-catalogue.ts";
+import type { TailraceError } from "../core/errors.ts";
 import { backoffMs, type BackoffLimits } from "../core/pause.ts";
 
 /** Errors of the server or the connection: no table is to blame, and no other one can be read either. */

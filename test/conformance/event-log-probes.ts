@@ -1,6 +1,7 @@
 // What the event log's suite writes with and looks with: batches of known records, and waits that end.
 import { expect } from "vitest";
-import { TailraceError, type ErrorCode } from "../../src/core/errors.ts";
+import type { ErrorCode } from "../../src/core/error-catalogue.ts";
+import { TailraceError } from "../../src/core/errors.ts";
 import type { EncodedBatch, FetchedRecords, LogReader, LogRecord, Position } from "../../src/core/event-log.ts";
 import { BATCH_HEADER_BYTES, RecordBatchWriter } from "../../src/core/record-batch.ts";
 

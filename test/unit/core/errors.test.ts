@@ -4,7 +4,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import ts from "typescript";
 import { expect, test } from "vitest";
-import { errors, TailraceError, type ErrorCode, type ErrorEntry } from "../../../src/core/errors.ts";
+import { errors, type ErrorCode, type ErrorEntry } from "../../../src/core/error-catalogue.ts";
+import { TailraceError } from "../../../src/core/errors.ts";
 
 const root = path.resolve(import.meta.dirname, "../../..");
 const catalogue: Readonly<Record<string, ErrorEntry>> = errors;
@@ -170,7 +171,7 @@ function errorsPage(): string {
 
 const PREFACE = `# Errors
 
-Written from \`src/core/errors.ts\` by \`npx vitest run test/unit/core/errors.test.ts -u\`; do not edit it here.
+Written from \`src/core/error-catalogue.ts\` by \`npx vitest run test/unit/core/errors.test.ts -u\`; do not edit it here.
 
 Every error that an operator can meet has a code, a text, a remedy, and one of three answers to the question who moves next:
 
@@ -190,7 +191,7 @@ function markdown(text: string): string {
 /** By the first code under it: the comments between the catalogue's entries. */
 function headingsByCode(): ReadonlyMap<string, string> {
   const headings = new Map<string, string>();
-  const text = readFileSync(path.join(root, "src/core/errors.ts"), "utf8");
+  const text = readFileSync(path.join(root, "src/core/error-catalogue.ts"), "utf8");
   const start = text.indexOf("export const errors = {");
   for (const [, heading = "", code = ""] of text.slice(start).matchAll(/^ {2}\/\/ (.+)\n {2}([A-Z_]+): \{/gm))
     headings.set(code, heading.charAt(0).toUpperCase() + heading.slice(1));

@@ -270,6 +270,28 @@ describe("the publisher", () => {
     expect(publisher.ackable()).toBe(lsn(610));
   });
 
+  test("with a barrier that is long under way small transactions gather behind it: reading goes on, and one request has them all", async () => {
+    const { writer, publisher, first, seen } = scene();
+    transaction(publisher, 100, first);
+    await turn();
+    writer.waiting.shift()?.settle();
+    await turn();
+    const barrier = writer.waiting.shift();
+    const counts: number[] = [];
+    for (let commit = 200; commit <= 2_000; commit += 100) {
+      transaction(publisher, commit, first);
+      await turn();
+      for (const { batches, settle } of writer.waiting.splice(0)) {
+        counts.push(batches[0]?.count ?? 0);
+        settle();
+      }
+    }
+    expect([seen.paused, counts]).toEqual([[], [1]]);
+    barrier?.settle();
+    await turn();
+    expect(writer.waiting.map(({ batches }) => batches[0]?.count)).toEqual([18, 1]);
+  });
+
   test("once abandoned it publishes nothing more of what it holds", async () => {
     const { writer, publisher, first } = scene();
     publisher.begin(100n);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Barrier } from "../../../src/core/barrier.ts";
-import { errors, TailraceError, type ErrorCode } from "../../../src/core/errors.ts";
+import { errors, type ErrorCode } from "../../../src/core/error-catalogue.ts";
+import { TailraceError } from "../../../src/core/errors.ts";
 import { parseLsn, ZERO_LSN } from "../../../src/core/lsn.ts";
 import type { SourceState } from "../../../src/core/source-state.ts";
 import type { PublicationFingerprint, PublishedTable } from "../../../src/postgres/publication.ts";
