@@ -69,6 +69,8 @@ function all(words: string): SilentChange {
   return { words, where: null };
 }
 
+// All of it in one view of the catalogs: pg_relation_filenode() looks past the statement's snapshot, and would show the files of a rewrite
+// beside the columns of before it; with these as what is known, the column that came with the rewrite is a harmless one at the next look.
 // A partition is told from a table that was attached by the row of its system column ctid: made with the table, as its place in the tree
 // is only then, and never written again (its row type's is, by a new name or owner). In one transaction with the table ATTACH is told by the
 // columns' rows, all of which it writes again: by a later command (cmin). A partition's are written again for defaults alone.
@@ -85,7 +87,7 @@ const LAYOUTS_SQL = `
       SELECT coalesce(jsonb_agg(a.attnum), '[]') FROM pg_attribute a
       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND EXISTS (
         SELECT FROM pg_attribute own WHERE own.attrelid = ANY (t.leaves) AND own.attname = a.attname AND own.atthasmissing)),
-    'files', (SELECT md5(string_agg(leaf || ':' || coalesce(pg_relation_filenode(leaf), 0), ',' ORDER BY leaf)) FROM unnest(t.leaves) leaf),
+    'files', (SELECT md5(string_agg(leaf.oid || ':' || leaf.relfilenode, ',' ORDER BY leaf.oid)) FROM pg_class leaf WHERE leaf.oid = ANY (t.leaves)),
     'attached', (
       SELECT coalesce(jsonb_agg(jsonb_build_array(i.inhrelid::int8, i.xmin::text::int8) ORDER BY i.inhrelid), '[]')
       FROM pg_inherits i JOIN pg_attribute made ON made.attrelid = i.inhrelid AND made.attnum = -1

@@ -77,6 +77,20 @@ for (const [name, suite, server] of [
       });
     }
 
+    test("a table that is rewritten during the look is seen as before it or as after it, never as half of each", async () => {
+      const table = uniqueName("t");
+      await database.sql(`CREATE TABLE ${table} (id int PRIMARY KEY); INSERT INTO ${table} VALUES (1)`);
+      const before = await layout(table);
+      // The look's snapshot is older than the commit, the server's caches are as new as they get.
+      await session.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
+      await session.query("SELECT pg_current_snapshot()");
+      await database.sql(`ALTER TABLE ${table} ADD x float8 DEFAULT random()`);
+      const during = await layout(table);
+      await session.query("COMMIT");
+      expect(during).toEqual(before);
+      expect(silentChange(layoutOf(during, undefined), await layout(table), null)?.words).toMatch(/rewritten together with column x/);
+    });
+
     test("an identity column that is added: read again", async () => {
       expect(await said("ALTER TABLE $t ADD x int GENERATED ALWAYS AS IDENTITY")).toMatch(/rewritten together with column x/);
     });
