@@ -1,5 +1,5 @@
 // The replication stream: pg connects and logs in, the messages of the copy that follows are taken from the socket's bytes.
-import { Socket } from "node:net";
+import { Socket, type SocketConstructorOpts } from "node:net";
 import type { Client } from "pg";
 import { TailraceError } from "../core/errors.ts";
 import { formatLsn, toLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
@@ -116,7 +116,8 @@ class ReplicationStream implements Stream {
   readonly #limits: Limits;
   readonly #client: Client;
   /** The one under any TLS. The client can't be stopped before it is connected; this can. */
-  readonly #socket = new Socket();
+  // Paused it stops reading after one chunk: by default it would go on, message by message, until so many have gathered.
+  readonly #socket = new Socket({ readableHighWaterMark: 1 } as SocketConstructorOpts);
   #state: "connecting" | "streaming" | "closed" = "connecting";
   #from: Lsn;
   #acknowledged: Lsn;
@@ -126,6 +127,9 @@ class ReplicationStream implements Stream {
   #sent = 0;
   #ticked = 0;
   readonly #pace = new ReadPace();
+  /** Since the last look at the pace. */
+  #came = { messages: 0, bytes: 0 };
+  #turn: NodeJS.Immediate | undefined;
   #rest: NodeJS.Timeout | undefined;
   #ticker: NodeJS.Timeout | undefined;
   #reply: NodeJS.Timeout | undefined;
@@ -183,11 +187,12 @@ class ReplicationStream implements Stream {
     if (this.#rest === undefined) this.#client.connection.stream.resume();
   }
 
-  /** A chunk has been handled. */
-  #rested(bytes: number): void {
-    const now = performance.now();
-    this.#received = now;
-    const ms = this.#pace.restAfter(now, bytes);
+  /** All that the socket had is handled: with TLS each message is a chunk. */
+  #handled(): void {
+    this.#turn = undefined;
+    this.#received = performance.now();
+    const ms = this.#pace.restAfter(this.#received, this.#came.messages, this.#came.bytes);
+    this.#came.messages = this.#came.bytes = 0;
     if (ms === 0 || this.#rest !== undefined || this.#state === "closed") return;
     this.#client.connection.stream.pause();
     this.#rest = setTimeout(() => {
@@ -213,7 +218,10 @@ class ReplicationStream implements Stream {
     if (from === null) this.#from = this.#acknowledged = await makeTemporarySlot(this.#client, slot);
     const { stream } = this.#client.connection; // with TLS it is another than before
     new CopyTap(stream, (bytes, start, end) => this.#take(bytes, start, end));
-    stream.on("data", (chunk: Buffer) => this.#rested(chunk.length));
+    stream.on("data", (chunk: Buffer) => {
+      this.#came.bytes += chunk.length;
+      this.#turn ??= setImmediate(() => this.#handled());
+    });
     await this.#client.query(startSql({ ...this.#options, from: this.#from }));
   }
 
@@ -231,6 +239,7 @@ class ReplicationStream implements Stream {
       const kind = bytes[start];
       if (kind === XLOG_DATA && end - start >= XLOG_HEADER_BYTES) {
         this.#requests = 0;
+        this.#came.messages += 1; // keepalives are none: a walsender sends one whenever it has caught up
         this.#options.onMessage(bytes, start + XLOG_HEADER_BYTES, end, bytes.readUInt32BE(start + 1), bytes.readUInt32BE(start + 5));
       } else if (kind === KEEPALIVE && end - start >= KEEPALIVE_BYTES) {
         this.#keepalive(toLsn(bytes.readBigUInt64BE(start + 1)), bytes[start + 17] === 1);

@@ -17,11 +17,12 @@ const ROUNDS_IN_FLIGHT = 6;
 const BYTES_IN_FLIGHT = 32 * 1024 * 1024;
 
 /**
- * Bounds of the time between two requests of small rounds, ms: it is what the last one took. After a longer while of nothing a transaction goes
- * at once; in a stream of small ones those of so long share a request, and the barrier of those before goes with them: a request costs the
- * service and the broker more than all transactions in it, and takes the longer the less of the machine is left.
+ * Least time between two requests of small rounds, ms: after a longer while of nothing a transaction goes at once, in a stream of small ones
+ * those of so long share a request. Under load the stream is read in gusts (ReadPace).
  */
-const GATHER_MS = { least: 1, most: 4 };
+const GATHER_MS = 1;
+/** How long a barrier waits for a round that takes it along, ms: a request of its own would cost as much again. */
+const BARRIER_MS = 5;
 
 /** The events of one partition that no round holds yet. */
 export type PartitionBuffer = {
@@ -96,11 +97,11 @@ export class Publisher {
   #pendingEnds: readonly SnapshotEnd[] = [];
   #commitMicros = 0n;
   #counts: Float64Array;
-  #gatherMs: number = GATHER_MS.least;
   /** performance.now() of the last request of small rounds or barriers. */
   #sentAt = -Infinity;
   #draining = false;
   #barrierInFlight = false;
+  #barrierTimer: NodeJS.Timeout | undefined;
   #barrierEnd: number;
   #keepalive: Lsn = ZERO_LSN;
   /** Everything before it is durable, barriers included. */
@@ -171,8 +172,8 @@ export class Publisher {
     }
     this.#counts[counter] = (this.#counts[counter] ?? 0) + 1;
     this.#bytes += bytes;
-    if (this.#bytes >= ROUND_BYTES) this.#cut();
-    else this.#sendSoon();
+    if (this.#bytes < ROUND_BYTES) this.#sendSoon();
+    else if (this.#cut()) this.#sendBarrier();
   }
 
   /** The transaction is complete. */
@@ -235,19 +236,21 @@ export class Publisher {
       this.#sendScheduled = false;
       try {
         // With events on their way, or a barrier that is waited for, the next round gathers more meanwhile.
-        if (this.#rounds.every((round) => round.appended) && (!this.#barrierInFlight || this.#rounds.length < 2)) this.#cut();
-        this.#sendBarrier();
+        const cut = this.#rounds.every((round) => round.appended) && (!this.#barrierInFlight || this.#rounds.length < 2) && this.#cut();
+        if (cut || this.#draining) this.#sendBarrier();
+        else this.#sendBarrierSoon();
       } catch (cause) {
         this.#fail(cause); // in a timer nobody else would hear of it
       }
     };
-    const waitMs = this.#draining ? 0 : this.#sentAt + this.#gatherMs - performance.now();
+    const waitMs = this.#draining ? 0 : this.#sentAt + GATHER_MS - performance.now();
     if (waitMs > 0) setTimeout(send, waitMs);
     else setImmediate(send); // after the socket's chunk has been read whole
   }
 
-  #cut(): void {
-    if (this.#failed || (this.#bytes === 0 && this.#pendingEnd === null && !this.#announces)) return;
+  /** Whether a request goes. */
+  #cut(): boolean {
+    if (this.#failed || (this.#bytes === 0 && this.#pendingEnd === null && !this.#announces)) return false;
     const batches: EncodedBatch[] = [];
     const writers: RecordBatchWriter[] = [];
     const expected: number[] = [];
@@ -277,7 +280,7 @@ export class Publisher {
     this.#pendingCommit = null;
     if (batches.length === 0) {
       this.#sendSoon();
-      return;
+      return false;
     }
     this.#applyBackpressure();
     this.#sentAt = started;
@@ -292,12 +295,11 @@ export class Publisher {
         }
         round.appended = true;
         this.#bytesInFlight -= bytes;
-        const durationMs = performance.now() - started;
-        this.#gatherMs = Math.min(Math.max(GATHER_MS.least, durationMs), GATHER_MS.most);
-        this.#events.published({ ...report, durationMs });
+        this.#events.published({ ...report, durationMs: performance.now() - started });
         this.#sendSoon();
       })
       .catch((cause: unknown) => this.#fail(cause));
+    return true;
   }
 
   /** Ends wait, and no transaction is open whose events a barrier could cut in half. */
@@ -319,8 +321,26 @@ export class Publisher {
     return { epoch: this.#epoch, commitLsn: commit.lsn, commitMicros: commit.micros, topics, snapshots };
   }
 
+  /** With the next round; alone when none comes. */
+  #sendBarrierSoon(): void {
+    if (this.#barrierInFlight) return;
+    const flying = this.#rounds.findIndex(({ appended }) => !appended);
+    const appended = flying === -1 ? this.#rounds : this.#rounds.slice(0, flying);
+    if (appended.every(({ barrier }) => barrier === null)) this.#sendBarrier();
+    else
+      this.#barrierTimer ??= setTimeout(() => {
+        try {
+          this.#sendBarrier();
+        } catch (cause) {
+          this.#fail(cause);
+        }
+      }, BARRIER_MS);
+  }
+
   /** Marks rounds durable from the front; a run of appended rounds shares the last one's barrier. */
   #sendBarrier(): void {
+    clearTimeout(this.#barrierTimer);
+    this.#barrierTimer = undefined;
     if (this.#failed || this.#barrierInFlight) return;
     let last = -1;
     let barrier: Barrier | null = null;

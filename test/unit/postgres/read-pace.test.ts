@@ -2,57 +2,61 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ReadPace } from "../../../src/postgres/read-pace.ts";
 
-/** The rests after reads of `bytes` each, `everyMs` apart. */
-function rests(pace: ReadPace, from: number, count: number, everyMs: number, bytes: number): number[] {
-  return Array.from({ length: count }, (_, index) => pace.restAfter(from + index * everyMs, bytes));
+/** The rests of 300 ms of a load that is read every `everyMs`, or after its rest. */
+function rests(
+  pace: ReadPace,
+  from: number,
+  { everyMs, messagesPerMs, bytesPerMs }: Record<"everyMs" | "messagesPerMs" | "bytesPerMs", number>,
+) {
+  const list: number[] = [];
+  let before = from;
+  for (let now = from + everyMs; now < from + 300; now += Math.max(everyMs, list.at(-1) ?? 0)) {
+    const ms = now - before;
+    list.push(pace.restAfter(now, messagesPerMs * ms, bytesPerMs * ms));
+    before = now;
+  }
+  return list;
 }
 
-test("a stream of up to 20 reads a millisecond is read at once, however long it lasts", () => {
+const everyMs = fc.double({ min: 0.05, max: 3, noNaN: true });
+
+test("a stream of up to 10 messages a millisecond is read at once, however long it lasts", () => {
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 65_536 }), fc.double({ min: 0.051, max: 100, noNaN: true }), (bytes, everyMs) => {
-      expect(new Set(rests(new ReadPace(), 0, 2_000, everyMs, bytes))).toEqual(new Set([0]));
-    }),
+    fc.property(
+      everyMs,
+      fc.double({ min: 0, max: 9.9, noNaN: true }),
+      fc.integer({ min: 1, max: 65_536 }),
+      (every, messagesPerMs, bytesPerMs) => {
+        expect(new Set(rests(new ReadPace(), 0, { everyMs: every, messagesPerMs, bytesPerMs }))).toEqual(new Set([0]));
+      },
+    ),
     { numRuns: 100 },
   );
 });
 
-test("under load the reader rests after each chunk as long as chunks are large, and no longer", () => {
-  const pace = new ReadPace();
-  expect(rests(pace, 0, 101, 0.01, 300)).toEqual([...Array<number>(100).fill(0), 1]);
-  expect(rests(pace, 2, 500, 1.2, 65_535)).toEqual(Array(500).fill(1));
-  expect(rests(pace, 1_000, 1, 1, 16_383)).toEqual([0]);
-  expect(rests(pace, 1_001, 100, 1, 65_535)).toEqual(Array(100).fill(0));
-});
-
-test("a chunk as long as a read leaves more behind: no rest until that is read, however little it is", () => {
-  const pace = new ReadPace();
-  rests(pace, 0, 101, 0.01, 300);
-  for (let at = 2; at < 1_000; at += 2)
-    expect([pace.restAfter(at, 65_536), pace.restAfter(at, 65_536), pace.restAfter(at, 1)]).toEqual([0, 0, 1]);
-});
-
-test("whatever comes, a rest follows a load of small reads or much that was read at once", () => {
-  const reads = fc.array(fc.record({ after: fc.double({ min: 0, max: 20, noNaN: true }), bytes: fc.integer({ min: 1, max: 65_536 }) }));
+test("one of more is read every 1 to 4 ms within 100 ms: as seldom as 16 KiB gather in", () => {
   fc.assert(
-    fc.property(reads, (list) => {
-      const pace = new ReadPace();
-      let now = 0;
-      let before = 0;
-      let burst = 0;
-      const times: number[] = [];
-      for (const { after, bytes } of list) {
-        now += after;
-        burst += bytes;
-        times.push(now);
-        const rest = pace.restAfter(now, bytes);
-        if (bytes === 65_536) {
-          expect(rest).toBe(0);
-          continue;
-        }
-        const recent = times.filter((at) => at >= now - 5).length;
-        if (rest > 0) expect(before > 0 ? burst >= 16_384 : recent > 100).toBe(true);
-        [before, burst] = [rest, 0];
-      }
-    }),
+    fc.property(
+      everyMs,
+      fc.double({ min: 11, max: 500, noNaN: true }),
+      fc.integer({ min: 200, max: 65_536 }),
+      (every, messagesPerMs, bytesPerMs) => {
+        const last = rests(new ReadPace(), 0, { everyMs: every, messagesPerMs, bytesPerMs }).at(-1);
+        expect(last).toBeCloseTo(Math.min(Math.max(1, 16_384 / bytesPerMs), 4), 1);
+      },
+    ),
+    { numRuns: 100 },
   );
+});
+
+test("a load that ends is read at once again", () => {
+  const pace = new ReadPace();
+  rests(pace, 0, { everyMs: 0.1, messagesPerMs: 100, bytesPerMs: 10_000 });
+  expect(rests(pace, 300, { everyMs: 10, messagesPerMs: 1, bytesPerMs: 100 }).at(-1)).toBe(0);
+});
+
+test("a single large transaction after a while of nothing is read without a rest at first", () => {
+  const pace = new ReadPace();
+  expect(pace.restAfter(1_000, 1, 100)).toBe(0);
+  expect(pace.restAfter(2_000, 1_000, 100_000)).toBe(0);
 });

@@ -40,13 +40,13 @@ function barrierOf(batch: EncodedBatch): Barrier {
 }
 
 const lsn = (position: number): Lsn => toLsn(BigInt(position));
-/** What has settled is taken up, and what then waits is sent: small rounds gather for at most 4 ms. */
+/** What has settled is taken up, and what then waits is sent: small rounds gather for 1 ms, barriers wait 5 for a round. */
 const turn = async (): Promise<void> => {
-  await vi.advanceTimersByTimeAsync(5);
+  await vi.advanceTimersByTimeAsync(10);
 };
 
 beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["setTimeout", "setImmediate", "performance"] });
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setImmediate", "performance"] });
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -190,38 +190,66 @@ describe("the publisher", () => {
     expect(publisher.ackable()).toBe(lsn(500));
   });
 
-  test("a transaction after a while of nothing goes at once; those that come soon after it share the next request with its barrier", async () => {
-    const { writer, publisher, first } = scene();
-    transaction(publisher, 100, first);
-    await vi.advanceTimersByTimeAsync(0);
-    const sizes = (appends: SlowWriter["waiting"]): readonly (readonly string[])[] =>
-      appends.map(({ batches }) => batches.map(({ topic, count }) => `${count} ${topic}`));
-    expect(sizes(writer.waiting)).toEqual([["1 shop.public.orders"]]);
-    await vi.advanceTimersByTimeAsync(3); // so long the request takes
-    writer.waiting.shift()?.settle();
-    await vi.advanceTimersByTimeAsync(0);
-    writer.waiting.shift()?.settle(); // its barrier, which has waited for so long
-    await vi.advanceTimersByTimeAsync(0);
-    for (let commit = 200; commit < 500; commit += 100) {
-      transaction(publisher, commit, first);
-      await vi.advanceTimersByTimeAsync(commit < 400 ? 1 : 0);
+  describe("of small transactions", () => {
+    const sizes = ({ waiting }: SlowWriter): readonly (readonly string[])[] =>
+      waiting.map(({ batches }) => batches.map(({ topic, count }) => `${count} ${topic}`));
+
+    test("one after a while of nothing goes at once; those that come within a millisecond of it share the next request", async () => {
+      const { writer, publisher, first } = scene();
+      transaction(publisher, 100, first);
+      await vi.advanceTimersByTimeAsync(0);
+      expect(sizes(writer)).toEqual([["1 shop.public.orders"]]);
+      writer.waiting.shift()?.settle();
+      for (const commit of [200, 300, 400]) transaction(publisher, commit, first);
+      await vi.advanceTimersByTimeAsync(0);
       expect(writer.waiting).toEqual([]);
-    }
-    await vi.advanceTimersByTimeAsync(1);
-    expect(sizes(writer.waiting)).toEqual([["3 shop.public.orders"]]);
-    transaction(publisher, 500, first);
-    await vi.advanceTimersByTimeAsync(1);
-    writer.waiting.shift()?.settle();
-    await vi.advanceTimersByTimeAsync(1);
-    expect(writer.waiting).toEqual([]);
-    await vi.advanceTimersByTimeAsync(1);
-    expect(sizes(writer.waiting)).toEqual([["1 shop.public.orders"], ["1 shop.barriers"]]);
-    for (const { settle } of writer.waiting.splice(0)) settle();
-    await turn();
-    writer.waiting.shift()?.settle();
-    await turn();
-    expect(writer.barriers.map(({ commitLsn }) => commitLsn)).toEqual([lsn(100), lsn(400), lsn(500)]);
-    expect(publisher.ackable()).toBe(lsn(510));
+      await vi.advanceTimersByTimeAsync(1);
+      expect(sizes(writer)).toEqual([["3 shop.public.orders"], ["1 shop.barriers"]]);
+    });
+
+    test("a barrier goes with the events behind it, or alone when none come within 5 ms", async () => {
+      const { writer, publisher, first } = scene();
+      transaction(publisher, 100, first);
+      await vi.advanceTimersByTimeAsync(0);
+      writer.waiting.shift()?.settle();
+      await vi.advanceTimersByTimeAsync(4);
+      expect(writer.waiting).toEqual([]);
+      transaction(publisher, 200, first);
+      await vi.advanceTimersByTimeAsync(0);
+      expect(sizes(writer)).toEqual([["1 shop.public.orders"], ["1 shop.barriers"]]);
+      for (const { settle } of writer.waiting.splice(0)) settle();
+      await vi.advanceTimersByTimeAsync(4);
+      expect(writer.waiting).toEqual([]);
+      await vi.advanceTimersByTimeAsync(2);
+      expect(sizes(writer)).toEqual([["1 shop.barriers"]]);
+      writer.waiting.shift()?.settle();
+      await turn();
+      expect(writer.barriers.map(({ commitLsn }) => commitLsn)).toEqual([lsn(100), lsn(200)]);
+      expect(publisher.ackable()).toBe(lsn(210));
+    });
+
+    test("a full round takes the barrier of those before along", async () => {
+      const { writer, publisher, first } = scene();
+      transaction(publisher, 100, first);
+      await vi.advanceTimersByTimeAsync(0);
+      writer.waiting.shift()?.settle();
+      await vi.advanceTimersByTimeAsync(1);
+      publisher.begin(200n);
+      write(publisher, first, 600_000);
+      expect(sizes(writer)).toEqual([["1 shop.public.orders"], ["1 shop.barriers"]]);
+    });
+
+    test("a publisher that is drained waits for nothing", async () => {
+      const { writer, publisher, first } = scene();
+      transaction(publisher, 100, first);
+      const drained = publisher.drained();
+      writer.waiting.shift()?.settle();
+      await vi.advanceTimersByTimeAsync(0);
+      expect(sizes(writer)).toEqual([["1 shop.barriers"]]);
+      writer.waiting.shift()?.settle();
+      await drained;
+      expect(publisher.ackable()).toBe(lsn(110));
+    });
   });
 
   test("R-writer: a base offset that is not the expected one ends it", async () => {
