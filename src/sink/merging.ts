@@ -4,7 +4,7 @@ import { barrierTopic } from "../core/barrier.ts";
 import type { LogReader } from "../core/event-log.ts";
 import type { SourceState } from "../core/source-state.ts";
 import { tableLabel } from "../core/table.ts";
-import type { Checkpoint } from "../core/warehouse.ts";
+import type { Checkpoint, CheckpointMove } from "../core/warehouse.ts";
 import { Barriers, type AwaitedSweep } from "./barriers.ts";
 import { Decoders } from "./decoders.ts";
 import { Expiries } from "./expiries.ts";
@@ -16,8 +16,8 @@ import { placeOf, startPositions, type Progress } from "./positions.ts";
 import type { Route } from "./routes.ts";
 import { readTopics, type SourceWatch } from "./source-watch.ts";
 
-/** Bytes of events kept between two flushes; a flush begins early when they are reached. */
-const PENDING_BYTES = 64 * 1024 * 1024;
+/** Bytes of events kept between two flushes; a flush begins early when they are reached. While it is under way as many are read again. */
+const PENDING_BYTES = 32 * 1024 * 1024;
 /** Barriers read since the last flush that make one worth its while by themselves: after a restart they are read again. */
 const FLUSH_BARRIERS = 50_000;
 /** How long a sink to whom nothing is due waits for records, ms. */
@@ -43,6 +43,9 @@ export class Merging implements AsyncDisposable {
   #pending: Pending;
   /** performance.now() of the first event that is not flushed. */
   #since: number | null = null;
+  /** Of the flush before what is pending; never rejects. */
+  #underWay: Promise<void> | null = null;
+  #failure: { readonly cause: unknown } | null = null;
 
   constructor(options: SinkOptions, parts: SinkParts, source: SourceWatch, worker: Worker, letters: OpenLetters) {
     this.#options = options;
@@ -56,7 +59,7 @@ export class Merging implements AsyncDisposable {
       isRereadingKeys: () => source.makesSnapshots,
       isBringing: ({ topic }) => source.isSnapshotting(topic.table) || this.#barriers?.isAwaited(topic.name) === true,
     };
-    this.#pending = new Pending(letters, this.#awaited);
+    this.#pending = this.#newPending();
   }
 
   /** Takes the sink over in the warehouse. */
@@ -77,9 +80,9 @@ export class Merging implements AsyncDisposable {
     return this.#barriers;
   }
 
-  /** Nothing that was read waits for a flush. */
+  /** Nothing that was read waits for a flush, or for its end. */
   get isIdle(): boolean {
-    return this.#since === null;
+    return this.#since === null && this.#underWay === null;
   }
 
   /** How long a poll may wait so that the flush that is due next is not late, ms. */
@@ -88,7 +91,9 @@ export class Merging implements AsyncDisposable {
     return Math.max(0, Math.min(IDLE_POLL_MS, this.#since + this.#options.flush.everyMs - performance.now()));
   }
 
+  /** Also when the one before has failed, which the next begin() throws. */
   flushIsDue(): boolean {
+    if (this.#failure !== null) return true;
     if (this.#dueSweeps().length > 0 || this.#manyBarriers) this.#since ??= performance.now();
     if (this.#since === null) return false;
     const { everyMs, rows } = this.#options.flush;
@@ -117,17 +122,58 @@ export class Merging implements AsyncDisposable {
 
   /** Forgets what is pending, which will be read again. */
   async discard(signal: AbortSignal): Promise<void> {
+    await this.settle();
     // What was folded has closed letters that are open in the warehouse still: the next flush would not close them there.
     await using session = await this.#parts.warehouse.open(signal);
-    this.#renew(new OpenLetters(await session.openKeys(this.#options.name)));
+    this.#letters = new OpenLetters(await session.openKeys(this.#options.name));
+    this.#pending = this.#newPending();
+    this.#since = null;
   }
 
-  /** Merges what is pending, where there is anything. `reader`: gets the positions for its group; null: nobody reads now. */
+  /** Merges what is pending, where there is anything, and waits for it. As begin(). */
   async flush(force: AbortSignal, reader: LogReader | null): Promise<void> {
+    await this.begin(force, reader);
+    await this.settle();
+  }
+
+  /**
+   * Begins to merge what is pending, where there is anything, once the flush before it is done. What is read meanwhile is of the next one, which
+   * goes on from this one's positions: a failure, thrown by whoever settles next, has to end the run. `reader`: gets the
+   * positions for its group; null: nobody reads now.
+   */
+  async begin(force: AbortSignal, reader: LogReader | null): Promise<void> {
+    await this.settle();
     const pending = this.#pending;
     const sweeps = this.#dueSweeps();
     if (pending.empty && sweeps.length === 0 && !this.#manyBarriers) return;
     const move = this.#barriers?.moveAfter(sweeps) ?? null;
+    for (const { expected: _, ...checkpoint } of pending.checkpoints()) {
+      const { topicId, nextOffset } = checkpoint;
+      this.progress.set(placeOf(checkpoint), { ...checkpoint, stored: { topicId, nextOffset } });
+    }
+    this.#pending = this.#newPending();
+    this.#since = null;
+    this.#underWay = this.#merge(pending, sweeps, move, reader, force)
+      .catch((cause: unknown) => void (this.#failure = { cause }))
+      .finally(() => (this.#underWay = null));
+  }
+
+  /** Until no flush is under way. Throws what the last one met, once. */
+  async settle(): Promise<void> {
+    await this.#underWay;
+    if (this.#failure === null) return;
+    const { cause } = this.#failure;
+    this.#failure = null;
+    throw cause;
+  }
+
+  async #merge(
+    pending: Pending,
+    sweeps: readonly AwaitedSweep[],
+    move: CheckpointMove | null,
+    reader: LogReader | null,
+    force: AbortSignal,
+  ): Promise<void> {
     // Who lacks a row is then told by a state of after the events; without it, it may be called a dead letter for a while.
     if (pending.inherits && this.#source.makesSnapshots) await this.#source.refresh(performance.now(), force).catch(() => null);
     const expiries = this.#expiries.due(performance.now());
@@ -137,14 +183,15 @@ export class Merging implements AsyncDisposable {
     const openMs = performance.now() - started;
     const worker = { sink: this.#options.name, fence: this.#fence, startedMs };
     const flushed = await flushPending(session, pending, { sweeps, expiries, move }, worker, force);
-    for (const letter of flushed.newLetters) this.#letters.open(letter);
+    for (const letter of flushed.newLetters) {
+      this.#letters.open(letter);
+      this.#pending.supersede(letter);
+    }
     for (const { topic, sequence } of flushed.letterFloors) this.#letters.closeBelow(topic, sequence);
     const moves = [...pending.checkpoints(), ...(move === null ? [] : [move])];
     for (const { expected: _, ...checkpoint } of moves) {
-      const { topicId, nextOffset } = checkpoint;
       this.#stored.set(placeOf(checkpoint), checkpoint);
-      this.progress.set(placeOf(checkpoint), { ...checkpoint, stored: { topicId, nextOffset } });
-      if (checkpoint.topic !== this.#barrierTopic) this.#parts.lag.merged(checkpoint, nextOffset);
+      if (checkpoint.topic !== this.#barrierTopic) this.#parts.lag.merged(checkpoint, checkpoint.nextOffset);
     }
     this.#barriers?.done(sweeps, move);
     this.#expiries.done(expiries, flushed.expired);
@@ -152,19 +199,17 @@ export class Merging implements AsyncDisposable {
       this.#source.ended({ table, opening });
       this.#parts.logger.info({ target: tableLabel(target), opening }, "snapshot complete; rows older than it are swept");
     }
-    this.#renew(this.#letters);
     this.#report(pending, flushed, performance.now() - started, openMs);
     await reader?.commit(moves.map(({ topic, partition, nextOffset }) => ({ topic, partition, offset: nextOffset })));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#underWay;
     await this.#expiries[Symbol.asyncDispose]();
   }
 
-  #renew(letters: OpenLetters): void {
-    this.#letters = letters;
-    this.#pending = new Pending(letters, this.#awaited);
-    this.#since = null;
+  #newPending(): Pending {
+    return new Pending(this.#letters, this.#awaited, () => this.#underWay !== null);
   }
 
   /** Those whose offsets are merged when what is pending is. */

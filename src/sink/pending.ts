@@ -32,8 +32,11 @@ export type Awaited = {
 /** Where a partition is with what is pending. */
 export type PendingPartition = { readonly from: Progress; nextOffset: number; readonly sequence: SequenceParts };
 
-/** `schema_changed`: the record's value schema is not the one of the rows already folded; flush first, then offer it again. */
-export type Offered = "taken" | "schema_changed";
+/**
+ * `schema_changed`: the record's value schema is not the one of the rows already folded; flush first, then offer it again. `unsettled`: what
+ * the flush under way makes of its row decides what becomes of it; offer it again when that is known.
+ */
+export type Offered = "taken" | "schema_changed" | "unsettled";
 
 export class Pending {
   readonly tables = new Map<string, PendingTable>();
@@ -51,10 +54,13 @@ export class Pending {
   readonly #partitions = new Map<string, PendingPartition>();
   readonly #letters: OpenLetters;
   readonly #awaited: Awaited;
+  readonly #isUnsettled: () => boolean;
 
-  constructor(letters: OpenLetters, awaited: Awaited) {
+  /** `isUnsettled`: whether a flush of what was read before is under way, which may open letters. */
+  constructor(letters: OpenLetters, awaited: Awaited, isUnsettled: () => boolean) {
     this.#letters = letters;
     this.#awaited = awaited;
+    this.#isUnsettled = isUnsettled;
   }
 
   /** Events per commit time (µs since 1970). */
@@ -111,12 +117,23 @@ export class Pending {
     } else if (table.decoder !== decoder) {
       return "schema_changed";
     }
+    if (this.#isUnsettled() && (decoder.unchanged.length > 0 || decoder.op === "t" || this.#letters.areIn(route.topic.name)))
+      return "unsettled";
     copyParts(decoder, position.sequence);
     this.#count(decoder, record);
     const { partition } = position.from;
     if (decoder.op === "t") this.#truncate(table, partition, decoder);
     else this.#fold(table, partition, record, decoder);
     return "taken";
+  }
+
+  /** A letter of the flush before, of a key that was read again meanwhile: what was read was complete, else it had waited, and closes it. */
+  supersede({ topic, key, keyBytes }: DeadLetter): void {
+    const fold = this.tables.get(topic)?.fold;
+    const row = fold === undefined || key === null ? -1 : fold.find(key);
+    if (fold === undefined || keyBytes === null || row < 0) return;
+    this.#letters.close(topic, keyName(keyBytes));
+    this.closedLetters.push({ topic, keyBytes, sequence: partsText(fold.events.event(fold.first(row))) });
   }
 
   /** The compare-and-set moves of every partition read, whether or not it held events. */

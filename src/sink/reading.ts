@@ -4,7 +4,7 @@ import { schemaIdOf } from "../avro/decoder.ts";
 import { isUnreadable, unreadableAt } from "../avro/shape.ts";
 import { barrierTopic } from "../core/barrier.ts";
 import { TailraceError } from "../core/errors.ts";
-import type { FetchedRecords, Position, TopicPartition } from "../core/event-log.ts";
+import type { FetchedRecords, LogReader, Position, TopicPartition } from "../core/event-log.ts";
 import type { SourceState } from "../core/source-state.ts";
 import { tableLabel } from "../core/table.ts";
 import { sweepsOf } from "./barriers.ts";
@@ -16,7 +16,6 @@ import { routesOf, type Route } from "./routes.ts";
 import type { SourceWatch } from "./source-watch.ts";
 import { orAborted, unlessAborted } from "./waits.ts";
 
-/** More at once, and the garbage collector finds the records still in use, and copies them: of 8 MiB it took a seventh of the sink's CPU. */
 /** Of more at once the garbage collector finds the records still in use and copies them: of 8 MiB that was a seventh of a sink's CPU. */
 const POLL_BYTES = 1024 * 1024;
 
@@ -146,13 +145,21 @@ export class Reading {
   async #read(positions: readonly Position[], until: AbortSignal, force: AbortSignal): Promise<void> {
     await using reader = await unlessAborted(this.#parts.log.openReader(`tailrace.${this.#options.name}`, positions, until), until);
     if (reader === null) return;
+    try {
+      await this.#readOn(reader, until, force);
+    } finally {
+      await this.#merging.settle(); // it gives the reader its positions
+    }
+  }
+
+  async #readOn(reader: LogReader, until: AbortSignal, force: AbortSignal): Promise<void> {
     while (!until.aborted) {
       const polled = await unlessAborted(reader.poll({ maxBytes: POLL_BYTES, waitMs: this.#merging.untilFlushMs }, until), until);
       for (const fetched of polled ?? []) this.#parts.lag.seen(fetched, fetched.end);
       sayLag(this.#parts);
       for (const fetched of polled ?? [])
         await (fetched.topic === this.#barrierTopic ? this.#takeBarriers(fetched, force) : this.#take(fetched, force));
-      if (this.#merging.flushIsDue()) await this.#merging.flush(force, reader);
+      if (this.#merging.flushIsDue()) await this.#merging.begin(force, reader);
       // Not sooner: a sink that reads and can't merge is not running.
       if (this.#merging.isIdle) this.#parts.observer.state("reading");
     }
@@ -201,8 +208,16 @@ export class Reading {
       const { decoder, columns, keyed } = decoding;
       // R-routing: the topic may be another one of the same name, whose offsets and id are not those of the checkpoint.
       if (decoder.epoch > this.#epoch) throw new NewEpoch(decoder.epoch);
-      if (!keyed) this.#skipKeyless(route);
-      else if (this.#merging.pending.offer(route, position, record, decoder, columns) === "schema_changed") {
+      if (!keyed) {
+        this.#skipKeyless(route);
+        continue;
+      }
+      let offered = this.#merging.pending.offer(route, position, record, decoder, columns);
+      if (offered === "unsettled") {
+        await this.#merging.settle();
+        offered = this.#merging.pending.offer(route, position, record, decoder, columns);
+      }
+      if (offered === "schema_changed") {
         this.#merging.pending.advance(progress, record.offset); // this record belongs to the next flush
         await this.#merging.flush(force, null);
         progress = this.#progressOf(fetched);

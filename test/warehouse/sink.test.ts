@@ -1,6 +1,8 @@
 // The sink with a real warehouse behind it: what it says of its lag, and what soft deletes leave.
+import { TailraceError } from "../../src/core/errors.ts";
 import type { EventLog } from "../../src/core/event-log.ts";
 import { afterAll, describe, expect, test, vi } from "vitest";
+import type { Warehouse } from "../../src/core/warehouse.ts";
 import { openDuckdb } from "../../src/warehouses/duckdb/warehouse.ts";
 import { eventually } from "../support/eventually.ts";
 import { dropDatabases, duckdbKind, duckdbPlace, postgresKind, type Place } from "./places.ts";
@@ -38,7 +40,134 @@ test("the lag counts what is not merged, also while a flush waits for the wareho
   await recovered.stop();
 });
 
+type Gated = {
+  readonly warehouse: Warehouse;
+  readonly waiting: () => number;
+  /** `error`: what those that wait fail with. */
+  readonly letThrough: (error?: TailraceError) => void;
+};
+
+/** The warehouse, whose flushes begin only when let through. */
+function gated(warehouse: Warehouse): Gated {
+  const waiting: ((error?: TailraceError) => void)[] = [];
+  let open = false;
+  return {
+    waiting: () => waiting.length,
+    letThrough: (error) => {
+      open = true;
+      for (const go of waiting.splice(0)) go(error);
+    },
+    warehouse: wrapped(warehouse, {
+      open: async (aborted) => {
+        const session = await warehouse.open(aborted);
+        return wrapped(session, {
+          flush: async (...args) => {
+            const error = open ? undefined : await new Promise<TailraceError | undefined>((resolve) => waiting.push(resolve));
+            if (error !== undefined) throw error;
+            return session.flush(...args);
+          },
+        });
+      },
+    }),
+  };
+}
+
+/** `object` with some of its methods replaced. */
+function wrapped<T extends object>(object: T, methods: Partial<T>): T {
+  return new Proxy(object, {
+    get: (target, name) => {
+      const own: unknown = Reflect.get(name in methods ? methods : target, name);
+      return typeof own === "function" ? (own.bind(target) as unknown) : own;
+    },
+  });
+}
+
 for (const kind of [duckdbKind, postgresKind]) {
+  describe(`what is read while ${kind.title} merges`, () => {
+    const rows = (place: Place): Promise<(string | null)[][]> =>
+      place.sql("SELECT id::text, name, note FROM analytics.orders o ORDER BY o.id");
+    const letters = (place: Place): Promise<(string | null)[][]> =>
+      place.sql("SELECT code, state FROM _tailrace.dead_letters ORDER BY log_offset");
+
+    /** `first` is being merged while `then` is published; then both are. */
+    async function ahead(scene: SinkScene, place: Place, first: readonly OrderEvent[], then: readonly OrderEvent[]): Promise<void> {
+      const gate = gated(place.warehouse);
+      const run = scene.run(gate.warehouse, "hard");
+      await scene.publish(0, ...first);
+      await eventually("a flush", () => gate.waiting() === 1);
+      await scene.publish(0, ...then);
+      await eventually("more read", () => scene.polled === first.length + then.length);
+      expect(gate.waiting()).toBe(1);
+      gate.letThrough();
+      await eventually("both merged", () => scene.flushes.reduce((sum, { events }) => sum + events, 0) === first.length + then.length);
+      await run.stop();
+      expect(scene.flushes.map(({ events }) => events)).toEqual([first.length, then.length]);
+    }
+
+    test("is merged by the next flush", async () => {
+      await using place = await kind.make();
+      await using scene = await SinkScene.open();
+      await ahead(
+        scene,
+        place,
+        [insert(1, 1n, "a", "x"), insert(2, 2n, "b", "y")],
+        [update(3, 1n, "A", "X"), remove(4, 2n), insert(5, 3n, "c", null)],
+      );
+      expect(await rows(place)).toEqual([
+        ["1", "A", "X"],
+        ["3", "c", null],
+      ]);
+    });
+
+    test("R-dead: a complete event closes the letter that the flush before it opens, and takes its row along", async () => {
+      await using place = await kind.make();
+      await using scene = await SinkScene.open();
+      scene.makesSnapshots = false;
+      await scene.state({});
+      await ahead(scene, place, [update(1, 5n, "without its row")], [update(2, 5n, "whole", "x")]);
+      expect(await rows(place)).toEqual([["5", "whole", "x"]]);
+      expect(await letters(place)).toEqual([["UNCHANGED_WITHOUT_ROW", "superseded"]]);
+      expect(scene.flushes.at(-1)?.openLetters).toBe(0);
+    });
+
+    test("R-dead: an event that lacks values waits for the flush, and joins the letter that it opens", async () => {
+      await using place = await kind.make();
+      await using scene = await SinkScene.open();
+      scene.makesSnapshots = false;
+      await scene.state({});
+      await ahead(scene, place, [update(1, 5n, "without its row")], [update(2, 5n, "nor this one")]);
+      expect(await rows(place)).toEqual([]);
+      expect(await letters(place)).toEqual([
+        ["UNCHANGED_WITHOUT_ROW", "open"],
+        ["UNCHANGED_WITHOUT_ROW", "open"],
+      ]);
+    });
+
+    test("a TRUNCATE takes what is being merged", async () => {
+      await using place = await kind.make();
+      await using scene = await SinkScene.open();
+      await ahead(scene, place, [insert(1, 1n, "a", "x")], [truncate(2), insert(3, 3n, "c", null)]);
+      expect(await rows(place)).toEqual([["3", "c", null]]);
+    });
+
+    test("is read again when the flush before it fails, which ends the run", async () => {
+      await using place = await kind.make();
+      await using scene = await SinkScene.open();
+      const gate = gated(place.warehouse);
+      const run = scene.run(gate.warehouse, "hard");
+      await scene.publish(0, insert(1, 1n, "a", "x"));
+      await eventually("a flush", () => gate.waiting() === 1);
+      await scene.publish(0, update(2, 1n, "A", "X"));
+      await eventually("more read", () => scene.polled === 2);
+      gate.letThrough(new TailraceError("WAREHOUSE_UNREACHABLE", { warehouse: "postgres", reason: "it went away" }));
+      await expect(run.ended).rejects.toMatchObject({ code: "WAREHOUSE_UNREACHABLE" });
+      const again = scene.run(place.warehouse, "hard");
+      await eventually("both merged", () => scene.flushes.reduce((sum, { events }) => sum + events, 0) === 2);
+      await again.stop();
+      expect(await rows(place)).toEqual([["1", "A", "X"]]);
+    });
+  });
+
   describe(`soft deletes on ${kind.title}`, () => {
     const rows = (place: Place): Promise<(string | null)[][]> =>
       place.sql("SELECT id::text, name, note, _tailrace_deleted::text FROM analytics.orders o ORDER BY o.id");
