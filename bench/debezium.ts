@@ -89,7 +89,7 @@ export function debezium(name: string, { client, url }: Surroundings, parts: Deb
   return {
     warmUp: async () => {
       const worker = await parts.worker();
-      await createTopics(log, [...topics, ...warmUpTopics]);
+      await createTopics(log, [...topics, ...warmUpTopics], load.partitions);
       await bringWarmUp({ client, url }, parts, worker, { name, log, tables: load.tables, rows: OFFSET_ROWS });
       await worker.stop(name);
       await untilSlot(client, name, false);

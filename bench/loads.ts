@@ -1,6 +1,6 @@
 // What is written into the source database for a race: tables, and the SQL that fills them. Pure.
 
-export const loadNames = ["narrow", "wide", "json", "full", "tx1", "tx1m", "tables20"] as const;
+export const loadNames = ["narrow", "wide", "json", "full", "tx1", "tx1m", "tables20", "tables200", "partitions64"] as const;
 export type LoadName = (typeof loadNames)[number];
 
 export type Load = {
@@ -9,6 +9,8 @@ export type Load = {
   readonly title: string;
   /** With their schema. Of another load they are others: loads can follow one another in one database. */
   readonly tables: readonly string[];
+  /** Of each topic in Kafka, or of the embedded log. */
+  readonly partitions: number;
   /** Of a run of `--rows` rows: heavy ones are fewer, so that no load takes ten times as long as another. At least 1. */
   readonly changes: (rows: number) => number;
   readonly create: readonly string[];
@@ -22,7 +24,8 @@ export type Load = {
 type Step = (first: string, last: string) => string;
 
 const ROWS_PER_TRANSACTION = 1_000;
-const TABLES = 20;
+/** Of each topic, whoever makes it: Tailrace's default. */
+export const PARTITIONS = 4;
 
 const NARROW = `id bigint PRIMARY KEY, customer_id int, status text, amount numeric(12,2), quantity int,
   note text, created_at timestamptz, updated_at timestamptz`;
@@ -57,6 +60,7 @@ export const loads: Readonly<Record<LoadName, Load>> = {
     name: "wide",
     title: "50 columns",
     tables: ["public.wide"],
+    partitions: PARTITIONS,
     changes: share(0.2),
     create: [`CREATE TABLE public.wide (id bigint PRIMARY KEY, ${WIDE.map(([type], at) => `c${at + 1} ${type}`).join(", ")})`],
     before: null,
@@ -66,6 +70,7 @@ export const loads: Readonly<Record<LoadName, Load>> = {
     name: "json",
     title: "5 kB of JSON a row",
     tables: ["public.documents"],
+    partitions: PARTITIONS,
     changes: share(0.05),
     create: ["CREATE TABLE public.documents (id bigint PRIMARY KEY, kind text, body jsonb, updated_at timestamptz)"],
     before: null,
@@ -82,7 +87,9 @@ export const loads: Readonly<Record<LoadName, Load>> = {
   },
   tx1: narrow("tx1", "public.orders_tx1", "transactions of 1 row", 0.2, 1),
   tx1m: narrow("tx1m", "public.orders_tx1m", "one transaction", 1, Number.MAX_SAFE_INTEGER),
-  tables20: tables20(),
+  tables20: manyTables("tables20", 20, 1),
+  tables200: manyTables("tables200", 200, 0.2),
+  partitions64: { ...narrow("partitions64", "public.orders_64", "topics of 64 partitions", 1, ROWS_PER_TRANSACTION), partitions: 64 },
 };
 
 /** What makes others as fast as they get, before anything is measured. */
@@ -93,6 +100,7 @@ function narrow(name: LoadName, table: string, title: string, of: number, perTra
     name,
     title,
     tables: [table],
+    partitions: PARTITIONS,
     changes: share(of),
     create: [`CREATE TABLE ${table} (${NARROW})`],
     before: null,
@@ -101,20 +109,21 @@ function narrow(name: LoadName, table: string, title: string, of: number, perTra
 }
 
 /** Each transaction writes into all of them; a row's number says which. */
-function tables20(): Load {
-  const tables = Array.from({ length: TABLES }, (_, index) => `public.orders_${String(index + 1).padStart(2, "0")}`);
+function manyTables(name: LoadName, count: number, of: number): Load {
+  const tables = Array.from({ length: count }, (_, index) => `public.${name}_${String(index + 1).padStart(3, "0")}`);
   const step: Step = (first, last) =>
     tables
       .map(
         (table, index) =>
-          `INSERT INTO ${table} SELECT ${narrowRow} FROM generate_series(${first} + 1, ${last}) AS g WHERE g % ${TABLES} = ${index};`,
+          `INSERT INTO ${table} SELECT ${narrowRow} FROM generate_series(${first} + 1, ${last}) AS g WHERE g % ${count} = ${index};`,
       )
       .join("\n    ");
   return {
-    name: "tables20",
-    title: `${TABLES} tables`,
+    name,
+    title: `${count} tables`,
     tables,
-    changes: share(1),
+    partitions: PARTITIONS,
+    changes: share(of),
     create: tables.map((table) => `CREATE TABLE ${table} (${NARROW})`),
     before: null,
     fill: transactions(step, ROWS_PER_TRANSACTION),

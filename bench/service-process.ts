@@ -21,6 +21,8 @@ export type ServiceOptions = {
   /** Its configuration and its embedded log go there. */
   readonly dir: string;
   readonly tables: readonly string[];
+  /** Of each topic; undefined: its default. */
+  readonly partitions?: number;
   /** `snapshot` of the configuration, in YAML. */
   readonly snapshot: string;
   /** null: the embedded log. */
@@ -35,7 +37,7 @@ export function limitMs(rows: number): number {
 }
 
 /** Writes the configuration; the address of the service's HTTP server. */
-export async function configure({ name, url, dir, tables, snapshot, kafka, duckdb }: ServiceOptions): Promise<string> {
+export async function configure({ name, url, dir, tables, partitions, snapshot, kafka, duckdb }: ServiceOptions): Promise<string> {
   const http = `127.0.0.1:${await freePort()}`;
   const log =
     kafka === null
@@ -53,7 +55,7 @@ name: ${name}
 postgres: { url: "${url}" }
 tables: [${tables.join(", ")}]
 snapshot: ${snapshot}
-${duckdb === undefined ? "" : sinkOf(name, duckdb)}`,
+${partitions === undefined ? "" : `topics: { partitions: ${partitions} }\n`}${duckdb === undefined ? "" : sinkOf(name, duckdb)}`,
     { mode: 0o600 },
   );
   return http;

@@ -64,7 +64,15 @@ export function tailraceEmbedded(name: string, { client, url, folder }: Surround
   let http = "";
   return {
     prepare: async () => {
-      http = await configure({ name, url, dir, tables: load.tables, snapshot: "{ mode: no_data }", kafka: null });
+      http = await configure({
+        name,
+        url,
+        dir,
+        tables: load.tables,
+        partitions: load.partitions,
+        snapshot: "{ mode: no_data }",
+        kafka: null,
+      });
       await makeSlot(dir, http);
     },
     run: async (rows) => {
@@ -103,7 +111,7 @@ export function tailraceKafka(name: string, { client, url, folder }: Surrounding
   let http = "";
   return {
     prepare: async () => {
-      http = await configure({ name, url, dir, tables: load.tables, snapshot: "{ mode: no_data }", kafka });
+      http = await configure({ name, url, dir, tables: load.tables, partitions: load.partitions, snapshot: "{ mode: no_data }", kafka });
       await makeSlot(dir, http);
     },
     run: async (rows) => {

@@ -5,10 +5,9 @@ import type { EventLog } from "../src/core/event-log.ts";
 import { openKafkaLog } from "../src/log/kafka/kafka-log.ts";
 import { openLog } from "../src/telemetry/log.ts";
 import { perMillion, perSecond, type Measured } from "./contestant.ts";
+import { PARTITIONS } from "./loads.ts";
 import { ProcessMeter } from "./process-meter.ts";
 
-/** Partitions of each topic, whoever makes it: Tailrace's default. */
-const PARTITIONS = 4;
 const REQUEST_MS = 30_000;
 /** Between two looks, for each topic: what a time of arrival may be wrong by. Looking costs the broker, and the slower the more. */
 const POLL_MS = 20;
@@ -37,10 +36,9 @@ export function openTopics({ brokers }: KafkaParts): EventLog {
   return openKafkaLog({ brokers: [...brokers], clientId: "tailrace-bench", log: openLog({ level: "silent" }), ssl: null, sasl: null });
 }
 
-/** Makes topics as a source of ours would. */
-export async function createTopics(log: EventLog, names: readonly string[]): Promise<void> {
-  for (const name of names)
-    await log.createTopic({ name, partitions: PARTITIONS, replication: -1, configs: {} }, AbortSignal.timeout(REQUEST_MS));
+/** Makes topics as a source of ours would, by default. */
+export async function createTopics(log: EventLog, names: readonly string[], partitions = PARTITIONS): Promise<void> {
+  for (const name of names) await log.createTopic({ name, partitions, replication: -1, configs: {} }, AbortSignal.timeout(REQUEST_MS));
 }
 
 /** Records of one topic of `names` after the other must not pile up on disk. */

@@ -5,7 +5,7 @@ import { postgres } from "../support/servers.ts";
 
 const CHANGES = 2_500;
 
-const transactions = { narrow: 3, wide: 3, json: 3, full: 3, tx1: CHANGES, tx1m: 1, tables20: 3 };
+const transactions = { narrow: 3, wide: 3, json: 3, full: 3, tx1: CHANGES, tx1m: 1, tables20: 3, tables200: 3, partitions64: 3 };
 
 test.each(loadNames)("%s makes as many changes as it says, in transactions of its size", async (name) => {
   const load = loads[name];
