@@ -11,7 +11,7 @@ import { ProcessMeter } from "./process-meter.ts";
 const REQUEST_MS = 30_000;
 /** Between two looks, for each topic: what a time of arrival may be wrong by. Looking costs the broker, and the slower the more. */
 const POLL_MS = 20;
-const POLL_AT_MOST_MS = 200;
+const POLL_AT_MOST_MS = 1_000;
 
 /** Kafka, and the registry for its Avro. */
 export type KafkaParts = {
