@@ -13,7 +13,7 @@ import { medianOf, type Surroundings } from "./contestant.ts";
 import { withDatabase } from "./sinks.ts";
 
 const CHANGED_ROWS = 2_000;
-const TARGET_ROWS = [100_000, 1_000_000, 3_000_000];
+const TARGET_ROWS = [100_000, 1_000_000, 3_000_000, 30_000_000];
 const FLUSHES = 9;
 
 /** Medians. `flushMs`: staging, merge and commit; `closeMs`: of DuckDB, its checkpoint and letting the file go. */
