@@ -64,7 +64,9 @@ export function openRegistry(config: ServiceConfig, metrics?: RegistryMetrics): 
   if (config.log.kind !== "embedded") throw new TailraceError("UNEXPECTED", { reason: "an embedded registry beside Kafka" });
   const folder = path.join(config.log.path, "registry");
   const store = openRegistryStore(folder);
-  const embedded = new EmbeddedRegistry({ store, address: folder });
+  const { host, port } = config.http.listen;
+  const url = `http://${host.includes(":") ? `[${host}]` : host}:${port}/registry`;
+  const embedded = new EmbeddedRegistry({ store, address: folder, url });
   return { registry: embedded, embedded, close: async () => store[Symbol.asyncDispose]() };
 }
 

@@ -12,12 +12,25 @@ export const compatibilityLevels = [
 ] as const;
 export type Compatibility = (typeof compatibilityLevels)[number];
 
+/**
+ * What is registered: the shape that a table has; one that it had, which is taken by the id that it got then even where the subject
+ * has lost it since; or whatever comes, in a subject whose level is NONE from then on (R-park).
+ */
+export type Registered = "present" | "past" | "anything";
+
 /** All methods throw REGISTRY_UNREACHABLE or REGISTRY_LOGIN (both auto) unless named otherwise. */
 export interface SchemaRegistry {
   /** For messages: the URL without credentials. */
   readonly address: string;
-  /** Registers an Avro schema (JSON text) and returns its id; the id it has when it is there already. Throws REGISTRY_REFUSED on 409 and 422. */
-  register(subject: string, schema: string, signal: AbortSignal): Promise<number>;
+  /** Where its HTTP API answers, for commands that an operator runs; without credentials. */
+  readonly url: string;
+  /**
+   * Registers an Avro schema (JSON text) and returns its id; the id it has when it is there already. `what`: default `present`.
+   * Throws REGISTRY_REFUSED on 409, 422 and by R-logical, whatever the level.
+   */
+  register(subject: string, schema: string, signal: AbortSignal, what?: Registered): Promise<number>;
+  /** The latest schema (JSON text) of a subject; null when it has none. */
+  latest(subject: string, signal: AbortSignal): Promise<string | null>;
   /** The schema (JSON text) of an id. Cached: an id never changes its schema. Throws SCHEMA_UNKNOWN. */
   schema(id: number, signal: AbortSignal): Promise<string>;
 }

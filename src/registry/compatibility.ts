@@ -11,6 +11,8 @@ export type Mismatch = {
   /** A change that only R-logical knows: the base types would read. */
   readonly logical: boolean;
   readonly what: string;
+  /** The same said of the other direction; only of a logical one. */
+  readonly reversed?: string;
 };
 
 /**
@@ -25,6 +27,16 @@ export function incompatibilities(level: Compatibility, next: Type, earlier: rea
     if (!level.startsWith("BACKWARD")) found.push(...mismatches(before, next));
   }
   return [...new Set(found.map(describe))];
+}
+
+/**
+ * R-logical: where one of two schemas would read what the other wrote as something else, a line each: another logical type, or a
+ * decimal of another scale. In whichever direction the base types read, so that no level of a registry lets it pass.
+ */
+export function logicalChanges(next: Type, before: Type): readonly string[] {
+  const found = mismatches(next, before).filter(({ logical }) => logical);
+  const back = mismatches(before, next).flatMap((one) => (one.reversed === undefined ? [] : [{ ...one, what: one.reversed }]));
+  return [...new Set([...found, ...back].map(describe))];
 }
 
 /** `/after/total: the logical type changed from decimal(10,2) to decimal(10,4)`. */
@@ -46,7 +58,8 @@ function compare(reader: Type, writer: Type, path: string, seen: Compared): read
   if (isUnion(read)) return compareBranches(read, writer, path, seen);
   const found = compareBases(read, written, path, seen);
   if (found.length > 0 || meaningOf(reader) === meaningOf(writer)) return found;
-  return [{ path, logical: true, what: `the logical type changed from ${logicalOf(writer)} to ${logicalOf(reader)}` }];
+  const words = (from: Type, to: Type): string => `the logical type changed from ${logicalOf(from)} to ${logicalOf(to)}`;
+  return [{ path, logical: true, what: words(writer, reader), reversed: words(reader, writer) }];
 }
 
 /** Without their logical types. */

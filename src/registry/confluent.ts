@@ -3,9 +3,9 @@
 // Not by @kafkajs/confluent-schema-registry: its register() writes BACKWARD into the subject's config, its getSchema()
 // gives a parsed type whose logical types are lost, and neither takes an AbortSignal.
 import { TailraceError, reasonOf } from "../core/errors.ts";
-import type { Compatibility, SchemaRegistry } from "../core/schema-registry.ts";
+import type { Compatibility, Registered, SchemaRegistry } from "../core/schema-registry.ts";
 import { parseSchema } from "./avro-schema.ts";
-import { describe, mismatches } from "./compatibility.ts";
+import { logicalChanges } from "./compatibility.ts";
 
 export type ConfluentRegistryOptions = {
   /** Read again at every request. It may end in a path, and hold credentials, which never show in `address` or an error. */
@@ -53,16 +53,35 @@ class ConfluentRegistry implements SchemaRegistry {
     }
   }
 
-  async register(subject: string, schema: string, signal: AbortSignal): Promise<number> {
-    await this.#configure(subject, signal);
-    const path = `/subjects/${encodeURIComponent(subject)}`;
+  get url(): string {
+    return this.address;
+  }
+
+  async register(subject: string, schema: string, signal: AbortSignal, what: Registered = "present"): Promise<number> {
+    await this.#configure(subject, what === "anything" ? "NONE" : this.#options.compatibility, signal);
+    const path = pathOf(subject);
     const known = await this.#request("POST", path, { schema }, signal);
     if (known.status === 200) return idOf(known, this.address);
     if (known.status !== 404) throw this.#failure(known, subject);
-    await this.#checkLogicalTypes(subject, schema, signal);
-    const answer = await this.#request("POST", `${path}/versions`, { schema }, signal);
-    if (answer.status !== 200) throw this.#failure(answer, subject);
-    return idOf(answer, this.address);
+    try {
+      if (what !== "anything") await this.#checkLogicalTypes(subject, schema, signal);
+      const answer = await this.#request("POST", `${path}/versions`, { schema }, signal);
+      if (answer.status !== 200) throw this.#failure(answer, subject);
+      return idOf(answer, this.address);
+    } catch (cause) {
+      if (what !== "past" || !(cause instanceof TailraceError) || cause.code !== "REGISTRY_REFUSED") throw cause;
+      const deleted = await this.#request("POST", `${path}?deleted=true`, { schema }, signal);
+      if (deleted.status !== 200) throw cause;
+      return idOf(deleted, this.address);
+    }
+  }
+
+  async latest(subject: string, signal: AbortSignal): Promise<string | null> {
+    const answer = await this.#request("GET", `${pathOf(subject)}/versions/latest`, undefined, signal);
+    if (answer.status === 404) return null;
+    const schema = field(answer.body, "schema");
+    if (answer.status !== 200 || typeof schema !== "string") throw this.#failure(answer, subject);
+    return schema;
   }
 
   async schema(id: number, signal: AbortSignal): Promise<string> {
@@ -84,8 +103,7 @@ class ConfluentRegistry implements SchemaRegistry {
     return schema;
   }
 
-  async #configure(subject: string, signal: AbortSignal): Promise<void> {
-    const { compatibility } = this.#options;
+  async #configure(subject: string, compatibility: Compatibility | undefined, signal: AbortSignal): Promise<void> {
     if (compatibility === undefined || this.#configured.has(subject)) return;
     const answer = await this.#request("PUT", `/config/${encodeURIComponent(subject)}`, { compatibility }, signal);
     if (answer.status !== 200) throw this.#failure(answer, subject);
@@ -94,12 +112,8 @@ class ConfluentRegistry implements SchemaRegistry {
 
   /** R-logical, whatever the registry says: registries compare base types only. */
   async #checkLogicalTypes(subject: string, schema: string, signal: AbortSignal): Promise<void> {
-    if (this.#options.compatibility === "NONE") return;
-    const latest = await this.#request("GET", `/subjects/${encodeURIComponent(subject)}/versions/latest`, undefined, signal);
-    if (latest.status === 404) return;
-    const before = field(latest.body, "schema");
-    if (latest.status !== 200 || typeof before !== "string") throw this.#failure(latest, subject);
-    const changes = logicalChanges(schema, before);
+    const before = await this.latest(subject, signal);
+    const changes = before === null ? [] : changesOfMeaning(schema, before);
     if (changes.length > 0) throw this.#refusal(subject, changes.join("; "));
   }
 
@@ -169,13 +183,16 @@ class ConfluentRegistry implements SchemaRegistry {
 }
 
 /** Empty when the schema before is no Avro: then the registry has the word. */
-function logicalChanges(schema: string, before: string): readonly string[] {
+function changesOfMeaning(schema: string, before: string): readonly string[] {
   try {
-    const found = mismatches(parseSchema(schema).type, parseSchema(before).type);
-    return found.filter(({ logical }) => logical).map(describe);
+    return logicalChanges(parseSchema(schema).type, parseSchema(before).type);
   } catch {
     return [];
   }
+}
+
+function pathOf(subject: string): string {
+  return `/subjects/${encodeURIComponent(subject)}`;
 }
 
 /** Origin and path: no credentials, no query (where tokens may stand), no slash at the end. */

@@ -2,9 +2,9 @@
 // routes.ts serves it, and Tailrace's own source and sink call it in process. Source of the rules: Confluent's "Schema
 // Registry API Reference", chapters Subjects, Schemas, Mode and Compatibility, and "Schema Deletion Guidelines".
 import { TailraceError, reasonOf } from "../core/errors.ts";
-import type { Compatibility, SchemaRegistry } from "../core/schema-registry.ts";
+import type { Compatibility, Registered, SchemaRegistry } from "../core/schema-registry.ts";
 import { parseSchema, type ParsedSchema } from "./avro-schema.ts";
-import { incompatibilities } from "./compatibility.ts";
+import { incompatibilities, logicalChanges } from "./compatibility.ts";
 import { isRefusal, refusals, type Refusal } from "./refusals.ts";
 import { GLOBAL, isSubject, readLevel, readMode, Settings, type Holder, type Mode } from "./settings.ts";
 import { Shelf, type Scope, type SubjectVersion } from "./shelf.ts";
@@ -14,6 +14,8 @@ export type EmbeddedRegistryOptions = {
   readonly store: RegistryStore;
   /** For messages: the folder. */
   readonly address: string;
+  /** Where it is served; default the address. */
+  readonly url?: string;
   /** Level of the subjects that have none of their own, until another is set; default BACKWARD. */
   readonly compatibility?: Compatibility;
 };
@@ -24,6 +26,7 @@ export type Wanted = { readonly id?: number | undefined; readonly version?: numb
 /** Also the port for Tailrace's own source and sink. Reads are synchronous; what writes resolves when it is on disk. */
 export class EmbeddedRegistry implements SchemaRegistry {
   readonly address: string;
+  readonly url: string;
   readonly #store: RegistryStore;
   readonly #shelf: Shelf;
   readonly #settings: Settings;
@@ -31,18 +34,44 @@ export class EmbeddedRegistry implements SchemaRegistry {
   constructor(options: EmbeddedRegistryOptions) {
     this.#store = options.store;
     this.address = options.address;
+    this.url = options.url ?? options.address;
     this.#shelf = new Shelf(options.store);
     this.#settings = new Settings(options.store, options.compatibility ?? "BACKWARD");
   }
 
   /** Throws REGISTRY_REFUSED (no Avro, incompatible, read-only), REGISTRY_UNREACHABLE (the disk). */
-  async register(subject: string, schema: string, signal: AbortSignal): Promise<number> {
+  async register(subject: string, schema: string, signal: AbortSignal, what: Registered = "present"): Promise<number> {
     signal.throwIfAborted();
-    const answer = await this.add(subject, schema).catch((cause: unknown) => {
+    const answer = await this.#register(subject, schema, what).catch((cause: unknown) => {
       throw new TailraceError("REGISTRY_UNREACHABLE", { address: this.address, reason: reasonOf(cause) }, { cause });
     });
-    if (isRefusal(answer)) throw new TailraceError("REGISTRY_REFUSED", { subject, reason: answer.message });
-    return answer.id;
+    if (!isRefusal(answer)) return answer.id;
+    const deleted = what === "past" ? this.lookUp(subject, schema, "all") : answer;
+    if (!isRefusal(deleted)) return deleted.id;
+    throw new TailraceError("REGISTRY_REFUSED", { subject, reason: answer.message });
+  }
+
+  async latest(subject: string, signal: AbortSignal): Promise<string | null> {
+    signal.throwIfAborted();
+    const latest = this.version(subject, "latest");
+    return isRefusal(latest) ? null : latest.schema;
+  }
+
+  async #register(subject: string, schema: string, what: Registered): Promise<{ readonly id: number } | Refusal> {
+    if (what === "anything") {
+      if (this.ownCompatibility(subject) !== "NONE") {
+        const level = await this.setCompatibility(subject, "NONE");
+        if (isRefusal(level)) return level;
+      }
+      return this.add(subject, schema);
+    }
+    const known = this.lookUp(subject, schema);
+    const latest = isRefusal(known) ? this.version(subject, "latest") : known;
+    if (!isRefusal(known) || isRefusal(latest)) return this.add(subject, schema);
+    const next = parse(schema);
+    // R-logical, also at NONE, where add() compares nothing.
+    const changes = isRefusal(next) ? [] : logicalChanges(next.type, parseSchema(latest.schema).type);
+    return changes.length === 0 ? this.add(subject, schema) : refusals.incompatible(subject, this.compatibility(subject), changes);
   }
 
   /** Also of a schema that was deleted for good: our own events with its id are to be read. */

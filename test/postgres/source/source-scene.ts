@@ -327,6 +327,8 @@ export class SourceScene implements AsyncDisposable {
     const control = (given: SourceControl | null): void => void (this.control = given);
     const registry: SchemaRegistry = {
       address: this.#registry.address,
+      url: this.#registry.url,
+      latest: async (...args) => this.#registry.latest(...args),
       schema: async (...args) => this.#registry.schema(...args),
       register: async (...args) => {
         await sleep(this.registerMs);

@@ -18,6 +18,8 @@ const SIGNAL = new AbortController().signal;
 const SCHEMA = tableSchemas({ ...TABLE, columns: [{ name: "id", type: { kind: "int4" }, keyPosition: 1 }] }, TOPIC).value;
 const registry: SchemaRegistry = {
   address: "memory",
+  url: "memory",
+  latest: async () => SCHEMA,
   register: async () => 7,
   schema: async () => SCHEMA,
 };

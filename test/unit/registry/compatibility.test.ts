@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { Type } from "avsc";
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseSchema } from "../../../src/registry/avro-schema.ts";
-import { incompatibilities } from "../../../src/registry/compatibility.ts";
+import { incompatibilities, logicalChanges } from "../../../src/registry/compatibility.ts";
 import { differences } from "./differences.ts";
 import { schemaPairs, schemaText, type Verdict } from "./schema-pairs.ts";
 
@@ -52,6 +53,61 @@ test("R-logical: the words name both logical types", () => {
     "/: the logical type changed from decimal(10,2) to decimal(10,4)",
     "/: the logical type changed from decimal(10,4) to decimal(10,2)",
   ]);
+});
+
+/** PostgreSQL's types as columns have them; what two of them share is read as the same. */
+const columnTypes: Readonly<
+  Record<string, { readonly schema: unknown; readonly base: "int" | "long" | "text"; readonly meaning: string }>
+> = {
+  int4: { schema: "int", base: "int", meaning: "" },
+  int8: { schema: "long", base: "long", meaning: "" },
+  date: { schema: { type: "int", logicalType: "date" }, base: "int", meaning: "date" },
+  time: { schema: { type: "long", logicalType: "time-micros" }, base: "long", meaning: "time" },
+  timestamp: { schema: { type: "long", logicalType: "local-timestamp-micros" }, base: "long", meaning: "local" },
+  timestamptz: { schema: { type: "long", logicalType: "timestamp-micros" }, base: "long", meaning: "instant" },
+  text: { schema: "string", base: "text", meaning: "" },
+  uuid: { schema: { type: "string", logicalType: "uuid" }, base: "text", meaning: "uuid" },
+  bytea: { schema: "bytes", base: "text", meaning: "" },
+  "numeric(10,2)": { schema: { type: "bytes", logicalType: "decimal", precision: 10, scale: 2 }, base: "text", meaning: "2" },
+  "numeric(12,2)": { schema: { type: "bytes", logicalType: "decimal", precision: 12, scale: 2 }, base: "text", meaning: "2" },
+  "numeric(12,4)": { schema: { type: "bytes", logicalType: "decimal", precision: 12, scale: 4 }, base: "text", meaning: "4" },
+};
+const typeNames = Object.keys(columnTypes);
+
+function table(columns: readonly (readonly [name: string, type: string])[], nullable: boolean): Type {
+  const fields = columns.map(([name, type]) => {
+    const { schema } = columnTypes[type]!;
+    return nullable ? { name, type: ["null", schema], default: null } : { name, type: schema };
+  });
+  return parseSchema(JSON.stringify({ type: "record", name: "R", fields })).type;
+}
+
+test("R-logical: between any two column types a change is refused exactly when base types would read what means something else", () => {
+  for (const before of typeNames)
+    for (const after of typeNames)
+      for (const nullable of [false, true]) {
+        const [a, b] = [columnTypes[before]!, columnTypes[after]!];
+        const reads = (a.base === "text") === (b.base === "text"); // int and long, and bytes and strings, are promoted to one another
+        const changes = logicalChanges(table([["x", after]], nullable), table([["x", before]], nullable));
+        expect({ before, after, changes: changes.length }).toEqual({ before, after, changes: reads && a.meaning !== b.meaning ? 1 : 0 });
+      }
+});
+
+test("R-logical: the same columns are named in either direction, with the types in the order of the change", () => {
+  expect(logicalChanges(table([["x", "date"]], true), table([["x", "timestamp"]], true))).toEqual([
+    "/x: the logical type changed from local-timestamp-micros to date",
+  ]);
+  const tables = fc.uniqueArray(fc.tuple(fc.constantFrom("a", "b", "c", "d"), fc.constantFrom(...typeNames)), {
+    selector: ([name]) => name,
+  });
+  fc.assert(
+    fc.property(tables, tables, fc.boolean(), (before, after, nullable) => {
+      const paths = (changes: readonly string[]): readonly string[] => changes.map((change) => change.split(":")[0] ?? "").sort();
+      const [one, other] = [table(before, nullable), table(after, nullable)];
+      expect(paths(logicalChanges(one, other))).toEqual(paths(logicalChanges(other, one)));
+      expect(logicalChanges(one, one)).toEqual([]);
+    }),
+  );
 });
 
 test("BACKWARD asks whether the new schema reads the latest version, and the latest only", () => {

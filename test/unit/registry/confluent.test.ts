@@ -240,15 +240,46 @@ test("R-logical: a decimal's precision is the registry's to judge, its scale is 
   });
 });
 
-test("R-logical is not asked for when the configured level is NONE, and leaves other changes to the registry", async () => {
+test("R-logical holds at NONE too, and leaves other changes to the registry", async () => {
   await using structural = await lenient(rowSchema("string"));
   expect(await openConfluentRegistry({ url: () => structural.url }).register("a", rowSchema("long"), signal)).toBe(2);
   await using open = await stub(({ method, url }, response) => {
     if (url.startsWith("/config")) reply(response, 200, {});
     else if (url.endsWith("/versions")) reply(response, 200, { id: 3 });
-    else reply(response, method === "GET" ? 500 : 404, {});
+    else reply(response, method === "GET" ? 200 : 404, method === "GET" ? { schema: timestamp } : {});
   });
-  expect(await openConfluentRegistry({ url: () => open.url, compatibility: "NONE" }).register("a", rowSchema("long"), signal)).toBe(3);
+  const client = openConfluentRegistry({ url: () => open.url, compatibility: "NONE" });
+  await expect(client.register("a", rowSchema("long"), signal)).rejects.toMatchObject({ code: "REGISTRY_REFUSED" });
+});
+
+test("R-park: a subject that takes anything gets the level NONE, and R-logical is not asked", async () => {
+  await using server = await stub(({ method, url }, response) => {
+    if (method === "PUT") reply(response, 200, {});
+    else if (url.endsWith("/versions")) reply(response, 200, { id: 3 });
+    else reply(response, method === "GET" ? 200 : 404, method === "GET" ? { schema: timestamp } : {});
+  });
+  const client = openConfluentRegistry({ url: () => server.url, compatibility: "FULL" });
+  expect(await client.register("a.parked", rowSchema("long"), signal, "anything")).toBe(3);
+  expect(server.asked[0]).toMatchObject({ method: "PUT", url: "/config/a.parked", body: { compatibility: "NONE" } });
+});
+
+test("a shape of the past is taken by the id that it had, though its version was deleted since; one of the present is refused", async () => {
+  await using server = await stub(({ method, url }, response) => {
+    if (url.endsWith("?deleted=true")) reply(response, 200, { id: 1 });
+    else if (url.endsWith("/versions")) reply(response, 409, { error_code: 409, message: "no" });
+    else reply(response, method === "GET" ? 200 : 404, method === "GET" ? { schema: rowSchema("long") } : {});
+  });
+  const client = openConfluentRegistry({ url: () => server.url });
+  expect(await client.register("a", rowSchema("int"), signal, "past")).toBe(1);
+  await expect(client.register("a", rowSchema("int"), signal)).rejects.toMatchObject({ code: "REGISTRY_REFUSED" });
+});
+
+test("the latest schema of a subject is given as text, null without one", async () => {
+  await using server = await stub(({ url }, response) =>
+    url.startsWith("/subjects/a/") ? reply(response, 200, { schema: timestamp }) : reply(response, 404, { error_code: 40401 }),
+  );
+  const client = openConfluentRegistry({ url: () => server.url });
+  expect([await client.latest("a", signal), await client.latest("b", signal)]).toEqual([timestamp, null]);
 });
 
 test("requests are counted by status, refusals by themselves", async () => {

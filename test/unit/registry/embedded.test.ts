@@ -59,6 +59,30 @@ test("R-logical: another decimal scale is refused", async () => {
   );
 });
 
+test("R-logical holds at NONE too; a subject that takes anything takes that as well, and keeps the level NONE", async () => {
+  await using opened = await openRegistry("NONE");
+  const { registry } = opened;
+  const timestamp = rowSchema({ type: "long", logicalType: "timestamp-micros" });
+  await registry.register("a-value", rowSchema("long"), signal);
+  await expect(registry.register("a-value", timestamp, signal)).rejects.toThrow("the logical type changed from none to timestamp-micros");
+  expect(await registry.register("a-value", rowSchema("string"), signal)).toBe(2);
+  await registry.register("b.parked-value", rowSchema("long"), signal, "anything");
+  expect(await registry.register("b.parked-value", timestamp, signal, "anything")).toBe(3);
+  expect(registry.ownCompatibility("b.parked-value")).toBe("NONE");
+});
+
+test("a shape of the past is taken by the id that it had, though the subject was deleted since; one of the present is refused", async () => {
+  await using opened = await openRegistry();
+  const { registry } = opened;
+  await registry.register("a-value", rowSchema("long"), signal);
+  await registry.deleteSubject("a-value", false);
+  expect(await registry.latest("a-value", signal)).toBeNull();
+  await registry.register("a-value", rowSchema("string"), signal);
+  expect(await registry.latest("a-value", signal)).toBe(rowSchema("string"));
+  expect(await registry.register("a-value", rowSchema("long"), signal, "past")).toBe(1);
+  await expect(registry.register("a-value", rowSchema("long"), signal)).rejects.toMatchObject({ code: "REGISTRY_REFUSED" });
+});
+
 test("an earlier version is registered again without a question of compatibility", async () => {
   await using opened = await openRegistry();
   const { registry } = opened;
