@@ -111,7 +111,8 @@ function buildKafka({ brokers, ssl, sasl, compression }: KafkaValue, secret: Sec
 }
 
 function buildSource(value: z.output<typeof sourceSchema>, secret: SecretAt): SourceConfig {
-  const { name, postgres, tables, topics, snapshot } = value;
+  const { name, postgres, tables, topics, snapshot, schema_changes: changes } = value;
+  const incompatible = changes.incompatible ?? "stop";
   return {
     kind: "source",
     name,
@@ -122,7 +123,11 @@ function buildSource(value: z.output<typeof sourceSchema>, secret: SecretAt): So
       create: postgres.create,
       systemId: postgres.system_id ?? null,
     },
-    tables: tables.map((entry) => ({ pattern: isPattern(entry) ? entry : entry.table })),
+    tables: tables.map((entry) =>
+      isPattern(entry)
+        ? { pattern: entry, incompatible }
+        : { pattern: entry.table, incompatible: entry.schema_changes?.incompatible ?? incompatible },
+    ),
     topics: { ...topics, prefix: topics.prefix ?? name },
     snapshot: {
       mode: snapshot.mode,
@@ -135,7 +140,7 @@ function buildSource(value: z.output<typeof sourceSchema>, secret: SecretAt): So
   };
 }
 
-function isPattern(entry: TablePattern | { readonly table: TablePattern }): entry is TablePattern {
+function isPattern(entry: z.output<typeof sourceSchema>["tables"][number]): entry is TablePattern {
   return "text" in entry;
 }
 

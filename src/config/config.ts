@@ -49,6 +49,9 @@ export type ConfluentRegistryConfig = {
   readonly compatibility: Compatibility | null;
 };
 
+/** What becomes of a table whose new schema the registry, or R-logical, refuses. */
+export type IncompatiblePolicy = "stop";
+
 export type SourceConfig = {
   readonly kind: "source";
   readonly name: string;
@@ -65,7 +68,7 @@ export type SourceConfig = {
     readonly temporary?: boolean;
   };
   /** A table is captured when one of them takes it. At least one. */
-  readonly tables: readonly { readonly pattern: TablePattern }[];
+  readonly tables: readonly { readonly pattern: TablePattern; readonly incompatible: IncompatiblePolicy }[];
   readonly topics: {
     readonly prefix: string;
     readonly partitions: number;

@@ -7,13 +7,13 @@ import type { Kind } from "./schema.ts";
 /** Paths without list positions, as in `tables.mode`. */
 const KEYS: Readonly<Record<Kind, readonly string[]>> = {
   service: ["http.token", "log.embedded.retention", "log.kafka.delivery", "delivery"],
-  source: ["tables.columns", "tables.mask", "tables.as", "schema_changes", "wal_budget", "delivery"],
+  source: ["tables.columns", "tables.mask", "tables.as", "wal_budget", "delivery"],
   sink: ["tables.contract", "contract", "delivery"],
 };
 
 const VALUES: Readonly<Record<Kind, Readonly<Record<string, readonly string[]>>>> = {
   service: {},
-  source: {},
+  source: { "schema_changes.incompatible": ["park", "version"], "tables.schema_changes.incompatible": ["park", "version"] },
   sink: { consistency: ["transaction"], "tables.mode": ["append", "scd2"], "warehouse.duckdb.hold": ["always"] },
 };
 

@@ -152,6 +152,14 @@ export const serviceSchema = z
   })
   .describe("Settings of the whole service; at most one such document, all of it optional.");
 
+const schemaChanges = () =>
+  z.strictObject({
+    incompatible: z
+      .enum(["stop"])
+      .optional()
+      .describe("What becomes of a table whose new schema is refused. stop: the source stops before the first event of it."),
+  });
+
 const tablePattern = () => parsed(parseTablePattern).describe("schema.table; * stands for any run of characters, ? for one.");
 
 export const sourceSchema = z
@@ -176,7 +184,12 @@ export const sourceSchema = z
       })
       .describe("The database to capture."),
     tables: z
-      .array(z.union([tablePattern(), z.strictObject({ table: tablePattern() })]))
+      .array(
+        z.union([
+          tablePattern(),
+          z.strictObject({ table: tablePattern(), schema_changes: schemaChanges().optional().describe("Of the tables that this takes.") }),
+        ]),
+      )
       .min(1, "at least one table")
       .describe("What to capture."),
     topics: z
@@ -215,6 +228,7 @@ export const sourceSchema = z
       })
       .prefault({})
       .describe("How existing rows are read."),
+    schema_changes: schemaChanges().prefault({}).describe("What an ALTER TABLE may do."),
   })
   .describe("Reads one database through one replication slot.");
 

@@ -252,6 +252,12 @@ export const errors = {
     remedy: "schema changes come in a later version: restore the shape, or start the table under a new source",
     retry: "operator",
   },
+  SCHEMA_REFUSED: {
+    what: "the new schema of table {table} is refused ({difference}): {words}",
+    remedy:
+      "undo the change in PostgreSQL if no row was written since; or let readers have it, with the registry's login where it has one: {commands}; then tailrace resume DIR {source}",
+    retry: "operator",
+  },
   SOURCE_NOT_STREAMING: {
     what: "source {source} does not stream now ({state}), and a snapshot is asked of one that does",
     remedy: "wait until `tailrace status` says running, resume it if it is paused, and ask again",

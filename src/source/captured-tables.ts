@@ -1,9 +1,8 @@
 // The tables of a session with their encoders: registered and compiled at its start, and again when a RELATION message
 // shows another shape.
 import { TableEncoder } from "../avro/encoder.ts";
-import { tableSchemas } from "../avro/schema.ts";
 import { TailraceError } from "../core/errors.ts";
-import type { SchemaRegistry } from "../core/schema-registry.ts";
+import type { Registered, SchemaRegistry } from "../core/schema-registry.ts";
 import { keyColumns, tableLabel, type Table } from "../core/table.ts";
 import { version } from "../core/version.ts";
 import { describeTable, describeTypes, relationExists } from "../postgres/catalog.ts";
@@ -12,6 +11,7 @@ import { needsText } from "../postgres/types.ts";
 import { countedOps, inShapeOf, keylessPartition, sameShape, type CapturedTable } from "./captured-table.ts";
 import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import type { PartitionBuffer } from "./publisher.ts";
+import { registerSchemas, schemaRefused, SchemasRefused } from "./table-schemas.ts";
 import type { Tail } from "./tails.ts";
 import type { DataTopic } from "./topics.ts";
 
@@ -96,12 +96,16 @@ export class CapturedTables {
     return null;
   }
 
-  async #compile(table: Table, topic: string): Promise<Pick<CapturedTable, "table" | "label" | "encoder" | "keyIndexes" | "transaction">> {
-    const schemas = tableSchemas(table, topic);
-    const keySchemaId = schemas.key === null ? null : await this.#registry.register(`${topic}-key`, schemas.key, this.#signal);
-    const valueSchemaId = await this.#registry.register(`${topic}-value`, schemas.value, this.#signal);
+  async #compile(
+    table: Table,
+    topic: string,
+    what: Registered = "present",
+  ): Promise<Pick<CapturedTable, "table" | "label" | "encoder" | "keyIndexes" | "transaction">> {
+    const ids = await registerSchemas(this.#registry, table, topic, { what }, this.#signal).catch((cause: unknown) => {
+      throw cause instanceof SchemasRefused ? schemaRefused(this.#options.name, table, cause) : cause;
+    });
     const constants = { version, connector: this.#options.name, database: this.#prepared.facts.database };
-    const encoder = new TableEncoder({ table, keySchemaId, valueSchemaId, constants });
+    const encoder = new TableEncoder({ table, keySchemaId: ids.key, valueSchemaId: ids.value, constants });
     const keyIndexes = keyColumns(table).map((column) => table.columns.indexOf(column));
     return { table, label: tableLabel(table), encoder, keyIndexes, transaction: -1n };
   }
@@ -125,7 +129,8 @@ export class CapturedTables {
       const reason = `column ${captured.label}.${column.name} has a type that is read as text: the stream starts anew`;
       throw new TailraceError("STREAM_LOST", { reason });
     }
-    const reshaped: CapturedTable = { ...captured, ...(await this.#compile(table, captured.buffers[0]?.topic ?? "")) };
+    const what = sameShape(now, relation) ? "present" : "past";
+    const reshaped: CapturedTable = { ...captured, ...(await this.#compile(table, captured.buffers[0]?.topic ?? "", what)) };
     this.#tables[this.#tables.indexOf(captured)] = reshaped;
     const columns = table.columns.map(({ name }) => name);
     this.#logger.warn({ table: captured.label, columns }, "the table's columns changed");

@@ -1,6 +1,5 @@
 // Tables that the selection matches and the session does not capture: made since it began, made again under the name of one
 // that was dropped, or given the key that they lacked. A new session publishes and loads them; this finds out when one is due.
-import { tableSchemas } from "../avro/schema.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
@@ -11,10 +10,11 @@ import type { CatalogTable } from "../postgres/table-judgement.ts";
 import type { Prepared, SourceOptions, SourceParts } from "./parts.ts";
 import { findObstacles, tableGaps } from "./past.ts";
 import { publicationChanged } from "./start.ts";
+import { registerSchemas, schemaRefused, SchemasRefused } from "./table-schemas.ts";
 import { ensureDataTopics, topicProblems } from "./topics.ts";
 
 /** Errors of the log and the registry, which stand in the way of the new table alone: the stream has its topics and schemas. */
-const OF_LOG_OR_REGISTRY = /^(LOG|TOPIC|REGISTRY)_/;
+const OF_LOG_OR_REGISTRY = /^(LOG_|TOPIC_|REGISTRY_|SCHEMA_REFUSED)/;
 
 export class NewTables {
   readonly #options: SourceOptions;
@@ -120,9 +120,9 @@ export class NewTables {
     const topics = await ensureDataTopics(log, this.#options.topics, due, signal);
     for (const [index, table] of due.entries()) {
       const topic = topics[index]?.topic.name ?? "";
-      const schemas = tableSchemas(table, topic);
-      if (schemas.key !== null) await registry.register(`${topic}-key`, schemas.key, signal);
-      await registry.register(`${topic}-value`, schemas.value, signal);
+      await registerSchemas(registry, table, topic, { what: "present" }, signal).catch((cause: unknown) => {
+        throw cause instanceof SchemasRefused ? schemaRefused(this.#options.name, table, cause) : cause;
+      });
     }
   }
 }

@@ -61,7 +61,7 @@ name: shop
 postgres: { url: "${url}", slto: shop }
 tables: ["public.*"]
 topics: { partitions: many }
-schema_changes: { incompatible: park }
+schema_changes: { incompatible: version }
 ---
 kind: sink
 name: lake

@@ -62,14 +62,14 @@ export class SourceScene implements AsyncDisposable {
   readonly paused = new Set<string>();
   /** How long registering a schema takes, ms: as a registry far away. */
   registerMs = 0;
-  readonly #registry: EmbeddedRegistry;
+  readonly registry: EmbeddedRegistry;
   readonly #close: () => Promise<void>;
   #memory: SourceMemory = newMemory();
 
   private constructor(log: EventLog, registry: EmbeddedRegistry, options: SourceOptions, close: () => Promise<void>) {
     this.log = log;
     this.options = options;
-    this.#registry = registry;
+    this.registry = registry;
     this.#close = close;
   }
 
@@ -212,7 +212,7 @@ export class SourceScene implements AsyncDisposable {
     const rows: Record<string, Value>[] = [];
     for (const { value } of records) {
       if (value === null) continue;
-      const decoder = new EventDecoder(await this.#registry.schema(schemaIdOf(value), signal));
+      const decoder = new EventDecoder(await this.registry.schema(schemaIdOf(value), signal));
       const { after } = readEvent(decoder, value);
       if (after !== null) rows.push(Object.fromEntries(decoder.shape.columns.map(({ name }, index) => [name, after[index] ?? null])));
     }
@@ -228,7 +228,7 @@ export class SourceScene implements AsyncDisposable {
         const { records, next } = await this.log.read({ topic, partition, offset }, 1 << 24, signal);
         for (const { key, value } of records) {
           if (value === null) continue;
-          const decoder = new EventDecoder(await this.#registry.schema(schemaIdOf(value), signal));
+          const decoder = new EventDecoder(await this.registry.schema(schemaIdOf(value), signal));
           const { op, before, after, unchanged, epoch, commitLsn, ordinal, movedFrom } = readEvent(decoder, value);
           events.push({
             op,
@@ -326,13 +326,13 @@ export class SourceScene implements AsyncDisposable {
     };
     const control = (given: SourceControl | null): void => void (this.control = given);
     const registry: SchemaRegistry = {
-      address: this.#registry.address,
-      url: this.#registry.url,
-      latest: async (...args) => this.#registry.latest(...args),
-      schema: async (...args) => this.#registry.schema(...args),
+      address: this.registry.address,
+      url: this.registry.url,
+      latest: async (...args) => this.registry.latest(...args),
+      schema: async (...args) => this.registry.schema(...args),
       register: async (...args) => {
         await sleep(this.registerMs);
-        return this.#registry.register(...args);
+        return this.registry.register(...args);
       },
     };
     const parts = { log: this.log, registry, logger, observer, control, pausedTables: () => this.paused };

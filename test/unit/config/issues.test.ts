@@ -26,7 +26,7 @@ describe("an unknown key", () => {
   test("that is far from every right one suggests none", () => {
     expect(onlyIssue(source("colour: red\n"))).toMatchObject({
       nearest: null,
-      message: "unknown key colour (allowed: kind, name, postgres, tables, topics, snapshot)",
+      message: "unknown key colour (allowed: kind, name, postgres, tables, topics, snapshot, schema_changes)",
     });
   });
 
@@ -34,7 +34,7 @@ describe("an unknown key", () => {
     const issue = onlyIssue(source("wal_budgets: {}\n"));
     expect(issue.nearest).toBe("wal_budget");
     expect(issue.message).toBe(
-      "unknown key wal_budgets, did you mean wal_budget? That one is not in this version (allowed: kind, name, postgres, tables, topics, snapshot)",
+      "unknown key wal_budgets, did you mean wal_budget? That one is not in this version (allowed: kind, name, postgres, tables, topics, snapshot, schema_changes)",
     );
   });
 
@@ -216,7 +216,8 @@ describe("what this version lacks is refused by name", () => {
   const entry = (more: string): string => source().replace("[public.orders]", `[{ table: public.orders, ${more} }]`);
   const target = (more: string): string => source() + sink(`tables: [{ table: public.orders, ${more} }]\n`);
   test.each([
-    ["schema_changes", source("schema_changes: { incompatible: park }\n")],
+    ["schema_changes.incompatible: version", source("schema_changes: { incompatible: version }\n")],
+    ["tables[0].schema_changes.incompatible: version", entry("schema_changes: { incompatible: version }")],
     ["wal_budget", source("wal_budget: { warn: 10GiB, action: alert }\n")],
     ["tables[0].columns", entry("columns: { exclude: [notes] }")],
     ["tables[0].mask", entry('mask: { email: { hmac: "${file:/run/secrets/pepper}" } }')],
@@ -410,7 +411,7 @@ describe("references", () => {
 
 test("all problems are reported at once, in the order of their places", () => {
   const { issues, message } = refusal(
-    source("topics: { partitions: many, tombstone: true }\nschema_changes: { incompatible: park }\n").replace(
+    source("topics: { partitions: many, tombstone: true }\nwal_budget: { action: alert }\n").replace(
       "postgres://cdc:hunter2@db:5432/shop",
       '"${NOT_SET}"',
     ) + sink("flush: { every: soon }\n").replace("source: shop", "source: shpo"),
@@ -419,7 +420,7 @@ test("all problems are reported at once, in the order of their places", () => {
     "4:8 unset_variable postgres.url",
     "7:23 wrong_type topics.partitions",
     "7:29 unknown_key topics.tombstone",
-    "8:1 not_in_this_version schema_changes",
+    "8:1 not_in_this_version wal_budget",
     "12:9 no_such_source source",
     "15:17 invalid_value flush.every",
   ]);

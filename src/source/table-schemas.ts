@@ -1,0 +1,95 @@
+// A table's schemas in the registry: registered before the first event that uses them. What is refused is said with what
+// changed, the registry's words, and the commands that let it pass.
+import { tableSchemas } from "../avro/schema.ts";
+import { readValueSchema } from "../avro/shape.ts";
+import { TailraceError } from "../core/errors.ts";
+import type { Registered, SchemaRegistry } from "../core/schema-registry.ts";
+import { keyColumns, tableLabel, type Column, type ColumnType, type Table } from "../core/table.ts";
+
+/** `key` is null for a table without one. */
+export type SchemaIds = { readonly key: number | null; readonly value: number };
+
+/** Why the registry does not take a table's schemas. */
+export class SchemasRefused extends Error {
+  /** What changed, by columns. */
+  readonly difference: string;
+  /** The registry's words, each with its subject. */
+  readonly words: string;
+  /** Shell commands after which the schemas will be taken, in one line. */
+  readonly commands: string;
+
+  constructor(difference: string, words: string, commands: string) {
+    super(words);
+    this.difference = difference;
+    this.words = words;
+    this.commands = commands;
+  }
+}
+
+/** Throws SchemasRefused, REGISTRY_UNREACHABLE, REGISTRY_LOGIN. `subjects`: of which topic; default the table's own. */
+export async function registerSchemas(
+  registry: SchemaRegistry,
+  table: Table,
+  topic: string,
+  { what, subjects = topic }: { readonly what: Registered; readonly subjects?: string },
+  signal: AbortSignal,
+): Promise<SchemaIds> {
+  const schemas = tableSchemas(table, topic);
+  const refused: { readonly subject: string; readonly words: string }[] = [];
+  const register = async (subject: string, schema: string): Promise<number> => {
+    try {
+      return await registry.register(subject, schema, signal, what);
+    } catch (cause) {
+      if (!(cause instanceof TailraceError) || cause.code !== "REGISTRY_REFUSED") throw cause;
+      refused.push({ subject, words: cause.message });
+      return -1;
+    }
+  };
+  const key = schemas.key === null ? null : await register(`${subjects}-key`, schemas.key);
+  const value = await register(`${subjects}-value`, schemas.value);
+  if (refused.length === 0) return { key, value };
+  const latest = await registry.latest(`${subjects}-value`, signal);
+  throw new SchemasRefused(
+    latest === null ? "nothing to compare with" : differenceFrom(latest, table),
+    refused.map(({ words }) => words).join("; "),
+    refused.map(({ subject }) => `curl -X DELETE ${registry.url}/subjects/${encodeURIComponent(subject)}`).join(" && "),
+  );
+}
+
+/** `stop`: the source ends by it, and begins again when an operator resumes it. */
+export function schemaRefused(source: string, table: Table, { difference, words, commands }: SchemasRefused): TailraceError {
+  return new TailraceError("SCHEMA_REFUSED", { source, table: tableLabel(table), difference, words, commands });
+}
+
+function differenceFrom(latest: string, table: Table): string {
+  try {
+    return describeDifference(readValueSchema(latest), table);
+  } catch {
+    return "the subject holds a schema that is not Tailrace's";
+  }
+}
+
+type Columns = { readonly columns: readonly Pick<Column, "name" | "type" | "keyPosition">[] };
+
+/** What a table's columns have become, as in `total: decimal(10,2) → decimal(10,4); note: added`. */
+export function describeDifference(before: Columns, now: Columns): string {
+  const said: string[] = [];
+  for (const { name, type } of now.columns) {
+    const known = before.columns.find((column) => column.name === name);
+    if (known === undefined) said.push(`${name}: added as ${describeType(type)}`);
+    else if (describeType(known.type) !== describeType(type)) said.push(`${name}: ${describeType(known.type)} → ${describeType(type)}`);
+  }
+  for (const { name } of before.columns) if (!now.columns.some((column) => column.name === name)) said.push(`${name}: dropped`);
+  const [was, is] = [before, now].map((table) =>
+    keyColumns(table)
+      .map(({ name }) => name)
+      .join(", "),
+  );
+  if (was !== is) said.push(`key: (${was}) → (${is})`);
+  return said.length === 0 ? "no column differs" : said.join("; ");
+}
+
+function describeType(type: ColumnType): string {
+  if (type.kind === "decimal") return `numeric(${type.precision},${type.scale})`;
+  return type.kind === "other" ? type.typeName : type.kind;
+}
