@@ -6,7 +6,7 @@ import { Cursor } from "./cursor.ts";
 import { FRAME_BYTES, type Operation } from "./encoder.ts";
 import { RowReader } from "./row-reader.ts";
 import { readValueSchema, unreadable, type EventShape } from "./shape.ts";
-import { valueReaders, type ValueReader } from "./value-reader.ts";
+import { valueReader, type ValueReader } from "./value-reader.ts";
 
 const MAX_EPOCH = 0xffff;
 const MAX_ORDINAL = 0xffff_ffff_ffff;
@@ -55,7 +55,7 @@ export class EventDecoder implements SequenceParts {
     this.shape = readValueSchema(schema);
     const { columns } = this.shape;
     this.rows = new RowReader(columns);
-    this.#key = keyColumns(this.shape).map(({ type }) => valueReaders[type.kind]);
+    this.#key = keyColumns(this.shape).map(({ type }) => valueReader(type));
     this.#columnOf = new Map(columns.map((column, index) => [column.field, index]));
   }
 

@@ -2,7 +2,7 @@
 import type { ColumnWriter } from "../core/staged-rows.ts";
 import { Cursor } from "./cursor.ts";
 import type { ShapeColumn } from "./shape.ts";
-import { valueReaders, type ValueReader } from "./value-reader.ts";
+import { valueReader, type ValueReader } from "./value-reader.ts";
 
 /* row ::= column*, a key column's value as it is, any other's behind its union's branch */
 export class RowReader {
@@ -12,7 +12,7 @@ export class RowReader {
   readonly #cursor = new Cursor();
 
   constructor(columns: readonly ShapeColumn[]) {
-    this.#readers = columns.map(({ type }) => valueReaders[type.kind]);
+    this.#readers = columns.map(({ type }) => valueReader(type));
     this.#required = Uint8Array.from(columns, ({ keyPosition }) => (keyPosition > 0 ? 1 : 0));
   }
 

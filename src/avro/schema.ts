@@ -1,7 +1,7 @@
 // The Avro schemas of a table's events (design, section 6). The JSON text is the same on every call and in every
 // process: a registry knows a schema by it.
 import { avroNamespace, fieldNames } from "../core/naming.ts";
-import { keyColumns, type Column, type ColumnKind, type ColumnType, type Table } from "../core/table.ts";
+import { keyColumns, type Column, type ColumnType, type ScalarKind, type Table } from "../core/table.ts";
 
 /** An Avro schema as parsed JSON. */
 export type AvroType = string | readonly AvroType[] | { readonly type: AvroType; readonly [attribute: string]: unknown };
@@ -17,6 +17,8 @@ export type AvroField = { readonly name: string; readonly type: AvroType; readon
 export const attributes = {
   /** On a column's field: its ColumnKind. */
   kind: "tailrace.kind",
+  /** On a field of kind `array`: its elements' ColumnKind. */
+  items: "tailrace.items",
   /** On a field of kind `other`: PostgreSQL's name of the type. */
   typeName: "tailrace.type",
   /** On a field whose column has another name than it. */
@@ -36,7 +38,7 @@ export type SchemaShape = Pick<Table, "schema" | "name"> & {
   readonly columns: readonly Pick<Column, "name" | "type" | "keyPosition">[];
 };
 
-const valueTypes: Readonly<Record<Exclude<ColumnKind, "decimal" | "money">, AvroType>> = {
+const valueTypes: Readonly<Record<Exclude<ScalarKind, "decimal" | "money">, AvroType>> = {
   bool: "boolean",
   int2: "int",
   int4: "int",
@@ -139,6 +141,7 @@ function columnFields(table: SchemaShape): readonly AvroField[] {
       name,
       ...(required ? { type } : { type: ["null", type], default: null }),
       [attributes.kind]: column.type.kind,
+      ...(column.type.kind === "array" ? { [attributes.items]: column.type.element.kind } : {}),
       ...(column.type.kind === "other" ? { [attributes.typeName]: column.type.typeName } : {}),
       ...(name === column.name ? {} : { [attributes.column]: column.name }),
       ...(required ? { [attributes.key]: column.keyPosition } : {}),
@@ -148,6 +151,7 @@ function columnFields(table: SchemaShape): readonly AvroField[] {
 
 /** The Avro type of a column's values, without the union with null. */
 export function valueType(type: ColumnType): AvroType {
+  if (type.kind === "array") return { type: "array", items: ["null", valueType(type.element)] };
   if (type.kind !== "decimal" && type.kind !== "money") return valueTypes[type.kind];
   return { type: "bytes", logicalType: "decimal", precision: type.precision, scale: type.scale };
 }

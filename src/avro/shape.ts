@@ -1,7 +1,7 @@
 // A table's shape, read back from the Avro schemas that its events were written with.
 import { TailraceError } from "../core/errors.ts";
 import type { TopicPartition } from "../core/event-log.ts";
-import { columnKinds, type Column, type ColumnType, type TableName } from "../core/table.ts";
+import { columnKinds, type Column, type ColumnKind, type ColumnType, type ElementType, type TableName } from "../core/table.ts";
 import { attributes, envelopeRecord, type AvroField, type AvroRecord } from "./schema.ts";
 
 /** A column as a sink needs it. */
@@ -72,17 +72,30 @@ function readColumn(field: AvroField): ShapeColumn {
 }
 
 function readType(field: AvroField): ColumnType {
-  const kind = columnKinds.find((known) => known === field[attributes.kind]);
-  if (kind === undefined) throw unreadable(`field ${field.name} has no known ${attributes.kind}`);
+  const type: unknown = Array.isArray(field.type) ? field.type[1] : field.type;
+  const kind = readKind(field, attributes.kind);
   if (kind === "other") return { kind, typeName: text(field, attributes.typeName) };
-  if (kind === "decimal") return { kind, ...readDigits(field) };
-  if (kind === "money") return { kind, precision: 19, scale: readDigits(field).scale };
+  if (kind !== "array") return readElement(field, kind, type);
+  const element = readKind(field, attributes.items);
+  const { items } = (type ?? {}) as { readonly items?: unknown };
+  if (element === "array" || element === "other" || !Array.isArray(items)) throw unreadable(`field ${field.name} is no array`);
+  return { kind, element: readElement(field, element, items[1]) };
+}
+
+function readKind(field: AvroField, attribute: string): ColumnKind {
+  const kind = columnKinds.find((known) => known === field[attribute]);
+  if (kind === undefined) throw unreadable(`field ${field.name} has no known ${attribute}`);
+  return kind;
+}
+
+function readElement(field: AvroField, kind: ElementType["kind"], avro: unknown): ElementType {
+  if (kind === "decimal") return { kind, ...readDigits(field, avro) };
+  if (kind === "money") return { kind, precision: 19, scale: readDigits(field, avro).scale };
   return { kind };
 }
 
-function readDigits(field: AvroField): { readonly precision: number; readonly scale: number } {
-  const type = (Array.isArray(field.type) ? field.type[1] : field.type) as { precision?: unknown; scale?: unknown } | undefined;
-  const { precision, scale = 0 } = type ?? {}; // Avro leaves a scale of 0 out
+function readDigits(field: AvroField, avro: unknown): { readonly precision: number; readonly scale: number } {
+  const { precision, scale = 0 } = (avro ?? {}) as { precision?: unknown; scale?: unknown }; // Avro leaves a scale of 0 out
   if (typeof precision !== "number" || typeof scale !== "number") throw unreadable(`field ${field.name} is no decimal`);
   return { precision, scale };
 }

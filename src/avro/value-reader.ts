@@ -1,7 +1,8 @@
 // Avro values of each kind: passed over, or handed to whoever takes a column's values. Nothing is made of them.
 import type { ColumnWriter } from "../core/staged-rows.ts";
-import type { ColumnKind } from "../core/table.ts";
+import type { ColumnType, ScalarKind } from "../core/table.ts";
 import type { Cursor } from "./cursor.ts";
+import { unreadable } from "./shape.ts";
 
 /** For one value that is there (its union's branch is read already). What skip() lets pass, write() reads without an error. */
 export type ValueReader = {
@@ -55,7 +56,7 @@ const bytes: ValueReader = {
 };
 
 /** By kind; what a kind brings is said at ColumnWriter's methods. */
-export const valueReaders: Readonly<Record<ColumnKind, ValueReader>> = {
+const scalars: Readonly<Record<ScalarKind, ValueReader>> = {
   bool,
   int2: int,
   int4: int,
@@ -92,3 +93,32 @@ export const valueReaders: Readonly<Record<ColumnKind, ValueReader>> = {
   xid8: string,
   other: string,
 };
+
+export function valueReader(type: ColumnType): ValueReader {
+  return type.kind === "array" ? listReader(scalars[type.element.kind]) : scalars[type.kind];
+}
+
+/* array ::= (count  (branch of ["null", T]  value) × count)?  0      one block, as the encoder writes it */
+function listReader(item: ValueReader): ValueReader {
+  return {
+    skip: (cursor) => {
+      const count = cursor.count(cursor.bytes.length);
+      for (let done = 0; done < count; done++) if (cursor.present()) item.skip(cursor);
+      if (count > 0) endBlocks(cursor);
+    },
+    write: (cursor, into) => {
+      const count = cursor.count(cursor.bytes.length);
+      const items = into.list(count);
+      for (let done = 0; done < count; done++) {
+        if (cursor.present()) item.write(cursor, items);
+        else items.null();
+      }
+      if (count > 0) endBlocks(cursor);
+      into.endList();
+    },
+  };
+}
+
+function endBlocks(cursor: Cursor): void {
+  if (cursor.byte() !== 0) throw unreadable("an array is in several blocks");
+}

@@ -1,13 +1,13 @@
 // What the two wire forms of a value share: the writer's signature, and the ways in which a value can be refused.
 import type { ByteWriter } from "../core/byte-writer.ts";
 import { TailraceError } from "../core/errors.ts";
-import { tableLabel, type Column, type ColumnKind, type TableName } from "../core/table.ts";
+import { tableLabel, type Column, type ScalarKind, type TableName } from "../core/table.ts";
 
 /** What a writer may ask of a value's column. */
 export type ValueColumn = {
   readonly table: string;
   readonly name: string;
-  /** Of a decimal or money; 0 for other kinds. */
+  /** Of a decimal or money, and of an array of them; 0 for other kinds. */
   readonly precision: number;
   readonly scale: number;
 };
@@ -18,12 +18,13 @@ export type ValueColumn = {
  */
 export type ValueWriter = (bytes: Buffer, start: number, length: number, out: ByteWriter, column: ValueColumn) => void;
 
-/** One wire form: a writer for each kind. */
-export type WireForm = Readonly<Record<ColumnKind, ValueWriter>>;
+/** One wire form: a writer for each kind of single values. */
+export type WireForm = Readonly<Record<ScalarKind, ValueWriter>>;
 
 /** What the writers need to know of a column. */
 export function valueColumn(table: TableName, column: Column): ValueColumn {
-  const { precision, scale } = "scale" in column.type ? column.type : { precision: 0, scale: 0 };
+  const type = column.type.kind === "array" ? column.type.element : column.type;
+  const { precision, scale } = "scale" in type ? type : { precision: 0, scale: 0 };
   return { table: tableLabel(table), name: column.name, precision, scale };
 }
 

@@ -1,7 +1,7 @@
 // The rows of a merge on their way into a warehouse (adr/0012): value by value out of the events' bytes, no object for one.
 
 /**
- * Takes the values of one column, row after row: one call a row, as the column's kind says. Bytes are the event's: they are
+ * Takes the values of one column, row after row: one value a row, by the call that the column's kind says. Bytes are the event's: they are
  * read before the call returns. All but null() throw ValueRefused for a value that the column's type can't hold.
  */
 export interface ColumnWriter {
@@ -22,6 +22,9 @@ export interface ColumnWriter {
   text(bytes: Buffer, start: number, end: number): void;
   /** bytea */
   bytes(bytes: Buffer, start: number, end: number): void;
+  /** array: begins a list, whose items are written into what is returned, `count` of them; then comes endList(). */
+  list(count: number): ColumnWriter;
+  endList(): void;
 }
 
 /** The rows to merge, one per key. They can be read again and in any order until the flush has settled. */

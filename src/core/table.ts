@@ -5,7 +5,9 @@
  * What a column's values are. The kind decides the wire form that is read, the Avro type that is written and the
  * warehouse's type (design, section 6). `other` is PostgreSQL's text form of any type that is not in this list.
  */
-export type ColumnType =
+export type ColumnType = ScalarType | { readonly kind: "array"; readonly element: ElementType };
+export type ElementType = Exclude<ScalarType, { readonly kind: "other" }>;
+export type ScalarType =
   | { readonly kind: PlainKind }
   /** numeric(p,s) with 0 ≤ s ≤ p; any other numeric is of kind `numeric` and travels as a string. */
   | { readonly kind: "decimal"; readonly precision: number; readonly scale: number }
@@ -48,11 +50,13 @@ export const columnKinds = [
   "pg_lsn",
   "xid",
   "xid8",
+  "array",
   "other",
 ] as const;
 export type ColumnKind = (typeof columnKinds)[number];
+export type ScalarKind = Exclude<ColumnKind, "array">;
 /** Kinds that say all there is to say of a type. */
-export type PlainKind = Exclude<ColumnKind, "decimal" | "money" | "other">;
+export type PlainKind = Exclude<ScalarKind, "decimal" | "money" | "other">;
 
 /** PostgreSQL's `infinity` and `-infinity` in dates (days, Avro int) and in timestamps (microseconds, Avro long). */
 export const DATE_INFINITY = 2_147_483_647;

@@ -144,17 +144,23 @@ const IDENTITY_INDEX = `(SELECT ${INDEX_JSON} FROM pg_index i WHERE i.indrelid =
 /** Attribute numbers differ between a partition and its root (a dropped column suffices): names are what they share. */
 const COLUMN_NAMES = `(SELECT jsonb_object_agg(a.attnum, a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)`;
 
-/** What columnType() is told of a type `t` (TypeFacts), which stands at the bottom of the domains of a column's type. */
-const TYPE_JSON = `jsonb_build_object('oid', t.oid::int8, 'modifier', base.modifier, 'name', t.typname, 'label', format_type(t.oid, NULL),
-  'type', t.typtype, 'category', t.typcategory, 'fraction', CASE t.oid WHEN ${MONEY_OID} THEN scale('0'::money::numeric) END)`;
 // Each look-up of a type is behind a fence (OFFSET 0): a join would read all of pg_type for every column, since the planner
 // expects a hundred domains upon one another.
 const typeAt = (oid: string): string => `LATERAL (SELECT * FROM pg_type WHERE pg_type.oid = ${oid} OFFSET 0)`;
-const bottomOf = (oid: string, modifier: string): string => `LATERAL (
+const bottomOf = (oid: string, modifier: string, name = "base"): string => `LATERAL (
   WITH RECURSIVE down(oid, modifier) AS (
     SELECT ${oid}, ${modifier}
     UNION ALL SELECT d.typbasetype, d.typtypmod FROM down CROSS JOIN ${typeAt("down.oid")} d WHERE d.typtype = 'd')
-  SELECT down.oid, down.modifier FROM down CROSS JOIN ${typeAt("down.oid")} d WHERE d.typtype <> 'd') base`;
+  SELECT down.oid, down.modifier FROM down CROSS JOIN ${typeAt("down.oid")} d WHERE d.typtype <> 'd') ${name}`;
+
+/** What columnType() is told of a type, which stands at the bottom of the domains of a column's type. `t`: its row, `base`: what bottomOf gave. */
+const factsOf = (t: string, base: string): string => `'oid', ${t}.oid::int8, 'modifier', ${base}.modifier, 'name', ${t}.typname,
+  'label', format_type(${t}.oid, NULL), 'type', ${t}.typtype, 'category', ${t}.typcategory,
+  'fraction', CASE ${t}.oid WHEN ${MONEY_OID} THEN scale('0'::money::numeric) END`;
+/** TypeFacts of the row `t` and `base`. int2vector and oidvector are arrays too, and are printed as something else. */
+const TYPE_JSON = `jsonb_build_object(${factsOf("t", "base")},
+  'element', CASE WHEN t.typelem <> 0 AND t.typoutput = 'pg_catalog.array_out'::regproc THEN (SELECT jsonb_build_object(${factsOf("e", "bottom")})
+    FROM ${bottomOf("t.typelem", "base.modifier", "bottom")} CROSS JOIN ${typeAt("bottom.oid")} e) END)`;
 
 const TYPES_SQL = `
   SELECT jsonb_agg(CASE WHEN t.oid IS NOT NULL THEN ${TYPE_JSON} END ORDER BY place) AS json

@@ -1,8 +1,13 @@
 // PostgreSQL's types as Tailrace's column types (design, section 6), and which of them the binary protocol is read for.
-import type { Column, ColumnType, PlainKind } from "../core/table.ts";
+import type { Column, ColumnType, ElementType, PlainKind } from "../core/table.ts";
 
 /** What pg_type says of a column's type; of a domain, what it says of the base type at the bottom. */
-export type TypeFacts = {
+export type TypeFacts = ElementFacts & {
+  /** Of an array that is printed as arrays are: its elements', with the array's modifier; null of other types. */
+  readonly element: ElementFacts | null;
+};
+
+export type ElementFacts = {
   readonly oid: number;
   /** atttypmod, or the domain's own modifier; −1 when there is none. */
   readonly modifier: number;
@@ -70,7 +75,7 @@ export const MONEY_OID = 790;
 const MODIFIER_BASE = 4;
 
 /** null for a type that the catalogs must tell. */
-function builtInType({ oid, modifier, fraction }: TypeFacts): ColumnType | null {
+function builtInType({ oid, modifier, fraction }: ElementFacts): ElementType | null {
   if (oid === NUMERIC_OID) return numericType(modifier);
   if (oid === MONEY_OID && fraction !== null) return { kind: "money", precision: 19, scale: fraction };
   const found = builtInTypes.get(oid);
@@ -78,16 +83,22 @@ function builtInType({ oid, modifier, fraction }: TypeFacts): ColumnType | null 
 }
 
 export function columnType(type: TypeFacts): ColumnType {
+  const element = type.element === null ? null : elementType(type.element);
+  if (element !== null) return { kind: "array", element };
+  return elementType(type) ?? { kind: "other", typeName: type.label };
+}
+
+/** null for a type whose binary form is not read. */
+function elementType(type: ElementFacts): ElementType | null {
   const builtIn = builtInType(type);
   if (builtIn !== null) return builtIn;
   if (type.type === "e") return { kind: "enum" };
   const extension = extensionTypes.find(({ name, category }) => type.type === "b" && type.name === name && type.category === category);
-  if (extension !== undefined) return { kind: extension.kind };
-  return { kind: "other", typeName: type.label };
+  return extension === undefined ? null : { kind: extension.kind };
 }
 
 /* numeric's modifier − 4 ::= precision in the upper 16 bits, scale in the lower 11 bits, signed (−1000 to 1000; PostgreSQL 15 and later) */
-function numericType(modifier: number): ColumnType {
+function numericType(modifier: number): ElementType {
   if (modifier < MODIFIER_BASE) return { kind: "numeric" };
   const packed = modifier - MODIFIER_BASE;
   const precision = (packed >> 16) & 0xffff;

@@ -30,8 +30,9 @@ const METADATA = "_tailrace_";
 
 /** A row as texts: its key columns first. Rows come in the order of their keys. */
 type Row = readonly (string | null)[];
-/** `type`: PostgreSQL's name of it, a domain's of what it is made of. */
+/** `type`: PostgreSQL's name of it, a domain's of what it is made of, an array's of its elements with `[]` behind it. */
 type Column = { readonly name: string; readonly type: string; readonly key: boolean; readonly generated: boolean };
+const LIST = "[]";
 
 /** Compares `tables` of a database at rest with the tables of the same name in an open DuckDB file. */
 export async function compareTables(
@@ -80,7 +81,7 @@ async function compareTable(
   const extra = [...copied.keys()].filter((name) => !columns.some((column) => column.name === name));
   if (extra.length > 0) throw new Error(`the copy of ${label} has columns that the table lacks: ${extra.join(", ")}`);
 
-  const source = sourceRows(client, table, columns, signal);
+  const source = sourceRows(client, table, columns, copied, signal);
   // A table or column that is not there differs in every row: it is read as if all of it were missing or null.
   const copy = copied.size === 0 ? noRows() : copyRows(duckdb, table, columns, copied, signal);
   let here = await nextRow(source);
@@ -124,13 +125,22 @@ function compareKeys(a: Row, b: Row, columns: readonly Column[], keys: number): 
 /** The two write a float differently, and both so that nothing of it is lost. */
 function isSame(source: string | null, copy: string | null, type: string): boolean {
   if (source === copy) return true;
-  if (source === null || copy === null || !isFloat(type)) return false;
+  if (source === null || copy === null) return false;
+  if (type.endsWith(LIST) && isFloat(elementOf(type))) {
+    const [items, others] = [source, copy].map((list) => list.slice(1, -1).split(",")) as [string[], string[]];
+    return items.length === others.length && items.every((item, at) => isSame(item, others[at] ?? "", elementOf(type)));
+  }
+  if (!isFloat(type)) return false;
   const [x, y] = [floatOf(source), floatOf(copy)];
   return x === y || (Number.isNaN(x) && Number.isNaN(y));
 }
 
 function isFloat(type: string): boolean {
   return type === "float4" || type === "float8";
+}
+
+function elementOf(type: string): string {
+  return type.slice(0, -LIST.length);
 }
 
 function floatOf(text: string): number {
@@ -149,8 +159,11 @@ async function* noRows(): AsyncGenerator<Row, undefined> {
 async function sourceColumns(client: pg.Client, table: TableName): Promise<readonly Column[]> {
   const { rows } = await client.query<Column>(
     `SELECT attname AS name, attgenerated <> '' AS generated, coalesce(place <= indnkeyatts, false) AS key,
-       (WITH RECURSIVE down(oid) AS (SELECT atttypid UNION ALL SELECT typbasetype FROM down JOIN pg_type USING (oid) WHERE typtype = 'd')
-        SELECT typname FROM down JOIN pg_type USING (oid) WHERE typtype <> 'd') AS type
+       (WITH RECURSIVE down(oid, list) AS (
+          SELECT atttypid, ''
+          UNION ALL SELECT CASE typtype WHEN 'd' THEN typbasetype ELSE typelem END, CASE typtype WHEN 'd' THEN list ELSE '${LIST}' END
+            FROM down JOIN pg_type USING (oid) WHERE typtype = 'd' OR typoutput = 'array_out'::regproc)
+        SELECT typname || list FROM down JOIN pg_type USING (oid) WHERE typtype <> 'd' AND typoutput <> 'array_out'::regproc) AS type
      FROM pg_class c JOIN pg_attribute ON attrelid = c.oid
      LEFT JOIN pg_index i ON indrelid = c.oid AND CASE relreplident WHEN 'i' THEN indisreplident ELSE indisprimary END
      LEFT JOIN LATERAL (SELECT array_position(indkey::int2[], attnum) + 1 AS place) p ON true
@@ -165,9 +178,13 @@ async function* sourceRows(
   client: pg.Client,
   table: TableName,
   columns: readonly Column[],
+  copied: ReadonlyMap<string, string>,
   signal: AbortSignal,
 ): AsyncGenerator<Row, undefined> {
-  const texts = columns.map(({ name, type }) => sourceText(quote(name), type));
+  const texts = columns.map(({ name, type }) => {
+    const isList = type.endsWith(LIST) && copied.get(name)?.endsWith(LIST) === true;
+    return isList ? sourceList(quote(name), elementOf(type)) : sourceText(quote(name), type);
+  });
   const order = columns.flatMap(({ name, type, key }, at) =>
     !key ? [] : [isFloat(type) ? `compared_row.${quote(name)}` : `${texts[at] ?? ""} COLLATE "C"`],
   );
@@ -180,6 +197,13 @@ async function* sourceRows(
     yield* rows;
   }
   await client.query("CLOSE compared");
+}
+
+/** Elements by their texts, each behind its length: no element can look like two. */
+function sourceList(column: string, element: string): string {
+  const item = isFloat(element) ? "item" : "octet_length(item)::text || ':' || item";
+  return `CASE WHEN ${column} IS NOT NULL THEN '[' || (SELECT coalesce(string_agg(coalesce(${item}, 'null'), ',' ORDER BY place), '')
+    FROM (SELECT ${sourceText("one.item", element)} AS item, place FROM unnest(${column}) WITH ORDINALITY one(item, place)) each) || ']' END`;
 }
 
 /** PostgreSQL's own text, but for types that DuckDB writes differently. */
@@ -236,6 +260,7 @@ async function* copyRows(
 
 function copyText(column: string, type: string | undefined): string {
   if (type === undefined) return "NULL::VARCHAR";
+  if (type.endsWith(LIST)) return copyList(column, elementOf(type));
   switch (type) {
     case "TIMESTAMP":
     case "TIMESTAMP WITH TIME ZONE":
@@ -249,6 +274,13 @@ function copyText(column: string, type: string | undefined): string {
     default:
       return `${column}::VARCHAR`;
   }
+}
+
+function copyList(column: string, element: string): string {
+  const text = copyText("compared_item", element);
+  const item = element === "FLOAT" || element === "DOUBLE" ? text : `strlen(${text})::VARCHAR || ':' || ${text}`;
+  const items = `array_to_string(list_transform(${column}, lambda compared_item: coalesce(${item}, 'null')), ',')`;
+  return `CASE WHEN ${column} IS NOT NULL THEN '[' || coalesce(${items}, '') || ']' END`;
 }
 
 /** The same rule in PostgreSQL and DuckDB. */

@@ -136,11 +136,23 @@ const cases: readonly TypeCase[] = [
   { type: "pg_lsn", duckdb: "VARCHAR", values: same("0/0", "FFFFFFFF/FFFFFFFF") },
   { type: "xid8", duckdb: "VARCHAR", values: same("18446744073709551615") },
   { type: "jsonpath", duckdb: "VARCHAR", values: same('strict $."a"[*]?(@."b" > 1.5)') },
+  {
+    type: "int[]",
+    duckdb: "INTEGER[]",
+    values: [
+      ["{1,NULL,3}", "[1, NULL, 3]"],
+      ["{}", "[]"],
+    ],
+  },
+  { type: "text[]", duckdb: "VARCHAR[]", values: [[`{"a,b",NULL,"NULL",""}`, `['a,b', NULL, 'NULL', '']`]] },
+  { type: "numeric(12,2)[]", duckdb: "DECIMAL(12,2)[]", values: [["{1.5,-0.01}", "[1.50, -0.01]"]] },
+  { type: "timestamptz[]", duckdb: "TIMESTAMP WITH TIME ZONE[]", values: [["{infinity}", "[infinity]"]] },
+  { type: "inet[]", duckdb: "VARCHAR[]", values: [["{10.0.0.1/8,NULL}", "[10.0.0.1/8, NULL]"]] },
 ];
 /** Types that are read as PostgreSQL's text, which puts the whole stream on the text protocol. */
 const others: readonly TypeCase[] = [
   { type: "int4range", duckdb: "VARCHAR", values: same("[1,5)", "empty") },
-  { type: "int[]", duckdb: "VARCHAR", values: same("{1,NULL,3}", "{}") },
+  { type: "int4range[]", duckdb: "VARCHAR", values: same('{"[1,5)",NULL}', "{}") },
   { type: "point", duckdb: "VARCHAR", values: same("(1.5,-2)") },
 ];
 
@@ -160,7 +172,7 @@ beforeAll(async () => {
   for (const [kind, columns] of Object.entries(kinds)) {
     await database.sql(`CREATE SCHEMA ${kind};
       CREATE TABLE ${kind}.every (id int PRIMARY KEY, ${columns.map(({ type }, index) => `c${index} ${type.replace("mood", "public.mood")}`).join(", ")});
-      CREATE TABLE ${kind}.limits (id int PRIMARY KEY, amount numeric(12,2), at timestamp, body text)`);
+      CREATE TABLE ${kind}.limits (id int PRIMARY KEY, amount numeric(12,2), at timestamp, body text, list int[])`);
   }
   await database.sql("CREATE TABLE bin.late (id int PRIMARY KEY, note text)");
   await scene.configure(
@@ -232,6 +244,9 @@ test.each(Object.keys(kinds) as Kind[])("every value of every type arrives as it
   });
 });
 
+/** Of rows 2, 3, 5, 7 and 8 of the test below. */
+const LETTERS = ["VALUE_OUT_OF_RANGE", "VALUE_OUT_OF_RANGE", "ROW_TOO_LARGE", "VALUE_OUT_OF_RANGE", "VALUE_OUT_OF_RANGE"];
+
 test.each(Object.keys(kinds) as Kind[])(
   "a value that no event can hold is a dead letter of the source, which goes on: %s",
   async (kind) => {
@@ -239,7 +254,9 @@ test.each(Object.keys(kinds) as Kind[])(
       `INSERT INTO ${kind}.limits VALUES (1, 1, '2026-01-01'), (2, 'NaN', '2026-01-01'), (3, 1, '294276-12-31 23:59:59'), (4, 1, NULL)`,
     );
     await database.sql(`INSERT INTO ${kind}.limits SELECT 5, 1, NULL, repeat('x', 17 * 1024 * 1024)`);
-    await database.sql(`INSERT INTO ${kind}.limits VALUES (6, 1, NULL)`);
+    await database.sql(
+      `INSERT INTO ${kind}.limits VALUES (7, 1, NULL, NULL, '{{1,2}}'), (8, 1, NULL, NULL, '[0:0]={1}'), (6, 1, NULL, NULL, '{1}')`,
+    );
     const there = async (ids: readonly number[]): Promise<void> => {
       await until(async () => {
         const sql = `SELECT id FROM ${kind}.limits ORDER BY id`;
@@ -248,17 +265,17 @@ test.each(Object.keys(kinds) as Kind[])(
       });
     };
     await there([1, 4, 6]);
-    expect(await scene.source(kind)).toMatchObject({ state: "running", restarts: 0, deadLetters: 3 });
+    expect(await scene.source(kind)).toMatchObject({ state: "running", restarts: 0, deadLetters: 5 });
     const metric = await scene.metricByLabels("tailrace_dead_letters_total");
-    expect(metric.get(`{connector="${kind}",code="VALUE_OUT_OF_RANGE"}`)).toBe(2);
+    expect(metric.get(`{connector="${kind}",code="VALUE_OUT_OF_RANGE"}`)).toBe(4);
     expect(metric.get(`{connector="${kind}",code="ROW_TOO_LARGE"}`)).toBe(1);
     const said = scene.lines
       .filter(({ connector, message }) => connector === kind && message === "dead letter")
       .map(({ code, table }) => `${String(code)} ${String(table)}`);
-    expect(said).toEqual([`VALUE_OUT_OF_RANGE ${kind}.limits`, `VALUE_OUT_OF_RANGE ${kind}.limits`, `ROW_TOO_LARGE ${kind}.limits`]);
+    expect(said).toEqual(LETTERS.map((code) => `${code} ${kind}.limits`));
     // What the remedy says: the corrected row's next event supersedes it.
-    await database.sql(`UPDATE ${kind}.limits SET amount = 2, at = NULL WHERE id IN (2, 3)`);
-    await there([1, 2, 3, 4, 6]);
+    await database.sql(`UPDATE ${kind}.limits SET amount = 2, at = NULL, list = NULL WHERE id IN (2, 3, 7, 8)`);
+    await there([1, 2, 3, 4, 6, 7, 8]);
   },
 );
 
@@ -290,7 +307,7 @@ test("the source's dead letters hold what is needed to find the row: table, oper
     const { records } = await log.read({ topic, partition: 0, offset: 0 }, 1 << 22, AbortSignal.timeout(10_000));
     const letters = records.map(({ key, value }) => ({ key, ...(JSON.parse(value?.toString() ?? "") as Record<string, unknown>) }));
     expect(letters).toEqual(
-      ["VALUE_OUT_OF_RANGE", "VALUE_OUT_OF_RANGE", "ROW_TOO_LARGE"].map((code) => {
+      LETTERS.map((code) => {
         return expect.objectContaining({
           code,
           table: "bin.limits",
@@ -300,7 +317,7 @@ test("the source's dead letters hold what is needed to find the row: table, oper
         });
       }),
     );
-    // The third byte of the key's body on is Avro's; ids 2, 3 and 5 are zigzag 4, 6 and 10.
-    expect(letters.map(({ key }) => key?.[5])).toEqual([4, 6, 10]);
+    // The third byte of the key's body on is Avro's; ids 2, 3, 5, 7 and 8 are zigzag 4, 6, 10, 14 and 16.
+    expect(letters.map(({ key }) => key?.[5])).toEqual([4, 6, 10, 14, 16]);
   });
 });

@@ -270,8 +270,45 @@ const printedCases: readonly Case[] = [
   plain("jsonpath", "jsonpath", AS_PRINTED, ["'$'", `'strict $.a[*] ? (@.b > 1.50 && @ like_regex "^☃").c'`, `'$."a b"[last - 1].size()'`]),
 ];
 
+/** Arrays of a case's values, nulls among them, printed element by element. */
+function arrayCase({ sql, type, values, print }: Case): Case {
+  if (type.kind === "array" || type.kind === "other") throw new Error(`no array of ${sql}`);
+  const list = (some: readonly string[]): string =>
+    `ARRAY[${some.map((value) => (value === "NULL" ? value : `(${value})::${sql}`)).join(", ")}]::${sql}[]`;
+  const [first = "NULL", ...others] = values;
+  return {
+    sql: `${sql}[]`,
+    type: { kind: "array", element: type },
+    values: [
+      list([]),
+      list(["NULL"]),
+      list([first]),
+      list(["NULL", first, "NULL", ...others.slice(0, 12)]),
+      list(others.slice(12, 60).reverse()),
+    ],
+    print: `(SELECT coalesce(string_agg(coalesce(octet_length(p)::text || ':' || p, 'null'), ',' ORDER BY place), '')
+      FROM (SELECT CASE WHEN v IS NOT NULL THEN ${print} END AS p, place FROM unnest(v) WITH ORDINALITY one(v, place)) each)`,
+  };
+}
+
+/** Texts that array_out has to quote, and some that it does not. */
+const nastyTexts = fc.array(
+  fc.oneof(
+    fc.constantFrom("NULL", "null", "nULL", "", " ", "a b", "NULLS"),
+    fc.string({ unit: fc.constantFrom('"', "\\", "{", "}", ",", " ", "\n", "\t", "\v", "'", "a", "é", "🐘", "="), maxLength: 8 }),
+  ),
+  { maxLength: 12 },
+);
+const nastyArrays: Case = {
+  ...arrayCase(plain("text", "text", AS_TEXT, [])),
+  values: fc
+    .sample(fc.array(fc.option(nastyTexts), { maxLength: 3 }), { numRuns: 150, seed: 5 })
+    .map((lists) => lists.flatMap((list) => list ?? [null]))
+    .map((items) => `ARRAY[${items.map((item) => (item === null ? "NULL" : `'${item.replaceAll("'", "''")}'`)).join(", ")}]::text[]`),
+};
+
 /** What the protocol's text form alone carries. */
-const textCases: readonly Case[] = ["int4range:'[1,5)'", "point:'(1,2)'", "int4[]:'{1,NULL,3}'"].map((pair): Case => {
+const textCases: readonly Case[] = ["int4range:'[1,5)'", "point:'(1,2)'", "int4range[]:'{\"[1,5)\",NULL}'"].map((pair): Case => {
   const [sql = "", value = ""] = pair.split(/:(.*)/s);
   return { sql, type: { kind: "other", typeName: sql }, values: [value], print: AS_TEXT };
 });
@@ -315,17 +352,22 @@ function behaves(server: () => Promise<SharedPostgres>, infiniteIntervals: reado
       const decoder = new EventDecoder(schema);
       const type = decoder.shape.columns[1]?.type ?? { kind: "text" };
       const value = readEvent(decoder, text).after?.[1];
-      const asText = "scale" in type ? decimalText(value as bigint, type.scale) : print(type, value);
-      expect(asText, column).toBe(printed);
+      expect(print(type, value), column).toBe(printed);
     }
   });
 }
 
-test("values that 64-bit microseconds or a decimal can't hold are refused in both protocols", async () => {
+test("values that 64-bit microseconds, a decimal or an Avro array can't hold are refused in both protocols", async () => {
   const shared = await postgres();
   const refused: readonly Case[] = [
     decimal(5, 2, ["'NaN'"]),
     plain("timestamp", "timestamp", AS_TEXT, ["'294247-01-10 04:00:54.775807'", "'294276-12-31 23:59:59.999999'"]),
+    {
+      sql: "int4[]",
+      type: { kind: "array", element: { kind: "int4" } },
+      values: ["'{{1,2},{3,4}}'::int4[]", "'[0:1]={1,2}'::int4[]", "'[2:2][3:3]={{1}}'::int4[]"],
+      print: AS_TEXT,
+    },
   ];
   await using source = await openSource(shared);
   for (const [index, { sql, type, values }] of refused.entries()) {
@@ -340,19 +382,28 @@ test("values that 64-bit microseconds or a decimal can't hold are refused in bot
   }
 });
 
-test("an UPDATE that leaves a TOASTed column alone does not send it; with REPLICA IDENTITY FULL the row before has it", async () => {
-  await using source = await openSource(await postgres());
-  await source.client.query(`CREATE TABLE t0 (id int PRIMARY KEY, v text STORAGE EXTERNAL); INSERT INTO t0 VALUES (1, repeat('x', 10000))`);
-  await source.client.query("UPDATE t0 SET id = id; ALTER TABLE t0 REPLICA IDENTITY FULL; UPDATE t0 SET id = id");
-  const [, unsent, full] = (await changes(source, true)).get("t0") ?? [];
-  const { encodeUpdate, schema } = encoding("t0", { kind: "text" });
-  const decoder = new EventDecoder(schema);
-  const first = readEvent(decoder, encodeUpdate(unsent));
-  expect([first.after, first.unchanged]).toEqual([[1, null], [1]]);
-  expect(full?.after.state[1]).toBe(tupleState.unchanged);
-  const second = readEvent(decoder, encodeUpdate(full));
-  expect([second.after?.[1], second.unchanged]).toEqual(["x".repeat(10_000), []]);
-});
+const numbers = Array.from({ length: 5_000 }, (_, index) => index);
+test.each([
+  ["text", { kind: "text" }, "repeat('x', 10000)", "x".repeat(10_000)],
+  ["int[]", { kind: "array", element: { kind: "int4" } }, `'{${numbers.join()}}'`, numbers],
+] as const)(
+  "an UPDATE that leaves a TOASTed column (%s) alone does not send it; with REPLICA IDENTITY FULL the row before has it",
+  async (sql, type, value, read) => {
+    await using source = await openSource(await postgres());
+    await source.client.query(
+      `CREATE TABLE t0 (id int PRIMARY KEY, v ${sql}); ALTER TABLE t0 ALTER v SET STORAGE EXTERNAL; INSERT INTO t0 VALUES (1, ${value})`,
+    );
+    await source.client.query("UPDATE t0 SET id = id; ALTER TABLE t0 REPLICA IDENTITY FULL; UPDATE t0 SET id = id");
+    const [, unsent, full] = (await changes(source, true)).get("t0") ?? [];
+    const { encodeUpdate, schema } = encoding("t0", type);
+    const decoder = new EventDecoder(schema);
+    const first = readEvent(decoder, encodeUpdate(unsent));
+    expect([first.after, first.unchanged]).toEqual([[1, null], [1]]);
+    expect(full?.after.state[1]).toBe(tupleState.unchanged);
+    const second = readEvent(decoder, encodeUpdate(full));
+    expect([second.after?.[1], second.unchanged]).toEqual([read, []]);
+  },
+);
 
 test("a TOASTed key column that an UPDATE leaves alone is not sent, but the old key is, and completes it", async () => {
   await using source = await openSource(await postgres());
@@ -392,7 +443,8 @@ async function through(server: SharedPostgres, own: readonly Case[]): Promise<re
   await using source = await openSource(server);
   const { client } = source;
   await client.query("CREATE TYPE mood AS ENUM ('so so'); CREATE EXTENSION ltree");
-  const all = [...own, ...printedCases, ...textCases];
+  const scalars = [...own, ...printedCases];
+  const all = [...scalars, ...scalars.map(arrayCase), nastyArrays, ...textCases];
   for (const [index, { sql, values }] of all.entries()) {
     await client.query(`CREATE TABLE t${index} (id int PRIMARY KEY, v ${sql})`);
     for (const [id, value] of values.entries()) await client.query(`INSERT INTO t${index} SELECT ${id}, ${value}`);
@@ -513,6 +565,11 @@ function readValue(schema: string, framed: Buffer): string {
 
 /** A decoded value as the case's SQL prints it. */
 function print(type: ColumnType, value: unknown): string {
+  if (type.kind === "array") {
+    const items = (value as unknown[]).map((item) => (item === null ? null : print(type.element, item)));
+    return items.map((item) => (item === null ? "null" : `${Buffer.byteLength(item)}:${item}`)).join();
+  }
+  if ("scale" in type && typeof value === "bigint") return decimalText(value, type.scale);
   if (Buffer.isBuffer(value)) return value.toString("hex");
   if (type.kind !== "float4" && type.kind !== "float8") return String(value);
   const bytes = Buffer.alloc(type.kind === "float4" ? 4 : 8);

@@ -9,10 +9,10 @@ import { connectionOf } from "./collect.ts";
 const SCHEMA_SQL = `
   CREATE EXTENSION citext;
   CREATE TYPE mood AS ENUM ('sad', 'ok');
-  CREATE DOMAIN price AS numeric(10, 2); CREATE DOMAIN list_price AS price; CREATE TYPE pair AS (a int, b int);
+  CREATE DOMAIN price AS numeric(10, 2); CREATE DOMAIN list_price AS price; CREATE DOMAIN prices AS list_price[]; CREATE TYPE pair AS (a int, b int);
   CREATE TABLE types (
     id bigint PRIMARY KEY, b bool, i2 int2, i4 int4, o oid, f4 real, f8 float8, n numeric, n2 numeric(12, 2), n0 numeric(5), t text, v varchar(9), c char(3), nm name,
-    ci citext, m mood, j json, jb jsonb, x xml, u uuid, by bytea, d date, ti time, ts timestamp, tz timestamptz, iv interval, p list_price, arr int[], pr pair, pt point,
+    ci citext, m mood, j json, jb jsonb, x xml, u uuid, by bytea, d date, ti time, ts timestamp, tz timestamptz, iv interval, p list_price, arr int[], vec int2vector, rarr int4range[], darr numeric(6, 1)[], pdom prices, pr pair, pt point,
     "char" "char", ttz timetz, mo money, ip inet);
   ALTER TABLE types DROP COLUMN i2;
   CREATE TABLE no_key (a int);
@@ -129,14 +129,20 @@ for (const [name, suite, server] of [
       expect((await named("parts_1")).tables.map((table) => [table.name, table.partitioned])).toEqual([["parts_1", false]]);
     });
 
-    test("columns are those of the stream's tuples, with types by kind: domains as their base, arrays and the rest as other", async () => {
+    test("columns are those of the stream's tuples, with types by kind: domains as their base, arrays by their elements, the rest as other", async () => {
       const { tables } = await named("types", "generated");
       const [generated, types] = tables;
       expect(generated?.columns.map((column) => column.name)).toEqual(["id", "z"]);
       const kinds = Object.fromEntries(
         (types?.columns ?? []).map(({ name: column, type }) => [
           column,
-          "typeName" in type ? `other ${type.typeName}` : "scale" in type ? `${type.kind} ${type.precision},${type.scale}` : type.kind,
+          "typeName" in type
+            ? `other ${type.typeName}`
+            : "element" in type
+              ? `array ${type.element.kind}`
+              : "scale" in type
+                ? `${type.kind} ${type.precision},${type.scale}`
+                : type.kind,
         ]),
       );
       expect(kinds).toEqual({
@@ -166,7 +172,11 @@ for (const [name, suite, server] of [
         tz: "timestamptz",
         iv: "interval",
         p: "decimal 10,2",
-        arr: "other integer[]",
+        arr: "array int4",
+        vec: "other int2vector",
+        rarr: "other int4range[]",
+        darr: "array decimal",
+        pdom: "array decimal",
         pr: "other public.pair",
         pt: "other point",
         char: 'other "char"',

@@ -2,6 +2,7 @@
 import type { EventDecoder } from "../../src/avro/decoder.ts";
 import { unscaledOf } from "../../src/core/decimal.ts";
 import type { ColumnWriter } from "../../src/core/staged-rows.ts";
+import type { ColumnType } from "../../src/core/table.ts";
 
 /** A value by its column's kind, as JavaScript has it. */
 export type Value =
@@ -10,11 +11,13 @@ export type Value =
   | number // int2, int4, float4, float8; date in days since 1970-01-01
   | bigint // int8, oid; decimal unscaled; time, timestamp, timestamptz in microseconds (since 1970-01-01)
   | string // numeric, text, enum, json, jsonb, xml, uuid (with hyphens), interval (ISO 8601), other
-  | Buffer; // bytea
+  | Buffer // bytea
+  | readonly Value[]; // array
 
 /** Keeps the values that it is given. Fails for bytes that are used again: it copies none but for the moment. */
 export class ValueList implements ColumnWriter {
   readonly values: Value[] = [];
+  #list: ValueList | null = null;
 
   get last(): Value {
     return this.values.at(-1) ?? null;
@@ -55,6 +58,15 @@ export class ValueList implements ColumnWriter {
   bytes(bytes: Buffer, start: number, end: number): void {
     this.values.push(Buffer.from(bytes.subarray(start, end)));
   }
+
+  list(): ValueList {
+    this.#list = new ValueList();
+    return this.#list;
+  }
+
+  endList(): void {
+    this.values.push(this.#list!.values);
+  }
 }
 
 /** The row that begins at `at`, −1: none. */
@@ -81,14 +93,20 @@ export function readEvent(decoder: EventDecoder, value: Buffer): ReadEvent {
   return { op, epoch, commitLsn, ordinal, commitMicros, txId, unchanged, movedFrom, ...rows };
 }
 
-/** Writes a value as an event of its column's kind would bring it. */
-export function writeValue(kind: string, value: Value, into: ColumnWriter): void {
+/** Writes a value as an event of its column's type would bring it. */
+export function writeValue(type: ColumnType, value: Value, into: ColumnWriter): void {
+  const { kind } = type;
   if (value === null) into.null();
-  else if (typeof value === "boolean") into.bool(value);
+  else if (kind === "array") {
+    const items = value as readonly Value[];
+    const list = into.list(items.length);
+    for (const item of items) writeValue(type.element, item, list);
+    into.endList();
+  } else if (typeof value === "boolean") into.bool(value);
   else if (typeof value === "string") writeBytes(Buffer.from(value), (bytes, start, end) => into.text(bytes, start, end));
   else if (typeof value === "object") {
-    if (kind === "bytea") writeBytes(value, (bytes, start, end) => into.bytes(bytes, start, end));
-    else writeBytes(value, (bytes, start, end) => into.text(bytes, start, end)); // a text that may not be UTF-8
+    if (kind === "bytea") writeBytes(value as Buffer, (bytes, start, end) => into.bytes(bytes, start, end));
+    else writeBytes(value as Buffer, (bytes, start, end) => into.text(bytes, start, end)); // a text that may not be UTF-8
   } else if (kind === "decimal" || kind === "money")
     writeBytes(twosComplement(BigInt(value)), (bytes, start, end) => into.decimal(bytes, start, end));
   else if (typeof value === "bigint") into.long(Number(BigInt.asIntN(32, value >> 32n)), Number(BigInt.asUintN(32, value)));

@@ -58,18 +58,23 @@ export function tableFlush(spec: TargetSpec, rows: readonly Row[], truncate: str
     unchanged: flags,
     deleted: Uint8Array.from(rows, ({ deleted }) => (deleted === true ? 1 : 0)),
     writeValues: (index, into) => {
-      for (const [at, { name, type }] of spec.columns.entries()) writeValue(type.kind, rows[index]!.row[name] ?? null, into[at]!);
+      for (const [at, { name, type }] of spec.columns.entries()) writeValue(type, rows[index]!.row[name] ?? null, into[at]!);
     },
-    writeSequence: (index, into) => writeValue("text", rows[index]!.at, into),
-    writeCommitTime: (_, into) => writeValue("timestamptz", 1_700_000_000_000_000n, into),
-    writeKey: (index, into) => writeValue("bytea", keyBytes(spec, rows[index]!.row), into),
+    writeSequence: (index, into) => writeValue({ kind: "text" }, rows[index]!.at, into),
+    writeCommitTime: (_, into) => writeValue({ kind: "timestamptz" }, 1_700_000_000_000_000n, into),
+    writeKey: (index, into) => writeValue({ kind: "bytea" }, keyBytes(spec, rows[index]!.row), into),
   };
   return { plan, truncate, staged };
 }
 
 /** Stands for the Avro body of a key: all that counts is that equal keys have equal bytes. */
 export function keyBytes(spec: Pick<TargetSpec, "key">, row: Row["row"]): Buffer {
-  return Buffer.from(spec.key.map((name) => `${typeof row[name]}:${String(row[name])}`).join("\0"));
+  return Buffer.from(spec.key.map((name) => keyText(row[name] ?? null)).join("\0"));
+}
+
+function keyText(value: Value): string {
+  if (value === null || typeof value !== "object" || Buffer.isBuffer(value)) return `${typeof value}:${String(value)}`;
+  return `[${value.map((item) => keyText(item)).join("\u0001")}]`;
 }
 
 /** What R-dead makes of one staged row. */

@@ -1,6 +1,13 @@
 // Values at the edge of every kind, and what a query finds of them in each warehouse. What PostgreSQL finds is what its own
 // type prints for the source's value; the tests ask for it with UTC and ISO dates.
-import { DATE_INFINITY, DATE_MINUS_INFINITY, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, type ColumnType } from "../../src/core/table.ts";
+import {
+  DATE_INFINITY,
+  DATE_MINUS_INFINITY,
+  TIMESTAMP_INFINITY,
+  TIMESTAMP_MINUS_INFINITY,
+  type ColumnType,
+  type ElementType,
+} from "../../src/core/table.ts";
 import type { Value } from "../support/row-values.ts";
 
 export type Sample = { readonly type: ColumnType; readonly cases: readonly Case[] };
@@ -177,4 +184,46 @@ export const samples: readonly Sample[] = [
       each("P-178000000Y", "P-178000000Y", "-178000000 years"),
     ],
   },
+  array({ kind: "int4" }, [
+    [[], "[]", "{}"],
+    [[null], "[NULL]", "{NULL}"],
+    [[2_147_483_647, null, -1], "[2147483647, NULL, -1]", "{2147483647,NULL,-1}"],
+  ]),
+  array({ kind: "text" }, [
+    [["", "NULL", null, "a,b", "{}", '"', "\\"], `['', 'NULL', NULL, 'a,b', '{}', '"', \\]`, `{"","NULL",NULL,"a,b","{}","\\"","\\\\"}`],
+  ]),
+  array({ kind: "bool" }, [[[true, false, null], "[true, false, NULL]", "{t,f,NULL}"]]),
+  array({ kind: "int2" }, [[[-32_768], "[-32768]", "{-32768}"]]),
+  array({ kind: "int8" }, [[[9_223_372_036_854_775_807n], "[9223372036854775807]", "{9223372036854775807}"]]),
+  array({ kind: "oid" }, [[[4_294_967_295n], "[4294967295]", "{4294967295}"]]),
+  array({ kind: "float4" }, [[[0.5, NaN, null], "[0.5, nan, NULL]", "{0.5,NaN,NULL}"]]),
+  array({ kind: "float8" }, [[[0.1, -Infinity], "[0.1, -inf]", "{0.1,-Infinity}"]]),
+  array({ kind: "decimal", precision: 38, scale: 10 }, [
+    [[-BigInt(nines(38)), 0n], `[-${nines(28)}.${nines(10)}, 0.0000000000]`, `{-${nines(28)}.${nines(10)},0.0000000000}`],
+  ]),
+  array({ kind: "decimal", precision: 39, scale: 1 }, [[[1n, null], "[0.1, NULL]", "{0.1,NULL}"]]),
+  array({ kind: "money", precision: 19, scale: 2 }, [[[-1n], "[-0.01]", "{-0.01}"]]),
+  array({ kind: "numeric" }, [[["1.500", "NaN"], "[1.500, NaN]", "{1.500,NaN}"]]),
+  array({ kind: "uuid" }, [
+    [["80000000-0000-4000-8000-000000000001"], "[80000000-0000-4000-8000-000000000001]", "{80000000-0000-4000-8000-000000000001}"],
+  ]),
+  array({ kind: "bytea" }, [[[Buffer.from([0, 255])], "[\\x00\\xFF]", `{"\\\\x00ff"}`]]),
+  array({ kind: "json" }, [[['{"a": 1}', null], `[{"a": 1}, NULL]`, `{"{\\"a\\": 1}",NULL}`]]),
+  array({ kind: "jsonb" }, [[['{"a": 1}', null], `[{"a": 1}, NULL]`, `{"{\\"a\\": 1}",NULL}`]]),
+  array({ kind: "date" }, [[[0, DATE_MINUS_INFINITY], "[1970-01-01, -infinity]", "{1970-01-01,-infinity}"]]),
+  array({ kind: "time" }, [[[86_400_000_000n, 0n], "['24:00:00', '00:00:00']", "{24:00:00,00:00:00}"]]),
+  array({ kind: "timestamp" }, [
+    [[-1n, TIMESTAMP_INFINITY], "['1969-12-31 23:59:59.999999', infinity]", `{"1969-12-31 23:59:59.999999",infinity}`],
+  ]),
+  array({ kind: "timestamptz" }, [[[-1n, null], "['1969-12-31 23:59:59.999999+00', NULL]", `{"1969-12-31 23:59:59.999999+00",NULL}`]]),
+  array({ kind: "interval" }, [[["P1Y"], "[P1Y]", `{"1 year"}`]]),
+  array({ kind: "inet" }, [[["10.0.0.1", "::1/64"], "[10.0.0.1, '::1/64']", "{10.0.0.1,::1/64}"]]),
+  array({ kind: "bit" }, [[["101", ""], "[101, '']", `{101,""}`]]),
+  array({ kind: "tsvector" }, [[["'a':1A"], `['\\'a\\':1A']`, "{'a':1A}"]]),
+  array({ kind: "ltree" }, [[["Top.Science"], "[Top.Science]", "{Top.Science}"]]),
 ];
+
+/** What DuckDB and PostgreSQL print of each value. */
+function array(element: ElementType, cases: readonly (readonly [value: readonly Value[], duckdb: string, postgres: string])[]): Sample {
+  return { type: { kind: "array", element }, cases: cases.map(([value, duckdb, postgres]) => each(value, duckdb, postgres)) };
+}

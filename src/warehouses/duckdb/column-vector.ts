@@ -17,8 +17,11 @@ const INLINE_BYTES = 12;
 const SHORT_COPY = 32;
 const FEWEST_HEAP_BYTES = 16 * 1024;
 
+/* list_entry_t ::= offset Uint64  length Uint64, in items of the list vector's child. duckdb.h: duckdb_list_entry */
+const ENTRY_BYTES = 16;
+
 /**
- * Written row after row and flushed at most CHUNK_ROWS later, over and over. All numbers are little-endian, as on every machine that
+ * Written row after row and flushed at most CHUNK_ROWS later (the items of lists: when their lists are), over and over. All numbers are little-endian, as on every machine that
  * DuckDB has a binding for. The strings that do not fit into their string_t go into the vector's own memory with one call
  * for all of them; a call for each costs more than the rest of the loading.
  */
@@ -29,10 +32,14 @@ export class ColumnVector implements ColumnWriter {
   readonly #isDate: boolean;
   readonly #isTimestamp: boolean;
   readonly #isUuid: boolean;
-  readonly #data: Buffer;
-  readonly #shorts: Int16Array;
-  readonly #ints: Int32Array;
-  readonly #validity = Buffer.alloc(CHUNK_ROWS / 8, 0xff);
+  /** Of a list: its items, one list's behind the other's. */
+  readonly #items: ColumnVector | null;
+  #data: Buffer;
+  #shorts: Int16Array;
+  #ints: Int32Array;
+  #validity = Buffer.alloc(CHUNK_ROWS / 8, 0xff);
+  /** Values that there is room for. */
+  #capacity = CHUNK_ROWS;
   #hasNulls = false;
   #rows = 0;
   /** What the long strings' pointers will point to, instead of which they hold the offset in it. */
@@ -45,17 +52,19 @@ export class ColumnVector implements ColumnWriter {
     this.#isDate = type.kind === "date";
     this.#isTimestamp = type.kind === "timestamp" || type.kind === "timestamptz";
     this.#isUuid = type.kind === "uuid";
+    this.#items = type.kind === "array" ? new ColumnVector(type.element) : null;
     this.#data = Buffer.alloc(CHUNK_ROWS * this.#width);
-    const { buffer, byteOffset, length } = this.#data;
-    this.#shorts = new Int16Array(buffer, byteOffset, length >> 1);
-    this.#ints = new Int32Array(buffer, byteOffset, length >> 2);
+    this.#shorts = shortsOf(this.#data);
+    this.#ints = intsOf(this.#data);
   }
 
   null(): void {
     const row = this.#rows++;
     this.#hasNulls = true;
     this.#validity[row >> 3]! &= ~(1 << (row & 7));
-    if (this.#width === STRING_BYTES) this.#ints[row * 4] = 0; // no pointer of a row before
+    if (this.#width !== STRING_BYTES) return;
+    this.#ints[row * 4] = 0; // no pointer of a row before
+    this.#ints[row * 4 + 2] = 0; // nor a list's length
   }
 
   bool(value: boolean): void {
@@ -123,18 +132,54 @@ export class ColumnVector implements ColumnWriter {
     this.#heapEnd += length;
   }
 
+  list(count: number): ColumnVector {
+    const items = this.#items!;
+    const at = this.#rows++ * (ENTRY_BYTES / 4);
+    const ints = this.#ints;
+    ints[at] = items.#rows;
+    ints[at + 1] = 0;
+    ints[at + 2] = count;
+    ints[at + 3] = 0;
+    if (items.#rows + count > items.#capacity) items.#grow(count);
+    return items;
+  }
+
+  endList(): void {
+    // its length is known since list()
+  }
+
   /** Moves what was written into the vector, and begins anew. */
   flush(vector: duckdb.Vector): void {
+    if (this.#items !== null) this.#items.#flushItems(vector);
     if (this.#heapEnd > 0) this.#moveHeap(vector);
     copyTo(vector, this.#data, this.#rows * this.#width);
     if (this.#hasNulls) {
       duckdb.vector_ensure_validity_writable(vector);
-      const { buffer, byteOffset, length } = this.#validity;
-      duckdb.copy_data_to_vector_validity(vector, 0, buffer, byteOffset, length);
+      const { buffer, byteOffset } = this.#validity;
+      duckdb.copy_data_to_vector_validity(vector, 0, buffer, byteOffset, (this.#rows + 7) >> 3);
       this.#validity.fill(0xff);
       this.#hasNulls = false;
     }
     this.#rows = 0;
+  }
+
+  /** `list`: the vector whose child the items are, which has room for as many as it is told. */
+  #flushItems(list: duckdb.Vector): void {
+    duckdb.list_vector_reserve(list, this.#rows);
+    duckdb.list_vector_set_size(list, this.#rows);
+    if (this.#rows > 0) this.flush(duckdb.list_vector_get_child(list));
+  }
+
+  #grow(more: number): void {
+    this.#capacity = Math.max(this.#capacity * 2, Math.ceil((this.#rows + more) / 8) * 8);
+    const data = Buffer.alloc(this.#capacity * this.#width);
+    this.#data.copy(data);
+    const validity = Buffer.alloc(this.#capacity / 8, 0xff);
+    this.#validity.copy(validity);
+    this.#data = data;
+    this.#shorts = shortsOf(data);
+    this.#ints = intsOf(data);
+    this.#validity = validity;
   }
 
   #copy(bytes: Buffer, at: number, width: number): void {
@@ -180,6 +225,14 @@ export class ColumnVector implements ColumnWriter {
 }
 
 const UUID = Buffer.alloc(UUID_BYTES);
+
+function shortsOf({ buffer, byteOffset, length }: Buffer): Int16Array {
+  return new Int16Array(buffer, byteOffset, length >> 1);
+}
+
+function intsOf({ buffer, byteOffset, length }: Buffer): Int32Array {
+  return new Int32Array(buffer, byteOffset, length >> 2);
+}
 
 function copyTo(vector: duckdb.Vector, { buffer, byteOffset }: Buffer, bytes: number): void {
   duckdb.copy_data_to_vector(vector, 0, buffer as ArrayBuffer, byteOffset, bytes);
@@ -230,5 +283,7 @@ function widthOf(type: ColumnType): number {
     case "xid8":
     case "other":
       return STRING_BYTES;
+    case "array":
+      return ENTRY_BYTES;
   }
 }

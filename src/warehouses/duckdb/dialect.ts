@@ -84,6 +84,8 @@ export function columnType(type: ColumnType): string {
     case "xid8":
     case "other":
       return "VARCHAR";
+    case "array":
+      return `${columnType(type.element)}[]`;
   }
 }
 

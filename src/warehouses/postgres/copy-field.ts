@@ -2,7 +2,7 @@
 import type { ByteWriter } from "../../core/byte-writer.ts";
 import { decimalText, unscaledOf } from "../../core/decimal.ts";
 import { ValueRefused, type ColumnWriter } from "../../core/staged-rows.ts";
-import { DATE_INFINITY, DATE_MINUS_INFINITY, type ColumnType } from "../../core/table.ts";
+import { DATE_INFINITY, DATE_MINUS_INFINITY, type ColumnKind, type ColumnType } from "../../core/table.ts";
 import { mendedUtf8 } from "../utf8.ts";
 import { UUID_BYTES, writeUuid } from "../uuid.ts";
 import { columnType } from "./dialect.ts";
@@ -14,6 +14,26 @@ const PG_EPOCH_HIGH = Math.floor(PG_EPOCH_MICROS / 0x1_0000_0000);
 const PG_EPOCH_LOW = PG_EPOCH_MICROS % 0x1_0000_0000;
 const NULL_LENGTH = -1;
 const JSONB_VERSION = 1;
+
+const TEXT_OID = 25;
+/** Types of items that are not staged as text (dialect's `isStagedAsText`), which an array names. */
+const ITEM_OIDS: ReadonlyMap<ColumnKind, number> = new Map([
+  ["bool", 16],
+  ["bytea", 17],
+  ["int8", 20],
+  ["int2", 21],
+  ["int4", 23],
+  ["oid", 26],
+  ["json", 114],
+  ["float4", 700],
+  ["float8", 701],
+  ["date", 1082],
+  ["time", 1083],
+  ["timestamp", 1114],
+  ["timestamptz", 1184],
+  ["uuid", 2950],
+  ["jsonb", 3802],
+]);
 
 /** Of an unscaled value that a number holds exactly, with all that #digits() does to it. */
 const SAFE_BYTES = 6;
@@ -36,6 +56,11 @@ export class CopyField implements ColumnWriter {
   readonly #isTimestamp: boolean;
   readonly #isUuid: boolean;
   readonly #isJsonb: boolean;
+  /** Writes an array's items. */
+  readonly #items: CopyField | null;
+  readonly #itemOid: number;
+  /** Where the array that is being written begins. */
+  #listAt = 0;
 
   constructor(out: ByteWriter, type: ColumnType) {
     this.#out = out;
@@ -46,6 +71,8 @@ export class CopyField implements ColumnWriter {
     this.#isTimestamp = type.kind === "timestamp" || type.kind === "timestamptz";
     this.#isUuid = type.kind === "uuid";
     this.#isJsonb = type.kind === "jsonb";
+    this.#items = type.kind === "array" ? new CopyField(out, type.element) : null;
+    this.#itemOid = type.kind === "array" ? (ITEM_OIDS.get(type.element.kind) ?? TEXT_OID) : 0;
   }
 
   null(): void {
@@ -110,6 +137,27 @@ export class CopyField implements ColumnWriter {
 
   bytes(bytes: Buffer, start: number, end: number): void {
     this.#bytes(bytes, start, end);
+  }
+
+  /* array ::= dimensions Int32 (0: empty, else 1)  flags Int32 (1: with nulls)  element type Int32  [size Int32  lower bound Int32 = 1]  field*
+   * Whether there are nulls the server sees for itself (array_recv). */
+  list(count: number): CopyField {
+    const out = this.#out;
+    this.#listAt = out.position;
+    int32(out, 0); // the length, which endList() writes
+    int32(out, count === 0 ? 0 : 1);
+    int32(out, 1);
+    int32(out, this.#itemOid);
+    if (count > 0) {
+      int32(out, count);
+      int32(out, 1);
+    }
+    return this.#items!;
+  }
+
+  endList(): void {
+    const { bytes, position } = this.#out;
+    bytes.writeInt32BE(position - this.#listAt - 4, this.#listAt);
   }
 
   #bytes(bytes: Buffer, start: number, end: number): void {

@@ -84,6 +84,8 @@ export function columnType(type: ColumnType): string {
     case "pg_lsn":
     case "xid8":
       return type.kind;
+    case "array":
+      return `${columnType(type.element)}[]`;
   }
 }
 
@@ -93,12 +95,14 @@ const stagedAsText: ReadonlySet<ColumnKind> = new Set([
   ...(["bit", "tsvector", "jsonpath", "pg_lsn", "xid8"] as const),
 ]);
 
+/** Of an array: as text[]. */
 export function isStagedAsText(type: ColumnType): boolean {
-  return stagedAsText.has(type.kind);
+  return stagedAsText.has(type.kind === "array" ? type.element.kind : type.kind);
 }
 
 /** Equal values of these have several forms (1.0 and 1.00, 0 and -0), so that two keys of the log can be one key here. */
-function hasSeveralForms({ kind }: ColumnType): boolean {
+function hasSeveralForms(type: ColumnType): boolean {
+  const { kind } = type.kind === "array" ? type.element : type;
   return kind === "numeric" || kind === "interval" || kind === "float4" || kind === "float8" || kind === "jsonb";
 }
 
@@ -214,13 +218,19 @@ export const postgresDialect: Dialect = {
 };
 
 function stage(plan: MergePlan, name: string): string {
-  const own = plan.columns.map(({ name, type }) => (isStagedAsText(type) ? `NULL::text AS ${quoteName(name)}` : `t.${quoteName(name)}`));
+  const own = plan.columns.map(({ name, type }) =>
+    isStagedAsText(type) ? `NULL::${stagedType(type)} AS ${quoteName(name)}` : `t.${quoteName(name)}`,
+  );
   const beside = [`''::text ${BYTEWISE}`, "now()", "false", "''::bytea", "0", "NULL::smallint[]"];
   return `CREATE TEMP TABLE ${name} ON COMMIT DELETE ROWS AS
 SELECT
 ${lines([...own, ...beside.map((value, index) => `${value} AS ${STAGED_BESIDE[index]}`)])}
 FROM ${quoteTable(plan.target)} t
 WITH NO DATA`;
+}
+
+function stagedType(type: ColumnType): string {
+  return type.kind === "array" ? "text[]" : "text";
 }
 
 /** Rows that the guard would drop anyway are no orphans. */

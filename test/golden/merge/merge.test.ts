@@ -26,6 +26,19 @@ const plans: readonly { readonly title: string; readonly plan: MergePlan }[] = [
     title: "a key of several columns, one of them numeric",
     plan: { target, key: ["id", "price"], columns: [id, { name: "price", type: { kind: "numeric" }, unchanged: "impossible" }, note], deletes: "hard" },
   },
+  {
+    title: "arrays, one of them staged as text, one unchanged",
+    plan: {
+      target,
+      key: ["id"],
+      columns: [
+        id,
+        { name: "addresses", type: { kind: "array", element: { kind: "inet" } }, unchanged: "impossible" },
+        { name: "tags", type: { kind: "array", element: { kind: "text" } }, unchanged: "keep_target" },
+      ],
+      deletes: "hard",
+    },
+  },
   { title: "key columns only", plan: { target, key: ["id"], columns: [id], deletes: "hard" } },
   {
     title: "names to quote",
@@ -46,12 +59,15 @@ for (const { dialect, truncate, expire } of dialects) {
   }
 
   test(`${dialect.name}: a target of every type`, async () => {
+    const elements = [{ kind: "int4" }, { kind: "decimal", precision: 12, scale: 2 }, { kind: "inet" }, { kind: "jsonb" }] as const;
+    const arrays = elements.map((element): ColumnType => ({ kind: "array", element }));
     const types = columnKinds.flatMap((kind): readonly ColumnType[] => {
       if (kind === "decimal") return [{ kind, precision: 38, scale: 10 }, { kind, precision: 39, scale: 10 }];
       if (kind === "money") return [{ kind, precision: 19, scale: 2 }];
+      if (kind === "array") return arrays;
       return kind === "other" ? [{ kind, typeName: "inet" }] : [{ kind }];
     });
-    const columns = types.map((type) => ({ name: type.kind === "decimal" ? `decimal ${type.precision}` : type.kind, type }));
+    const columns = types.map((type) => ({ name: nameOf(type), type }));
     const spec: TargetSpec = { target, key: ["int8"], columns, deletes: "soft" };
     await expectGolden(dialect, "target", [dialect.createTarget(spec)]);
   });
@@ -73,6 +89,11 @@ for (const { dialect, truncate, expire } of dialects) {
       ...dialect.sweep({ target, deletes: "soft", opening }),
     ]);
   });
+}
+
+function nameOf(type: ColumnType): string {
+  if (type.kind === "array") return `${type.element.kind}[]`;
+  return type.kind === "decimal" ? `decimal ${type.precision}` : type.kind;
 }
 
 async function expectGolden(dialect: Dialect, title: string, statements: readonly string[]): Promise<void> {

@@ -131,3 +131,25 @@ test("types that the two sides write differently are the same, and so are the en
   const { first } = await compareTables(sides.source.url, sides.copy, [table], SIGNAL);
   expect(first.map(({ key, column }) => `${key} ${column}`)).toEqual(["k=9, name=\uffee d", "k=10, name=z padded", "k=NaN, name=x day"]);
 });
+
+test("arrays are compared element by element where the copy has lists: null is no text, and no element looks like two", async () => {
+  await using sides = await pair();
+  await sides.source
+    .sql(`CREATE DOMAIN tag AS text; CREATE TABLE lists (k int PRIMARY KEY, t tag[], n numeric(5,2)[], d float8[], at timestamptz[], c char(3)[], other int4range[]);
+    INSERT INTO lists VALUES (1, '{"a,b",NULL,"NULL",""}', '{1.50,NULL}', '{1e20,NaN,-Infinity,NULL,-0}', '{2024-02-29 23:59:59.5+00,infinity}', '{ab}', '{"[1,5)"}'),
+      (2, '{}', '{}', '{}', '{}', '{}', '{}'), (3, NULL, NULL, NULL, NULL, NULL, NULL), (4, '{"a","b"}', NULL, '{1,2}', NULL, NULL, NULL)`);
+  await sides.copy
+    .run(`CREATE TABLE public.lists (k INTEGER, t VARCHAR[], n DECIMAL(5,2)[], d DOUBLE[], "at" TIMESTAMP WITH TIME ZONE[], c VARCHAR[], other VARCHAR);
+    INSERT INTO public.lists VALUES
+      (1, ['a,b', NULL, 'NULL', ''], [1.50, NULL], [1e20, 'NaN', '-Infinity', NULL, 0], ['2024-02-29 23:59:59.5+00', 'infinity'], ['ab '], '{"[1,5)"}'),
+      (2, [], [], [], [], [], '{}'), (3, NULL, NULL, NULL, NULL, NULL, NULL), (4, ['a', 'b'], NULL, [1, 2], NULL, NULL, NULL)`);
+  const table = { schema: "public", name: "lists" };
+  const same = await compareTables(sides.source.url, sides.copy, [table], SIGNAL);
+  expect(same.first).toEqual([]);
+  expect(same.tables).toEqual([{ table: "public.lists", rows: 4, differences: 0 }]);
+  await sides.copy.run(
+    "UPDATE public.lists SET t = ['a,1:b'] WHERE k = 4; UPDATE public.lists SET d = [1e20, 'NaN', '-Infinity', NULL, 1] WHERE k = 1; UPDATE public.lists SET n = NULL WHERE k = 2",
+  );
+  const { first } = await compareTables(sides.source.url, sides.copy, [table], SIGNAL);
+  expect(first.map(({ key, column }) => `${key} ${column}`)).toEqual(["k=1 d", "k=2 n", "k=4 t"]);
+});

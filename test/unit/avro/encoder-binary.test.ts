@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Cursor } from "../../../src/avro/cursor.ts";
-import { binaryForm } from "../../../src/avro/encoder-binary.ts";
-import { valueReaders } from "../../../src/avro/value-reader.ts";
+import { binaryWriter } from "../../../src/avro/encoder-array.ts";
+import { valueReader } from "../../../src/avro/value-reader.ts";
 import { valueColumn } from "../../../src/avro/value-writer.ts";
 import { ByteWriter } from "../../../src/core/byte-writer.ts";
 import { columnKinds, type ColumnType, type PlainKind } from "../../../src/core/table.ts";
@@ -13,7 +13,7 @@ type Type = ColumnType | PlainKind;
 function encoded(type: Type, bytes: Buffer): Buffer {
   const only = column("v", type);
   const out = new ByteWriter(1);
-  binaryForm[only.type.kind](bytes, 0, bytes.length, out, valueColumn(table([only]), only));
+  binaryWriter(only.type)(bytes, 0, bytes.length, out, valueColumn(table([only]), only));
   return out.bytes.subarray(0, out.position);
 }
 
@@ -22,11 +22,12 @@ function decoded(type: Type, bytes: Buffer): Value {
   const cursor = new Cursor();
   cursor.begin(encoded(type, bytes), 0);
   const into = new ValueList();
-  valueReaders[only.type.kind].write(cursor, into);
+  valueReader(only.type).write(cursor, into);
   return into.last;
 }
 
 const money: ColumnType = { kind: "money", precision: 19, scale: 2 };
+const texts: ColumnType = { kind: "array", element: { kind: "text" } };
 const decimal = (precision: number, scale: number): ColumnType => ({ kind: "decimal", precision, scale });
 /** A numeric that is no number: no digits, only its sign. */
 const special = (sign: number): Buffer => Buffer.from([0, 0, 0, 0, sign >> 8, 0, 0, 0]);
@@ -150,7 +151,16 @@ test("timestamps end where 64-bit microseconds since 1970 do; infinity stays inf
 test("bytes of another length than the type's are a protocol error, not a value", () => {
   const sized = columnKinds.filter((kind) => !["text", "enum", "json", "xml", "bytea"].includes(kind));
   for (const kind of sized) {
-    const type = kind === "decimal" ? decimal(5, 2) : kind === "money" ? money : kind === "other" ? { kind, typeName: "point" } : kind;
+    const type =
+      kind === "decimal"
+        ? decimal(5, 2)
+        : kind === "money"
+          ? money
+          : kind === "array"
+            ? texts
+            : kind === "other"
+              ? { kind, typeName: "point" }
+              : kind;
     for (const bytes of [Buffer.alloc(0), Buffer.alloc(3), Buffer.alloc(17)]) {
       expect(() => encoded(type, bytes), kind).toThrow(expect.objectContaining({ code: "STREAM_PROTOCOL" }));
     }

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
-import { textForm } from "../../../src/avro/encoder-text.ts";
+import { textWriter } from "../../../src/avro/encoder-array.ts";
 import { valueColumn } from "../../../src/avro/value-writer.ts";
 import { ByteWriter } from "../../../src/core/byte-writer.ts";
 import type { ColumnType, PlainKind } from "../../../src/core/table.ts";
 import { Cursor } from "../../../src/avro/cursor.ts";
-import { valueReaders } from "../../../src/avro/value-reader.ts";
+import { valueReader } from "../../../src/avro/value-reader.ts";
 import { ValueList, type Value } from "../../support/row-values.ts";
 import { column, table } from "./rows.ts";
 
@@ -12,11 +12,11 @@ function decoded(type: ColumnType | PlainKind, printed: string): Value {
   const only = column("v", type);
   const out = new ByteWriter(1);
   const bytes = Buffer.from(printed);
-  textForm[only.type.kind](bytes, 0, bytes.length, out, valueColumn(table([only]), only));
+  textWriter(only.type)(bytes, 0, bytes.length, out, valueColumn(table([only]), only));
   const cursor = new Cursor();
   cursor.begin(out.bytes.subarray(0, out.position), 0);
   const into = new ValueList();
-  valueReaders[only.type.kind].write(cursor, into);
+  valueReader(only.type).write(cursor, into);
   expect(cursor.position).toBe(out.position);
   return into.last;
 }

@@ -1,6 +1,6 @@
 // Tables, tuples and values for the tests of avro/: a value in both of PostgreSQL's wire forms, and as core's Value.
 import fc from "fast-check";
-import type { Column, ColumnType, PlainKind, Table } from "../../../src/core/table.ts";
+import type { Column, ColumnType, ElementType, PlainKind, Table } from "../../../src/core/table.ts";
 import type { Value } from "../../support/row-values.ts";
 import { columnKinds, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, DATE_INFINITY, DATE_MINUS_INFINITY } from "../../../src/core/table.ts";
 import { Tuple, tupleState } from "../../../src/core/tuple.ts";
@@ -302,6 +302,8 @@ export function samplesOf(type: ColumnType): fc.Arbitrary<Sample> {
       return fc
         .string({ unit: "grapheme", maxLength: 80 })
         .map((value) => sample(value, Buffer.concat([Buffer.of(1), Buffer.from(value)]), value));
+    case "array":
+      return fc.array(fc.option(samplesOf(type.element), { nil: null, freq: 4 }), { maxLength: 6 }).map(arraySample);
     case "text":
     case "enum":
     case "json":
@@ -311,19 +313,43 @@ export function samplesOf(type: ColumnType): fc.Arbitrary<Sample> {
   }
 }
 
-/** Any column type, decimals of every size among them. */
+/** As array_out and array_send write it. */
+function arraySample(items: readonly (Sample | null)[]): Sample {
+  const texts = items.map((item) => {
+    if (item === null) return "NULL";
+    const printed = item.text.toString();
+    const needsQuotes = printed === "" || /["\\{},\t\n\v\f\r ]/.test(printed) || printed.toUpperCase() === "NULL";
+    return needsQuotes ? `"${printed.replace(/["\\]/g, "\\$&")}"` : printed;
+  });
+  const fields = items.flatMap((item) => (item === null ? [int4(-1)] : [int4(item.binary.length), item.binary]));
+  const head = items.length === 0 ? [int4(0)] : [int4(1)];
+  const bounds = items.length === 0 ? [] : [int4(items.length), int4(1)];
+  const hasNull = int4(items.includes(null) ? 1 : 0);
+  return sample(
+    `{${texts.join(",")}}`,
+    Buffer.concat([...head, hasNull, int4(25), ...bounds, ...fields]),
+    items.map((item) => item?.value ?? null),
+  );
+}
+
+/** Any column type, decimals of every size and arrays among them. */
 export function columnTypes(): fc.Arbitrary<ColumnType> {
-  const plain = columnKinds.filter((kind) => kind !== "decimal" && kind !== "money" && kind !== "other");
+  const arrays = elementTypes().map((element): ColumnType => ({ kind: "array", element }));
+  const others = fc.constantFrom("point", "int4range", "hstore").map((typeName): ColumnType => ({ kind: "other", typeName }));
+  return fc.oneof({ weight: 7, arbitrary: elementTypes() }, { weight: 3, arbitrary: arrays }, { weight: 1, arbitrary: others });
+}
+
+function elementTypes(): fc.Arbitrary<ElementType> {
+  const plain = columnKinds.filter((kind) => kind !== "decimal" && kind !== "money" && kind !== "array" && kind !== "other");
   return fc.oneof(
-    { weight: 6, arbitrary: fc.constantFrom(...plain).map((kind): ColumnType => ({ kind })) },
+    { weight: 6, arbitrary: fc.constantFrom(...plain).map((kind): ElementType => ({ kind })) },
     {
       weight: 2,
       arbitrary: fc
         .integer({ min: 1, max: 100 })
-        .chain((precision) => fc.nat(precision).map((scale): ColumnType => ({ kind: "decimal", precision, scale }))),
+        .chain((precision) => fc.nat(precision).map((scale): ElementType => ({ kind: "decimal", precision, scale }))),
     },
-    { weight: 1, arbitrary: fc.constantFrom(0, 2, 3).map((scale): ColumnType => ({ kind: "money", precision: 19, scale })) },
-    { weight: 1, arbitrary: fc.constantFrom("point", "int4range", "hstore").map((typeName): ColumnType => ({ kind: "other", typeName })) },
+    { weight: 1, arbitrary: fc.constantFrom(0, 2, 3).map((scale): ElementType => ({ kind: "money", precision: 19, scale })) },
   );
 }
 

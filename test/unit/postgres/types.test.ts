@@ -10,6 +10,7 @@ const numeric = (modifier: number): TypeFacts => ({
   type: "b",
   category: "N",
   fraction: null,
+  element: null,
 });
 const modifierOf = (precision: number, scale: number): number => ((precision << 16) | (scale & 0x7ff)) + 4;
 
@@ -33,20 +34,52 @@ describe("numeric is a decimal when 0 ≤ scale ≤ precision", () => {
 });
 
 test.for([0, 2, 3])("money has the %i digits behind the point that its database counts in", (fraction) => {
-  const money: TypeFacts = { oid: 790, modifier: -1, name: "money", label: "money", type: "b", category: "N", fraction };
+  const money: TypeFacts = { oid: 790, modifier: -1, name: "money", label: "money", type: "b", category: "N", fraction, element: null };
   expect(columnType(money)).toEqual({ kind: "money", precision: 19, scale: fraction });
 });
 
 test("ltree is known by its name, of the extension's category", () => {
-  const ltree: TypeFacts = { oid: 99_998, modifier: -1, name: "ltree", label: "public.ltree", type: "b", category: "U", fraction: null };
+  const ltree: TypeFacts = {
+    oid: 99_998,
+    modifier: -1,
+    name: "ltree",
+    label: "public.ltree",
+    type: "b",
+    category: "U",
+    fraction: null,
+    element: null,
+  };
   expect(columnType(ltree)).toEqual({ kind: "ltree" });
   expect(columnType({ ...ltree, type: "c", category: "C" })).toEqual({ kind: "other", typeName: "public.ltree" });
 });
 
 test("only a string type of that name is citext", () => {
-  const citext: TypeFacts = { oid: 99_999, modifier: -1, name: "citext", label: "public.citext", type: "b", category: "S", fraction: null };
+  const citext: TypeFacts = {
+    oid: 99_999,
+    modifier: -1,
+    name: "citext",
+    label: "public.citext",
+    type: "b",
+    category: "S",
+    fraction: null,
+    element: null,
+  };
   expect(columnType(citext)).toEqual({ kind: "text" });
   expect(columnType({ ...citext, type: "c", category: "C" })).toEqual({ kind: "other", typeName: "public.citext" });
+});
+
+test("an array is one of its elements' type, with the modifier of the column; of elements that are not read it is text", () => {
+  const array = (element: Omit<TypeFacts, "element">): TypeFacts => ({
+    ...numeric(-1),
+    oid: 1231,
+    name: "_numeric",
+    label: "numeric[]",
+    category: "A",
+    element,
+  });
+  expect(columnType(array(numeric(modifierOf(12, 2))))).toEqual({ kind: "array", element: { kind: "decimal", precision: 12, scale: 2 } });
+  expect(columnType(array({ ...numeric(-1), oid: 869 }))).toEqual({ kind: "array", element: { kind: "inet" } });
+  expect(columnType(array({ ...numeric(-1), oid: 600 }))).toEqual({ kind: "other", typeName: "numeric[]" });
 });
 
 test("one column of another type makes the stream a text one", () => {

@@ -2,7 +2,7 @@
 // against Apicurio asks for its verdict on the same pairs; where it differs, `apicurio` says how and `why` gives the reason
 // (docs/registry.md has the same list).
 import { tableSchemas } from "../../../src/avro/schema.ts";
-import type { ColumnType } from "../../../src/core/table.ts";
+import type { ColumnType, ElementType } from "../../../src/core/table.ts";
 
 export type Verdict = "compatible" | "incompatible" | "invalid";
 
@@ -69,6 +69,10 @@ function envelope(columns: Columns): unknown {
 function envelopes(title: string, before: Columns, after: Columns, ours: Verdict, apicurio?: Verdict): SchemaPair {
   const difference = apicurio === undefined ? {} : { apicurio, why: LOGICAL };
   return { title: `our envelope: ${title}`, before: envelope(before), after: envelope(after), ours, ...difference };
+}
+
+function list(element: ElementType): ColumnType {
+  return { kind: "array", element };
 }
 
 const orders: Columns = {
@@ -359,6 +363,30 @@ export const schemaPairs: readonly SchemaPair[] = [
     "numeric(10,2) → numeric(10,4)",
     orders,
     { ...orders, total: { kind: "decimal", precision: 10, scale: 4 } },
+    "incompatible",
+    "compatible",
+  ),
+  envelopes("integer[] → bigint[]", { ...orders, tags: list({ kind: "int4" }) }, { ...orders, tags: list({ kind: "int8" }) }, "compatible"),
+  envelopes(
+    "bigint[] → integer[]",
+    { ...orders, tags: list({ kind: "int8" }) },
+    { ...orders, tags: list({ kind: "int4" }) },
+    "incompatible",
+  ),
+  envelopes("integer[] → text[]", { ...orders, tags: list({ kind: "int4" }) }, { ...orders, tags: list({ kind: "text" }) }, "incompatible"),
+  envelopes("integer → integer[]", orders, { ...orders, quantity: list({ kind: "int4" }) }, "incompatible"),
+  envelopes("text[] → text", { ...orders, tags: list({ kind: "text" }) }, { ...orders, tags: { kind: "text" } }, "incompatible"),
+  envelopes(
+    "timestamptz[] → timestamp[]",
+    { ...orders, tags: list({ kind: "timestamptz" }) },
+    { ...orders, tags: list({ kind: "timestamp" }) },
+    "incompatible",
+    "compatible",
+  ),
+  envelopes(
+    "numeric(10,2)[] → numeric(10,4)[]",
+    { ...orders, tags: list({ kind: "decimal", precision: 10, scale: 2 }) },
+    { ...orders, tags: list({ kind: "decimal", precision: 10, scale: 4 }) },
     "incompatible",
     "compatible",
   ),

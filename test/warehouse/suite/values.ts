@@ -15,7 +15,7 @@ export function valuesSuite(warehouse: OpenWarehouse): void {
 
   describe("values", () => {
     for (const { type, cases } of samples) {
-      const title = "scale" in type ? `${type.kind}(${type.precision},${type.scale})` : type.kind;
+      const title = titleOf(type);
       test(`of kind ${title} are found as they were, in inserts and through updates`, async () => {
         const spec = targetSpec(TARGET, ["id"], { id: { kind: "int4" }, v: type, kept: type });
         const written = cases.map(({ value }, id) => change(1, { id, v: value, kept: value }));
@@ -60,10 +60,36 @@ export function valuesSuite(warehouse: OpenWarehouse): void {
       expect(found).toEqual(expected);
     });
 
+    test("of arrays too, with more items than rows", async () => {
+      const spec = targetSpec(TARGET, ["id"], {
+        id: { kind: "int4" },
+        texts: { kind: "array", element: { kind: "text" } },
+        numbers: { kind: "array", element: { kind: "int4" } },
+        flags: { kind: "array", element: { kind: "bool" } },
+      });
+      const items = <T>(id: number, count: number, item: (at: number) => T): readonly (T | null)[] | null =>
+        id % 11 === 0 ? null : Array.from({ length: count }, (_, at) => ((id + at) % 5 === 0 ? null : item(at)));
+      const written = Array.from({ length: 5_000 }, (_, id) => ({
+        id,
+        texts: items(id, id % 4, (at) => `${"x".repeat((id + at) % 40)}${id}`),
+        numbers: items(id, id === 2_100 ? 20_000 : id % 3, (at) => id * at),
+        flags: items(id, id % 9, (at) => (id + at) % 2 === 0),
+      }));
+      await merge(
+        spec,
+        written.map((row) => change(1, row)),
+      );
+      const lists = ["texts", "numbers", "flags"].map((name) => `${kind.name === "postgres" ? "array_to_json" : "to_json"}(${name})::text`);
+      const found = await sql(`SELECT id::text, ${lists.join(", ")} FROM analytics.orders o ORDER BY o.id`);
+      const json = (value: Value): string | null => (value === null ? null : JSON.stringify(value));
+      expect(found).toEqual(written.map(({ id, texts, numbers, flags }) => [String(id), json(texts), json(numbers), json(flags)]));
+    });
+
     test.each<[string, ColumnType, Value, Value]>([
       ["a decimal of too many digits", { kind: "decimal", precision: 4, scale: 2 }, 1_234_567n, 1_234n],
       ["a uuid that is none", { kind: "uuid" }, "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380x11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"],
       ["an int2 of more than 16 bits", { kind: "int2" }, 40_000, 32_767],
+      ["an array with such an int2", { kind: "array", element: { kind: "int2" } }, [1, 40_000, 2], [1, null, 2]],
     ])("that no row can hold cost that row and leave the session as it was: %s (R-dead)", async (_, type, bad, good) => {
       const spec = targetSpec(TARGET, ["id"], { id: { kind: "int4" }, v: type });
       const rows = Array.from({ length: 3_000 }, (_, id) => change(1, { id, v: good }));
@@ -86,11 +112,8 @@ export function valuesSuite(warehouse: OpenWarehouse): void {
 
     test("that a key can be of are found by it", async () => {
       for (const [index, { type, cases }] of samples.entries()) {
-        if (
-          type.kind === "json" ||
-          type.kind === "jsonpath" ||
-          (kind.name === "postgres" && cases.some(({ value }) => String(value).length > 2_000))
-        )
+        const { kind: of } = type.kind === "array" ? type.element : type;
+        if (of === "json" || of === "jsonpath" || (kind.name === "postgres" && cases.some(({ value }) => String(value).length > 2_000)))
           continue;
         const spec = targetSpec({ schema: "keys", name: `k${index}` }, ["k"], { k: type, v: { kind: "int4" } });
         const distinct = cases.filter(({ value }, at) => !cases.some((other, before) => before < at && other.value === value));
@@ -115,4 +138,9 @@ export function valuesSuite(warehouse: OpenWarehouse): void {
       }
     });
   });
+}
+
+function titleOf(type: ColumnType): string {
+  if (type.kind === "array") return `${titleOf(type.element)}[]`;
+  return "scale" in type ? `${type.kind}(${type.precision},${type.scale})` : type.kind;
 }
