@@ -1,0 +1,110 @@
+// docs/types.md is written from what the code does with each kind; what stands in its notes is proven by the tests of types.
+import path from "node:path";
+import { expect, test } from "vitest";
+import { valueType, type AvroType } from "../../../src/avro/schema.ts";
+import { columnKinds, type ColumnKind, type ColumnType } from "../../../src/core/table.ts";
+import { builtInTypes, extensionTypes, needsText } from "../../../src/postgres/types.ts";
+import { columnType as duckdbType } from "../../../src/warehouses/duckdb/dialect.ts";
+import { columnType as postgresType } from "../../../src/warehouses/postgres/dialect.ts";
+
+const root = path.resolve(import.meta.dirname, "../../..");
+
+test("docs/types.md has every kind of column with its types in Avro, DuckDB and PostgreSQL", async () => {
+  await expect(
+    typesPage(),
+    "out of date; to write it again: npx vitest run --project unit test/unit/postgres/types-page.test.ts -u",
+  ).toMatchFileSnapshot(path.join(root, "docs/types.md"));
+});
+
+/** The types that a kind stands for, where no table of the code names them. */
+const examples: Readonly<Partial<Record<ColumnKind, readonly (readonly [name: string, type: ColumnType])[]>>> = {
+  decimal: [
+    ["`numeric(12,2)`", { kind: "decimal", precision: 12, scale: 2 }],
+    ["`numeric(60,4)`", { kind: "decimal", precision: 60, scale: 4 }],
+  ],
+  numeric: [["`numeric`, `numeric(5,-2)`, `numeric(2,4)`", { kind: "numeric" }]],
+  money: [["`money`", { kind: "money", precision: 19, scale: 2 }]],
+  enum: [["enums", { kind: "enum" }]],
+  array: [
+    ["`integer[]`", { kind: "array", element: { kind: "int4" } }],
+    ["`numeric(12,2)[]`", { kind: "array", element: { kind: "decimal", precision: 12, scale: 2 } }],
+    ["`inet[]`, and so on", { kind: "array", element: { kind: "inet" } }],
+  ],
+  other: [["all others: ranges, composites, `point`, `hstore`, …, and arrays of them", { kind: "other", typeName: "" }]],
+};
+
+const notes: Readonly<Partial<Record<ColumnKind, string>>> = {
+  float4: "NaN, the infinities and −0 are kept; all NaNs are one",
+  float8: "as `real`",
+  decimal: "0 ≤ scale ≤ precision. NaN is a dead letter. DuckDB holds up to 38 digits; more are text",
+  numeric: "text with all its digits; NaN and the infinities are kept",
+  money:
+    "the stored integer, with as many digits behind the point as the `lc_monetary` has that the source's role finds in its database. A money written under another one counts otherwise",
+  text: "`character(n)` with its padding",
+  json: "the text as it was written",
+  xml: "text, as the server prints it",
+  uuid: "36 characters with hyphens",
+  date: "days since 1970-01-01; ±infinity are the largest and the smallest int",
+  time: "µs since midnight, 24:00:00 included",
+  timetz: "`12:00:00.5+05:30`, as PostgreSQL prints it: its offset is part of the value",
+  timestamp:
+    "µs since 1970, in no time zone; ±infinity are the largest and the smallest long. After 294247-01-10 04:00:54.775806 a dead letter",
+  timestamptz: "as `timestamp`, in UTC",
+  interval: "ISO 8601, each part with its own sign; `infinity` of PostgreSQL 17 and later is kept",
+  inet: "without `/32` and `/128` of single addresses",
+  cidr: "always with its bits",
+  bit: "`0` and `1`; lengths are the source's affair",
+  tsvector: "with positions and weights, quoted as PostgreSQL prints it",
+  pg_lsn: "without zeros in front, whatever the server's version",
+  xid: "has no order, so a target keeps it as text",
+  array:
+    "elements may be null. More than one dimension, or a first index other than 1, is a dead letter: Avro's arrays have neither. `integer[][]` is `integer[]` to PostgreSQL",
+  other: "PostgreSQL's text form. One such column puts the whole stream on the text protocol",
+};
+
+function typesPage(): string {
+  const rows = columnKinds.flatMap((kind) => {
+    const own: readonly (readonly [string, ColumnType])[] = examples[kind] ?? [[namesOf(kind), { kind } as ColumnType]];
+    return own.map(([name, type], index) => {
+      const protocol = needsText([{ type }]) ? "text" : "binary";
+      const cells = [
+        name,
+        avroText(valueType(type)),
+        `\`${duckdbType(type)}\``,
+        `\`${postgresType(type)}\``,
+        protocol,
+        index === 0 ? (notes[kind] ?? "") : "",
+      ];
+      return `| ${cells.join(" | ")} |`;
+    });
+  });
+  return `${PREFACE}\n| In the source | Avro | DuckDB | PostgreSQL | Protocol | |\n|---|---|---|---|---|---|\n${rows.join("\n")}\n`;
+}
+
+/** As format_type has them. */
+function namesOf(kind: ColumnKind): string {
+  const builtIn = [...builtInTypes.values()].filter((type) => type.kind === kind);
+  const extensions = extensionTypes.filter((type) => type.kind === kind);
+  return [...builtIn, ...extensions].map(({ name }) => `\`${name}\``).join(", ");
+}
+
+function avroText(type: AvroType): string {
+  if (typeof type === "string") return `\`${type}\``;
+  if (!("type" in type)) throw new Error("no union stands alone");
+  const { type: base, items, precision, scale } = type;
+  const logicalType = type.logicalType as string | undefined;
+  if (Array.isArray(items)) return `array of null or ${avroText(items[1] as AvroType)}`;
+  const digits = logicalType === "decimal" ? `(${String(precision)},${String(scale)})` : "";
+  return logicalType === undefined ? avroText(base) : `${avroText(base)}, ${logicalType}${digits}`;
+}
+
+const PREFACE = `# Types
+
+Written from the code by \`npx vitest run --project unit test/unit/postgres/types-page.test.ts -u\`; do not edit it here.
+
+What becomes of a column's type on its way: in the log, in a DuckDB file and in a PostgreSQL target. Nothing is rounded, nothing is
+cut: a value that its type here can't hold is a dead letter with the error \`VALUE_OUT_OF_RANGE\`, which names the column and why. Both
+protocols of the stream, and snapshots, give the same bytes. A domain is what its base type is. Columns outside the key may be null.
+
+**Protocol** is how PostgreSQL sends the values: \`binary\` costs the source less.
+`;
