@@ -16,6 +16,10 @@ type TypeCase = {
 const same = (...texts: string[]): (readonly [string, string])[] => texts.map((text) => [text, text]);
 const nines = (count: number): string => "9".repeat(count);
 
+const everyPlane = Array.from({ length: 17 }, (_, plane) => String.fromCodePoint(plane * 0x1_0000 + 0x20, plane * 0x1_0000 + 0xffff)).join(
+  "",
+);
+
 const cases: readonly TypeCase[] = [
   { type: "bool", duckdb: "BOOLEAN", values: same("true", "false") },
   { type: "int2", duckdb: "SMALLINT", values: same("-32768", "32767") },
@@ -55,7 +59,7 @@ const cases: readonly TypeCase[] = [
   { type: "numeric(3,-2)", duckdb: "VARCHAR", values: same("99900", "-100") },
   { type: "numeric(2,4)", duckdb: "VARCHAR", values: same("0.0099", "-0.0001") },
   { type: "money", duckdb: "DECIMAL(19,2)", values: same("-92233720368547758.08", "92233720368547758.07", "0.00") },
-  { type: "text", duckdb: "VARCHAR", values: same("", "plain", "ünï © 🐘", "tab\t, line\n, 'quote', \\backslash") },
+  { type: "text", duckdb: "VARCHAR", values: same("", "plain", "ünï © 🐘", everyPlane, "tab\t, line\n, 'quote', \\backslash") },
   { type: "varchar(10)", duckdb: "VARCHAR", values: same("ten chars.") },
   {
     type: "char(5)",

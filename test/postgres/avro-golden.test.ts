@@ -37,6 +37,11 @@ const decimal = (precision: number, scale: number, values: readonly string[]): C
 /** `count` values of an expression with random() in it. */
 const random = (count: number, expression: string): readonly string[] => Array.from({ length: count }, () => expression);
 
+/** The first code point (but 0, which text has not) and the last of each of Unicode's planes. */
+const everyPlane = Array.from({ length: 17 }, (_, plane) =>
+  String.fromCodePoint(plane * 0x1_0000 + (plane === 0 ? 1 : 0), plane * 0x1_0000 + 0xffff),
+).join("");
+
 const cases: readonly Case[] = [
   plain("bool", "bool", AS_TEXT, ["true", "false"]),
   plain("int2", "int2", AS_TEXT, ["-32768", "32767", "0"]),
@@ -114,7 +119,7 @@ const cases: readonly Case[] = [
       ...random(30, "((random() - 0.5) * 10 ^ (random() * 15))::numeric::money"),
     ],
   },
-  plain("text", "text", AS_TEXT, ["''", "'snow ☃ 🐘'", "repeat('x', 5000)", "E'line\\n\\ttab\\\\'"]),
+  plain("text", "text", AS_TEXT, ["''", `'${everyPlane}'`, "'snow ☃ 🐘'", "repeat('x', 5000)", "E'line\\n\\ttab\\\\'"]),
   plain("varchar(10)", "text", AS_TEXT, ["'ten chars!'"]),
   plain("char(5)", "text", "rpad(v::text, 5)", ["'ab'"]),
   plain("name", "text", AS_TEXT, ["'a name'"]),
