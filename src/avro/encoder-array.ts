@@ -1,6 +1,7 @@
 // A column's writer for its type, and the writers of arrays: each element by the writer of its kind.
-import type { ColumnType } from "../core/table.ts";
+import type { ColumnType, ScalarType } from "../core/table.ts";
 import { binaryForm } from "./encoder-binary.ts";
+import { rangeWriter } from "./encoder-range.ts";
 import { textForm } from "./encoder-text.ts";
 import { malformed, outOfRange, type ValueColumn, type ValueWriter } from "./value-writer.ts";
 
@@ -24,7 +25,11 @@ let unescaped = Buffer.allocUnsafe(256);
 
 /** What writes a column's binary form. */
 export function binaryWriter(type: ColumnType): ValueWriter {
-  return type.kind === "array" ? binaryArray(binaryForm[type.element.kind]) : binaryForm[type.kind];
+  return type.kind === "array" ? binaryArray(scalarWriter(type.element)) : scalarWriter(type);
+}
+
+function scalarWriter(type: ScalarType): ValueWriter {
+  return type.kind === "range" ? rangeWriter(type.typeName) : binaryForm[type.kind];
 }
 
 /** What writes a column's text form. */

@@ -18,7 +18,7 @@ import { digitsOf, powersOfTen, unscaled } from "./unscaled.ts";
 import { malformed, outOfRange, writeBytes, type ValueColumn, type ValueWriter, type WireForm } from "./value-writer.ts";
 
 /** Days from 1970-01-01 to PostgreSQL's 2000-01-01. */
-const EPOCH_DAYS = 10_957;
+export const EPOCH_DAYS = 10_957;
 /** 946,684,800,000,000 µs, the same in microseconds, in halves. */
 const EPOCH_MICROS_HIGH = 220_417;
 const EPOCH_MICROS_LOW = 993_517_568;
@@ -112,7 +112,7 @@ const writeMoney: ValueWriter = (bytes, start, length, out, column) => {
 };
 
 /** The same layout as PostgreSQL prints it (numeric_out). */
-const writeNumeric: ValueWriter = (bytes, start, length, out, column) => {
+export const writeNumeric: ValueWriter = (bytes, start, length, out, column) => {
   const digits = numericDigits(bytes, start, length, column);
   const weight = bytes.readInt16BE(start + 2);
   const sign = bytes.readUInt16BE(start + 4);
@@ -209,7 +209,8 @@ const refuse: ValueWriter = (_bytes, _start, _length, _out, column) => {
   throw malformed(column, "text, and a type that has no binary form here");
 };
 
-export const binaryForm: WireForm = {
+/** Of all kinds but ranges (encoder-range.ts). */
+export const binaryForm: Omit<WireForm, "range"> = {
   bool: writeBool,
   int2: writeInt2,
   int4: writeInt4,

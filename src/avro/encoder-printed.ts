@@ -146,19 +146,21 @@ export const writeXid: ValueWriter = (bytes, start, length, out, column) => {
 /* xid8 ::= Int64, unsigned */
 export const writeXid8: ValueWriter = (bytes, start, length, out, column) => {
   if (length !== 8) throw malformed(column, "a binary xid8");
-  const high = bytes.readUInt32BE(start);
-  // in millions and what is left: each step is exact in a double
-  const rest = (high % 1_000_000) * 0x1_0000_0000 + bytes.readUInt32BE(start + 4);
-  const millions = Math.floor(high / 1_000_000) * 0x1_0000_0000 + Math.floor(rest / 1_000_000);
   const lengthAt = beginShort(out);
-  if (millions === 0) writeInteger(rest, out);
-  else {
-    writeInteger(millions, out);
-    for (let unit = 100_000, left = rest % 1_000_000; unit >= 1; left %= unit, unit /= 10)
-      out.bytes[out.position++] = 0x30 + Math.floor(left / unit);
-  }
+  writeUnsigned64(bytes.readUInt32BE(start), bytes.readUInt32BE(start + 4), out);
   endShort(lengthAt, out);
 };
+
+/** The decimal digits of an unsigned 64-bit integer, for which the caller has made room. */
+export function writeUnsigned64(high: number, low: number, out: ByteWriter): void {
+  // in millions and what is left: each step is exact in a double
+  const rest = (high % 1_000_000) * 0x1_0000_0000 + low;
+  const millions = Math.floor(high / 1_000_000) * 0x1_0000_0000 + Math.floor(rest / 1_000_000);
+  if (millions === 0) return writeInteger(rest, out);
+  writeInteger(millions, out);
+  for (let unit = 100_000, left = rest % 1_000_000; unit >= 1; left %= unit, unit /= 10)
+    out.bytes[out.position++] = 0x30 + Math.floor(left / unit);
+}
 
 /*
  * tsvector ::= lexemes Int32  (text 0x00  positions Int16  (weight 2 bits  position 14 bits) × positions) × lexemes

@@ -253,6 +253,7 @@ export const textForm: WireForm = {
   pg_lsn: writeLsn,
   xid: writeBytes,
   xid8: writeBytes,
+  range: writeBytes,
   other: writeBytes,
 };
 

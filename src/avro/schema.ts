@@ -19,7 +19,7 @@ export const attributes = {
   kind: "tailrace.kind",
   /** On a field of kind `array`: its elements' ColumnKind. */
   items: "tailrace.items",
-  /** On a field of kind `other`: PostgreSQL's name of the type. */
+  /** On a field of kind `other` or `range`, and of an array of ranges: PostgreSQL's name of the type, of an array's items. */
   typeName: "tailrace.type",
   /** On a field whose column has another name than it. */
   column: "tailrace.column",
@@ -71,6 +71,7 @@ const valueTypes: Readonly<Record<Exclude<ScalarKind, "decimal" | "money">, Avro
   pg_lsn: "string",
   xid: "string",
   xid8: "string",
+  range: "string",
   other: "string",
 };
 
@@ -137,12 +138,13 @@ function columnFields(table: SchemaShape): readonly AvroField[] {
     const name = names[index]!;
     const type = valueType(column.type);
     const required = column.keyPosition > 0;
+    const scalar = column.type.kind === "array" ? column.type.element : column.type;
     return {
       name,
       ...(required ? { type } : { type: ["null", type], default: null }),
       [attributes.kind]: column.type.kind,
-      ...(column.type.kind === "array" ? { [attributes.items]: column.type.element.kind } : {}),
-      ...(column.type.kind === "other" ? { [attributes.typeName]: column.type.typeName } : {}),
+      ...(column.type.kind === "array" ? { [attributes.items]: scalar.kind } : {}),
+      ...("typeName" in scalar ? { [attributes.typeName]: scalar.typeName } : {}),
       ...(name === column.name ? {} : { [attributes.column]: column.name }),
       ...(required ? { [attributes.key]: column.keyPosition } : {}),
     };

@@ -1,7 +1,16 @@
 // A table's shape, read back from the Avro schemas that its events were written with.
 import { TailraceError } from "../core/errors.ts";
 import type { TopicPartition } from "../core/event-log.ts";
-import { columnKinds, type Column, type ColumnKind, type ColumnType, type ElementType, type TableName } from "../core/table.ts";
+import {
+  columnKinds,
+  rangeNames,
+  type Column,
+  type ColumnKind,
+  type ColumnType,
+  type ElementType,
+  type RangeName,
+  type TableName,
+} from "../core/table.ts";
 import { attributes, envelopeRecord, type AvroField, type AvroRecord } from "./schema.ts";
 
 /** A column as a sink needs it. */
@@ -91,7 +100,14 @@ function readKind(field: AvroField, attribute: string): ColumnKind {
 function readElement(field: AvroField, kind: ElementType["kind"], avro: unknown): ElementType {
   if (kind === "decimal") return { kind, ...readDigits(field, avro) };
   if (kind === "money") return { kind, precision: 19, scale: readDigits(field, avro).scale };
+  if (kind === "range") return { kind, typeName: readRange(field) };
   return { kind };
+}
+
+function readRange(field: AvroField): RangeName {
+  const typeName = rangeNames.find((known) => known === field[attributes.typeName]);
+  if (typeName === undefined) throw unreadable(`field ${field.name} is no known range`);
+  return typeName;
 }
 
 function readDigits(field: AvroField, avro: unknown): { readonly precision: number; readonly scale: number } {

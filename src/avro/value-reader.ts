@@ -91,6 +91,7 @@ const scalars: Readonly<Record<ScalarKind, ValueReader>> = {
   pg_lsn: string,
   xid: string,
   xid8: string,
+  range: string,
   other: string,
 };
 

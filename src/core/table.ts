@@ -13,7 +13,25 @@ export type ScalarType =
   | { readonly kind: "decimal"; readonly precision: number; readonly scale: number }
   /** `scale`: what the database's lc_monetary counts in; 64 bits have 19 digits. */
   | { readonly kind: "money"; readonly precision: 19; readonly scale: number }
+  /** PostgreSQL's own ranges and multiranges, as the text that it prints. */
+  | { readonly kind: "range"; readonly typeName: RangeName }
   | { readonly kind: "other"; readonly typeName: string };
+
+export const rangeNames = [
+  "int4range",
+  "int8range",
+  "numrange",
+  "daterange",
+  "tsrange",
+  "tstzrange",
+  "int4multirange",
+  "int8multirange",
+  "nummultirange",
+  "datemultirange",
+  "tsmultirange",
+  "tstzmultirange",
+] as const;
+export type RangeName = (typeof rangeNames)[number];
 
 export const columnKinds = [
   "bool",
@@ -50,13 +68,14 @@ export const columnKinds = [
   "pg_lsn",
   "xid",
   "xid8",
+  "range",
   "array",
   "other",
 ] as const;
 export type ColumnKind = (typeof columnKinds)[number];
 export type ScalarKind = Exclude<ColumnKind, "array">;
 /** Kinds that say all there is to say of a type. */
-export type PlainKind = Exclude<ScalarKind, "decimal" | "money" | "other">;
+export type PlainKind = Exclude<ScalarKind, "decimal" | "money" | "range" | "other">;
 
 /** PostgreSQL's `infinity` and `-infinity` in dates (days, Avro int) and in timestamps (microseconds, Avro long). */
 export const DATE_INFINITY = 2_147_483_647;

@@ -1,5 +1,5 @@
 // PostgreSQL's types as Tailrace's column types (design, section 6), and which of them the binary protocol is read for.
-import type { Column, ColumnType, ElementType, PlainKind } from "../core/table.ts";
+import type { Column, ColumnType, ElementType, PlainKind, RangeName } from "../core/table.ts";
 
 /** What pg_type says of a column's type; of a domain, what it says of the base type at the bottom. */
 export type TypeFacts = ElementFacts & {
@@ -63,6 +63,21 @@ export const builtInTypes: ReadonlyMap<number, { readonly name: string; readonly
   [5069, { name: "xid8", kind: "xid8" }],
 ]);
 
+export const rangeTypes: ReadonlyMap<number, RangeName> = new Map([
+  [3904, "int4range"],
+  [3906, "numrange"],
+  [3908, "tsrange"],
+  [3910, "tstzrange"],
+  [3912, "daterange"],
+  [3926, "int8range"],
+  [4451, "int4multirange"],
+  [4532, "nummultirange"],
+  [4533, "tsmultirange"],
+  [4534, "tstzmultirange"],
+  [4535, "datemultirange"],
+  [4536, "int8multirange"],
+]);
+
 /** Types of extensions, whose OIDs differ from database to database; `category` as pg_type has it. */
 export const extensionTypes: readonly { readonly name: string; readonly category: string; readonly kind: PlainKind }[] = [
   { name: "citext", category: "S", kind: "text" },
@@ -78,6 +93,8 @@ const MODIFIER_BASE = 4;
 function builtInType({ oid, modifier, fraction }: ElementFacts): ElementType | null {
   if (oid === NUMERIC_OID) return numericType(modifier);
   if (oid === MONEY_OID && fraction !== null) return { kind: "money", precision: 19, scale: fraction };
+  const range = rangeTypes.get(oid);
+  if (range !== undefined) return { kind: "range", typeName: range };
   const found = builtInTypes.get(oid);
   return found === undefined ? null : { kind: found.kind };
 }

@@ -151,12 +151,16 @@ const cases: readonly TypeCase[] = [
   { type: "text[]", duckdb: "VARCHAR[]", values: [[`{"a,b",NULL,"NULL",""}`, `['a,b', NULL, 'NULL', '']`]] },
   { type: "numeric(12,2)[]", duckdb: "DECIMAL(12,2)[]", values: [["{1.5,-0.01}", "[1.50, -0.01]"]] },
   { type: "timestamptz[]", duckdb: "TIMESTAMP WITH TIME ZONE[]", values: [["{infinity}", "[infinity]"]] },
+  { type: "int4range", duckdb: "VARCHAR", values: same("[1,5)", "empty", "(,)") },
+  { type: "tstzrange", duckdb: "VARCHAR", values: same('["2024-02-29 23:59:59.5+00",infinity)', '(,"0044-03-15 12:00:00+00 BC"]') },
+  { type: "datemultirange", duckdb: "VARCHAR", values: same("{}", "{[2026-01-01,2026-02-01),[2027-01-01,)}") },
+  { type: "int4range[]", duckdb: "VARCHAR[]", values: [['{"[1,5)",NULL}', "['[1,5)', NULL]"]] },
   { type: "inet[]", duckdb: "VARCHAR[]", values: [["{10.0.0.1/8,NULL}", "[10.0.0.1/8, NULL]"]] },
 ];
 /** Types that are read as PostgreSQL's text, which puts the whole stream on the text protocol. */
 const others: readonly TypeCase[] = [
-  { type: "int4range", duckdb: "VARCHAR", values: same("[1,5)", "empty") },
-  { type: "int4range[]", duckdb: "VARCHAR", values: same('{"[1,5)",NULL}', "{}") },
+  { type: "public.floatrange", duckdb: "VARCHAR", values: same("[1.5,5)", "empty") },
+  { type: "public.floatrange[]", duckdb: "VARCHAR", values: same('{"[1.5,5)",NULL}', "{}") },
   { type: "point", duckdb: "VARCHAR", values: same("(1.5,-2)") },
 ];
 
@@ -172,7 +176,7 @@ beforeAll(async () => {
   database = await (await postgres()).createDatabase("types");
   warehouse = await (await postgres()).createDatabase("warehouse");
   scene = await Scene.open();
-  await database.sql("CREATE TYPE mood AS ENUM ('sad', 'it''s fine')");
+  await database.sql("CREATE TYPE mood AS ENUM ('sad', 'it''s fine'); CREATE TYPE floatrange AS RANGE (subtype = float8)");
   for (const [kind, columns] of Object.entries(kinds)) {
     await database.sql(`CREATE SCHEMA ${kind};
       CREATE TABLE ${kind}.every (id int PRIMARY KEY, ${columns.map(({ type }, index) => `c${index} ${type.replace("mood", "public.mood")}`).join(", ")});

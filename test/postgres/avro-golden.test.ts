@@ -7,7 +7,7 @@ import { EventDecoder } from "../../src/avro/decoder.ts";
 import { TableEncoder } from "../../src/avro/encoder.ts";
 import { tableSchemas } from "../../src/avro/schema.ts";
 import { ByteWriter } from "../../src/core/byte-writer.ts";
-import type { Column, ColumnType, PlainKind, Table } from "../../src/core/table.ts";
+import type { Column, ColumnType, PlainKind, RangeName, Table } from "../../src/core/table.ts";
 import { Tuple, tupleState } from "../../src/core/tuple.ts";
 import { readEvent } from "../support/row-values.ts";
 import { describeWithPostgres15, postgres, postgres15, uniqueName, type SharedPostgres } from "../support/servers.ts";
@@ -275,6 +275,45 @@ const printedCases: readonly Case[] = [
   plain("jsonpath", "jsonpath", AS_PRINTED, ["'$'", `'strict $.a[*] ? (@.b > 1.50 && @ like_regex "^☃").c'`, `'$."a b"[last - 1].size()'`]),
 ];
 
+const range = (typeName: RangeName, values: readonly string[]): Case => ({
+  sql: typeName,
+  type: { kind: "range", typeName },
+  values,
+  print: AS_TEXT,
+});
+const bounds = (from: string, to: string, type: string): readonly string[] =>
+  ["[]", "[)", "(]", "()"].map((form) => `${type}(${from}, ${to}, '${form}')`);
+const moments = "to_timestamp((random() - 0.5) * 1e11)";
+const rangeCases: readonly Case[] = [
+  range("int4range", ["'empty'", "'(,)'", "'[-2147483648,2147483647)'", ...bounds("-5", "17", "int4range")]),
+  range("int8range", [
+    ...["'empty'", "'[-9223372036854775808,)'", "'(,9223372036854775807)'", "'[-4294967296,4294967296)'"],
+    ...random(20, "int8range(least(0, -(random() * 9.2e18)::int8), (random() * 9.2e18)::int8)"),
+  ]),
+  range("numrange", [
+    ...["'empty'", "'[-1.50,0.000]'", "'[NaN,NaN]'", "'(-Infinity,1e40)'", "'(1e-30,)'"],
+    ...bounds("1.10", "2.2", "numrange"),
+  ]),
+  range("daterange", [
+    ...["'empty'", "'[-infinity,infinity]'", "'[4714-11-24 BC,5874897-12-31)'", "'[0001-12-31 BC,0001-01-01)'", "'(,2000-02-29)'"],
+    ...random(30, "daterange(date '1970-01-01' + ((random() - 0.2) * 3000000)::int, NULL)"),
+  ]),
+  range("tsrange", [
+    ...["'empty'", "'[-infinity,infinity]'", `'["4714-11-24 00:00:00 BC","294276-12-31 23:59:59.999999")'`],
+    ...random(30, `tsrange(${moments}::timestamp, NULL)`),
+  ]),
+  range("tstzrange", [
+    ...["'empty'", "'[,infinity)'", `'["0044-03-15 12:00:00.25+00 BC","1999-12-31 23:59:59.9+01")'`],
+    ...random(30, `tstzrange(NULL, ${moments}, '(]')`),
+  ]),
+  range("int4multirange", ["'{}'", "'{[1,3),[5,)}'"]),
+  range("int8multirange", ["'{(,-9223372036854775807)}'"]),
+  range("nummultirange", ["'{[1.0,1.0],(2,3.50)}'"]),
+  range("datemultirange", ["'{[2026-01-01,2026-02-01),[2027-01-01,)}'"]),
+  range("tsmultirange", ["'{[2026-01-01,2026-02-01),[infinity,)}'"]),
+  range("tstzmultirange", ["'{[2026-01-01,2026-02-01)}'"]),
+];
+
 /** Arrays of a case's values, nulls among them, printed element by element. */
 function arrayCase({ sql, type, values, print }: Case): Case {
   if (type.kind === "array" || type.kind === "other") throw new Error(`no array of ${sql}`);
@@ -313,7 +352,7 @@ const nastyArrays: Case = {
 };
 
 /** What the protocol's text form alone carries. */
-const textCases: readonly Case[] = ["int4range:'[1,5)'", "point:'(1,2)'", "int4range[]:'{\"[1,5)\",NULL}'"].map((pair): Case => {
+const textCases: readonly Case[] = ["floatrange:'[1,5)'", "point:'(1,2)'", "floatrange[]:'{\"[1,5)\",NULL}'"].map((pair): Case => {
   const [sql = "", value = ""] = pair.split(/:(.*)/s);
   return { sql, type: { kind: "other", typeName: sql }, values: [value], print: AS_TEXT };
 });
@@ -447,8 +486,8 @@ async function openSource(server: SharedPostgres): Promise<Source> {
 async function through(server: SharedPostgres, own: readonly Case[]): Promise<readonly Seen[]> {
   await using source = await openSource(server);
   const { client } = source;
-  await client.query("CREATE TYPE mood AS ENUM ('so so'); CREATE EXTENSION ltree");
-  const scalars = [...own, ...printedCases];
+  await client.query("CREATE TYPE mood AS ENUM ('so so'); CREATE TYPE floatrange AS RANGE (subtype = float8); CREATE EXTENSION ltree");
+  const scalars = [...own, ...printedCases, ...rangeCases];
   const all = [...scalars, ...scalars.map(arrayCase), nastyArrays, ...textCases];
   for (const [index, { sql, values }] of all.entries()) {
     await client.query(`CREATE TABLE t${index} (id int PRIMARY KEY, v ${sql})`);

@@ -10,9 +10,10 @@ const SCHEMA_SQL = `
   CREATE EXTENSION citext;
   CREATE TYPE mood AS ENUM ('sad', 'ok');
   CREATE DOMAIN price AS numeric(10, 2); CREATE DOMAIN list_price AS price; CREATE DOMAIN prices AS list_price[]; CREATE TYPE pair AS (a int, b int);
+  CREATE TYPE floatrange AS RANGE (subtype = float8);
   CREATE TABLE types (
     id bigint PRIMARY KEY, b bool, i2 int2, i4 int4, o oid, f4 real, f8 float8, n numeric, n2 numeric(12, 2), n0 numeric(5), t text, v varchar(9), c char(3), nm name,
-    ci citext, m mood, j json, jb jsonb, x xml, u uuid, by bytea, d date, ti time, ts timestamp, tz timestamptz, iv interval, p list_price, arr int[], vec int2vector, rarr int4range[], darr numeric(6, 1)[], pdom prices, pr pair, pt point,
+    ci citext, m mood, j json, jb jsonb, x xml, u uuid, by bytea, d date, ti time, ts timestamp, tz timestamptz, iv interval, p list_price, arr int[], vec int2vector, rarr int4range[], ran tstzrange, mran int4multirange, crarr floatrange[], darr numeric(6, 1)[], pdom prices, pr pair, pt point,
     "char" "char", ttz timetz, mo money, ip inet);
   ALTER TABLE types DROP COLUMN i2;
   CREATE TABLE no_key (a int);
@@ -137,7 +138,7 @@ for (const [name, suite, server] of [
         (types?.columns ?? []).map(({ name: column, type }) => [
           column,
           "typeName" in type
-            ? `other ${type.typeName}`
+            ? `${type.kind} ${type.typeName}`
             : "element" in type
               ? `array ${type.element.kind}`
               : "scale" in type
@@ -174,7 +175,10 @@ for (const [name, suite, server] of [
         p: "decimal 10,2",
         arr: "array int4",
         vec: "other int2vector",
-        rarr: "other int4range[]",
+        rarr: "array range",
+        ran: "range tstzrange",
+        mran: "range int4multirange",
+        crarr: "other public.floatrange[]",
         darr: "array decimal",
         pdom: "array decimal",
         pr: "other public.pair",

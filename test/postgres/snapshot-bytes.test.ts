@@ -66,12 +66,16 @@ const BOTH_PROTOCOLS: Readonly<Record<string, readonly string[]>> = {
   "short[]": ["'{dom,NULL}'"],
   shorts: ["'{a,b}'"],
   jsonpath: ["'$.a[*] ? (@.b > 1.5).c'", "'strict $'"],
+  int4range: ["'[1,5)'", "'empty'"],
+  tstzrange: ["'[2026-02-03 04:05:06+07,infinity)'", "'(,0044-03-15 12:00:00.25 BC]'"],
+  datemultirange: ["'{}'", "'{[2026-01-01,2026-02-01),[2027-01-01,)}'"],
+  "int4range[]": [`'{"[1,5)",NULL,empty}'`],
 };
 /** Types whose binary form is not read: the stream has them as text, a chunk by their output functions. */
 const TEXT_ONLY: Readonly<Record<string, readonly string[]>> = {
-  int4range: ["'[1,5)'", "'empty'"],
+  floatrange: ["'[1.5,5)'", "'empty'"],
   point: ["'(1,2.5)'"],
-  "int4range[]": [`'{"[1,5)",NULL,empty}'`],
+  "floatrange[]": [`'{"[1,5)",NULL,empty}'`],
   int2vector: ["'1 2 3'"],
   '"char"': ["'x'", "''"],
   pair: ["'(1,\"a b\")'", "'(,)'", "ROW(NULL, 'x')::pair"],
@@ -89,6 +93,7 @@ for (const [name, suite, server] of [
     beforeAll(async () => {
       database = await (await server()).createDatabase("bytes");
       await database.sql(`CREATE EXTENSION citext; CREATE EXTENSION ltree; CREATE TYPE mood AS ENUM ('so so', 'ok'); CREATE TYPE pair AS (a int, b text); CREATE TYPE priced AS (a int, b money);
+        CREATE TYPE floatrange AS RANGE (subtype = float8);
         CREATE DOMAIN short AS varchar(3); CREATE DOMAIN address AS inet;
         CREATE DOMAIN shorts AS short[]`);
       session = await openReader(database.url);

@@ -101,6 +101,15 @@ export const samples: readonly Sample[] = [
   { type: { kind: "text" }, cases: texts },
   { type: { kind: "enum" }, cases: texts },
   { type: { kind: "xml" }, cases: [same("<a b='c'>&amp;</a>", "<a b='c'>&amp;</a>"), same("no <closed", "no <closed")] },
+  { type: { kind: "range", typeName: "int4range" }, cases: [same("[1,5)", "[1,5)"), same("empty", "empty"), same("(,)", "(,)")] },
+  { type: { kind: "range", typeName: "nummultirange" }, cases: [same("{}", "{}"), same("{[1.50,2),(3,)}", "{[1.50,2),(3,)}")] },
+  {
+    type: { kind: "range", typeName: "tstzrange" },
+    cases: [
+      same('["0044-03-15 12:00:00.25+00 BC","1999-12-31 23:59:59.9+00")', '["0044-03-15 12:00:00.25+00 BC","1999-12-31 23:59:59.9+00")'),
+      same("[-infinity,infinity]", "[-infinity,infinity]"),
+    ],
+  },
   { type: { kind: "other", typeName: "point" }, cases: [same("(1.5,-2)", "(1.5,-2)"), ...texts] },
   // The json type keeps its text, also what stricter parsers refuse.
   {
@@ -217,6 +226,7 @@ export const samples: readonly Sample[] = [
   ]),
   array({ kind: "timestamptz" }, [[[-1n, null], "['1969-12-31 23:59:59.999999+00', NULL]", `{"1969-12-31 23:59:59.999999+00",NULL}`]]),
   array({ kind: "interval" }, [[["P1Y"], "[P1Y]", `{"1 year"}`]]),
+  array({ kind: "range", typeName: "int8range" }, [[["[1,5)", null], "['[1,5)', NULL]", `{"[1,5)",NULL}`]]),
   array({ kind: "inet" }, [[["10.0.0.1", "::1/64"], "[10.0.0.1, '::1/64']", "{10.0.0.1,::1/64}"]]),
   array({ kind: "bit" }, [[["101", ""], "[101, '']", `{101,""}`]]),
   array({ kind: "tsvector" }, [[["'a':1A"], `['\\'a\\':1A']`, "{'a':1A}"]]),

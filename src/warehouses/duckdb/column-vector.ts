@@ -281,6 +281,7 @@ function widthOf(type: ColumnType): number {
     case "pg_lsn":
     case "xid":
     case "xid8":
+    case "range":
     case "other":
       return STRING_BYTES;
     case "array":

@@ -82,6 +82,7 @@ export function columnType(type: ColumnType): string {
     case "pg_lsn":
     case "xid":
     case "xid8":
+    case "range":
     case "other":
       return "VARCHAR";
     case "array":

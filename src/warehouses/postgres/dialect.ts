@@ -84,6 +84,8 @@ export function columnType(type: ColumnType): string {
     case "pg_lsn":
     case "xid8":
       return type.kind;
+    case "range":
+      return type.typeName;
     case "array":
       return `${columnType(type.element)}[]`;
   }
@@ -92,7 +94,7 @@ export function columnType(type: ColumnType): string {
 /** Kinds that are staged as text, which the server parses exactly; the others are loaded in their binary form. */
 const stagedAsText: ReadonlySet<ColumnKind> = new Set([
   ...(["decimal", "numeric", "money", "interval", "timetz", "inet", "cidr", "macaddr", "macaddr8"] as const),
-  ...(["bit", "tsvector", "jsonpath", "pg_lsn", "xid8"] as const),
+  ...(["bit", "tsvector", "jsonpath", "pg_lsn", "xid8", "range"] as const),
 ]);
 
 /** Of an array: as text[]. */
@@ -100,10 +102,10 @@ export function isStagedAsText(type: ColumnType): boolean {
   return stagedAsText.has(type.kind === "array" ? type.element.kind : type.kind);
 }
 
-/** Equal values of these have several forms (1.0 and 1.00, 0 and -0), so that two keys of the log can be one key here. */
+/** Equal values of these have several forms (1.0 and 1.00, 0 and -0, ranges of them), so that two keys of the log can be one key here. */
 function hasSeveralForms(type: ColumnType): boolean {
   const { kind } = type.kind === "array" ? type.element : type;
-  return kind === "numeric" || kind === "interval" || kind === "float4" || kind === "float8" || kind === "jsonb";
+  return kind === "numeric" || kind === "range" || kind === "interval" || kind === "float4" || kind === "float8" || kind === "jsonb";
 }
 
 export type TargetColumn = { readonly name: string; readonly type: string; readonly collation?: string };

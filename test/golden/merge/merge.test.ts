@@ -65,6 +65,7 @@ for (const { dialect, truncate, expire } of dialects) {
       if (kind === "decimal") return [{ kind, precision: 38, scale: 10 }, { kind, precision: 39, scale: 10 }];
       if (kind === "money") return [{ kind, precision: 19, scale: 2 }];
       if (kind === "array") return arrays;
+      if (kind === "range") return [{ kind, typeName: "tstzrange" }];
       return kind === "other" ? [{ kind, typeName: "inet" }] : [{ kind }];
     });
     const columns = types.map((type) => ({ name: nameOf(type), type }));

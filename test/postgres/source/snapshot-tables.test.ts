@@ -54,12 +54,14 @@ describe("R-chunk: every row once, whatever the key", () => {
     ["an enum, few values, and an int", "mood", "(ARRAY['sad', 'ok', 'happy'])[1 + i % 3]::mood"],
     ["character(n)", "character(12)", "'k' || i"],
     ["inet", "inet", "inet '10.0.0.0' + i"],
-    ["int4range, which the stream sends as text", "int4range", "int4range(i, i + 1)"],
+    ["int4range", "int4range", "int4range(i, i + 1)"],
+    ["a range of one's own, which the stream sends as text", "floatrange", "floatrange(i, i + 1)"],
   ])("%s", async (_, type, value) => {
     await read(
       [
         "CREATE DOMAIN code AS varchar(20) CHECK (value <> '')",
         "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy')",
+        "CREATE TYPE floatrange AS RANGE (subtype = float8)",
         `CREATE TABLE keyed (k ${type}, i int, note text, PRIMARY KEY (k, i))`,
         `INSERT INTO keyed SELECT ${value}, i, 'note ' || i FROM generate_series(1, 3000) i`,
       ],

@@ -160,10 +160,49 @@ test("bytes of another length than the type's are a protocol error, not a value"
             ? texts
             : kind === "other"
               ? { kind, typeName: "point" }
-              : kind;
+              : kind === "range"
+                ? ({ kind, typeName: "int4range" } as const)
+                : kind;
     for (const bytes of [Buffer.alloc(0), Buffer.alloc(3), Buffer.alloc(17)]) {
       expect(() => encoded(type, bytes), kind).toThrow(expect.objectContaining({ code: "STREAM_PROTOCOL" }));
     }
+  }
+});
+
+test.each([
+  ["int8range", int8(-(2n ** 63n)), int8(2n ** 63n - 1n), "[-9223372036854775808,9223372036854775807)"],
+  ["int8range", int8(-4_294_967_296n), int8(-1n), "[-4294967296,-1)"],
+  ["int4range", int4(-2_147_483_648), int4(0), "[-2147483648,0)"],
+  ["numrange", numeric(-150n, 2), numeric(0n, 3), "[-1.50,0.000)"],
+  ["daterange", int4(-730_120), int4(-730_119), '["0001-12-31 BC",0001-01-01)'],
+  ["daterange", int4(-2_451_545), int4(2_145_031_948), '["4714-11-24 BC",5874897-12-31)'],
+  ["daterange", int4(-0x8000_0000), int4(0x7fff_ffff), "[-infinity,infinity)"],
+  ["daterange", int4(59), int4(60), "[2000-02-29,2000-03-01)"],
+  ["tsrange", int8(-1n), int8(0n), '["1999-12-31 23:59:59.999999","2000-01-01 00:00:00")'],
+  [
+    "tsrange",
+    int8(-211_813_488_000_000_000n),
+    int8(9_223_371_331_199_999_999n),
+    '["4714-11-24 00:00:00 BC","294276-12-31 23:59:59.999999")',
+  ],
+  ["tstzrange", int8(-63_082_281_600_000_001n), int8(2n ** 63n - 1n), '["0001-12-31 23:59:59.999999+00 BC",infinity)'],
+] as const)("a range's bounds are printed as PostgreSQL does: %s %#", (typeName, lower, upper, printed) => {
+  const bytes = Buffer.concat([Buffer.of(2), int4(lower.length), lower, int4(upper.length), upper]);
+  expect(decoded({ kind: "range", typeName }, bytes)).toBe(printed);
+});
+
+test("a range or multirange that ends too early or goes on is refused, wherever it is cut", () => {
+  const range = Buffer.concat([Buffer.of(6), int4(4), int4(1), int4(4), int4(5)]);
+  const many = Buffer.concat([int4(2), int4(range.length), range, int4(1), Buffer.of(24)]);
+  for (const [typeName, whole, printed] of [
+    ["int4range", range, "[1,5]"],
+    ["int4multirange", many, "{[1,5],(,)}"],
+  ] as const) {
+    const type = { kind: "range", typeName } as const;
+    expect(decoded(type, whole)).toBe(printed);
+    const cut = Array.from({ length: whole.length }, (_, length) => whole.subarray(0, length));
+    for (const bytes of [...cut, Buffer.concat([whole, Buffer.of(0)])])
+      expect(() => encoded(type, bytes), bytes.toString("hex")).toThrow(expect.objectContaining({ code: "STREAM_PROTOCOL" }));
   }
 });
 

@@ -1,8 +1,15 @@
 // Tables, tuples and values for the tests of avro/: a value in both of PostgreSQL's wire forms, and as core's Value.
 import fc from "fast-check";
-import type { Column, ColumnType, ElementType, PlainKind, Table } from "../../../src/core/table.ts";
+import type { Column, ColumnType, ElementType, PlainKind, RangeName, Table } from "../../../src/core/table.ts";
 import type { Value } from "../../support/row-values.ts";
-import { columnKinds, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, DATE_INFINITY, DATE_MINUS_INFINITY } from "../../../src/core/table.ts";
+import {
+  columnKinds,
+  rangeNames,
+  TIMESTAMP_INFINITY,
+  TIMESTAMP_MINUS_INFINITY,
+  DATE_INFINITY,
+  DATE_MINUS_INFINITY,
+} from "../../../src/core/table.ts";
 import { Tuple, tupleState } from "../../../src/core/tuple.ts";
 
 /** One value: what the stream brings in either protocol, and what a sink should get. */
@@ -302,6 +309,10 @@ export function samplesOf(type: ColumnType): fc.Arbitrary<Sample> {
       return fc
         .string({ unit: "grapheme", maxLength: 80 })
         .map((value) => sample(value, Buffer.concat([Buffer.of(1), Buffer.from(value)]), value));
+    case "range":
+      return type.typeName.endsWith("multirange")
+        ? fc.array(rangeSamples(type.typeName), { maxLength: 3 }).map(multirangeSample)
+        : rangeSamples(type.typeName);
     case "array":
       return fc.array(fc.option(samplesOf(type.element), { nil: null, freq: 4 }), { maxLength: 6 }).map(arraySample);
     case "text":
@@ -311,6 +322,27 @@ export function samplesOf(type: ColumnType): fc.Arbitrary<Sample> {
     case "other":
       return fc.string({ unit: "grapheme", maxLength: 80 }).map((value) => sample(value, Buffer.from(value), value));
   }
+}
+
+const BOUNDS = { int4: "int4", int8: "int8", num: "numeric", date: "date", ts: "timestamp", tstz: "timestamptz" } as const;
+
+/** As range_out and range_send write it, whether or not the bounds make sense together. */
+function rangeSamples(name: RangeName): fc.Arbitrary<Sample> {
+  const kind = BOUNDS[name.replace(/(multi)?range$/, "") as keyof typeof BOUNDS];
+  const bound = fc.option(fc.tuple(samplesOf({ kind }), fc.boolean()), { nil: null, freq: 4 });
+  const range = fc.tuple(bound, bound).map(([lower, upper]) => {
+    const printed = [lower, upper].map((end) => (end === null ? "" : end[0].text.toString().replace(/.* .*/, '"$&"')));
+    const flags = (lower?.[1] === true ? 2 : 0) | (upper?.[1] === true ? 4 : 0) | (lower === null ? 8 : 0) | (upper === null ? 16 : 0);
+    const value = `${flags & 2 ? "[" : "("}${printed.join(",")}${flags & 4 ? "]" : ")"}`;
+    const fields = [lower, upper].flatMap((end) => (end === null ? [] : [int4(end[0].binary.length), end[0].binary]));
+    return sample(value, Buffer.concat([Buffer.of(flags), ...fields]), value);
+  });
+  return fc.oneof({ weight: 6, arbitrary: range }, { weight: 1, arbitrary: fc.constant(sample("empty", Buffer.of(1), "empty")) });
+}
+
+function multirangeSample(ranges: readonly Sample[]): Sample {
+  const value = `{${ranges.map(({ text }) => text.toString()).join(",")}}`;
+  return sample(value, Buffer.concat([int4(ranges.length), ...ranges.flatMap(({ binary }) => [int4(binary.length), binary])]), value);
 }
 
 /** As array_out and array_send write it. */
@@ -335,12 +367,12 @@ function arraySample(items: readonly (Sample | null)[]): Sample {
 /** Any column type, decimals of every size and arrays among them. */
 export function columnTypes(): fc.Arbitrary<ColumnType> {
   const arrays = elementTypes().map((element): ColumnType => ({ kind: "array", element }));
-  const others = fc.constantFrom("point", "int4range", "hstore").map((typeName): ColumnType => ({ kind: "other", typeName }));
+  const others = fc.constantFrom("point", "floatrange", "hstore").map((typeName): ColumnType => ({ kind: "other", typeName }));
   return fc.oneof({ weight: 7, arbitrary: elementTypes() }, { weight: 3, arbitrary: arrays }, { weight: 1, arbitrary: others });
 }
 
 function elementTypes(): fc.Arbitrary<ElementType> {
-  const plain = columnKinds.filter((kind) => kind !== "decimal" && kind !== "money" && kind !== "array" && kind !== "other");
+  const plain = columnKinds.filter((kind): kind is PlainKind => !["decimal", "money", "range", "array", "other"].includes(kind));
   return fc.oneof(
     { weight: 6, arbitrary: fc.constantFrom(...plain).map((kind): ElementType => ({ kind })) },
     {
@@ -349,6 +381,7 @@ function elementTypes(): fc.Arbitrary<ElementType> {
         .integer({ min: 1, max: 100 })
         .chain((precision) => fc.nat(precision).map((scale): ElementType => ({ kind: "decimal", precision, scale }))),
     },
+    { weight: 2, arbitrary: fc.constantFrom(...rangeNames).map((typeName): ElementType => ({ kind: "range", typeName })) },
     { weight: 1, arbitrary: fc.constantFrom(0, 2, 3).map((scale): ElementType => ({ kind: "money", precision: 19, scale })) },
   );
 }

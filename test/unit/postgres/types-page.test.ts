@@ -3,7 +3,7 @@ import path from "node:path";
 import { expect, test } from "vitest";
 import { valueType, type AvroType } from "../../../src/avro/schema.ts";
 import { columnKinds, type ColumnKind, type ColumnType } from "../../../src/core/table.ts";
-import { builtInTypes, extensionTypes, needsText } from "../../../src/postgres/types.ts";
+import { builtInTypes, extensionTypes, needsText, rangeTypes } from "../../../src/postgres/types.ts";
 import { columnType as duckdbType } from "../../../src/warehouses/duckdb/dialect.ts";
 import { columnType as postgresType } from "../../../src/warehouses/postgres/dialect.ts";
 
@@ -25,12 +25,18 @@ const examples: Readonly<Partial<Record<ColumnKind, readonly (readonly [name: st
   numeric: [["`numeric`, `numeric(5,-2)`, `numeric(2,4)`", { kind: "numeric" }]],
   money: [["`money`", { kind: "money", precision: 19, scale: 2 }]],
   enum: [["enums", { kind: "enum" }]],
+  range: [...rangeTypes.values()].map((typeName) => [`\`${typeName}\``, { kind: "range", typeName }] as const),
   array: [
     ["`integer[]`", { kind: "array", element: { kind: "int4" } }],
     ["`numeric(12,2)[]`", { kind: "array", element: { kind: "decimal", precision: 12, scale: 2 } }],
     ["`inet[]`, and so on", { kind: "array", element: { kind: "inet" } }],
   ],
-  other: [["all others: ranges, composites, `point`, `hstore`, …, and arrays of them", { kind: "other", typeName: "" }]],
+  other: [
+    [
+      "all others: geometric types, composites, `hstore`, range types that were made with CREATE TYPE, …, and arrays of them",
+      { kind: "other", typeName: "" },
+    ],
+  ],
 };
 
 const notes: Readonly<Partial<Record<ColumnKind, string>>> = {
@@ -57,6 +63,7 @@ const notes: Readonly<Partial<Record<ColumnKind, string>>> = {
   tsvector: "with positions and weights, quoted as PostgreSQL prints it",
   pg_lsn: "without zeros in front, whatever the server's version",
   xid: "has no order, so a target keeps it as text",
+  range: "as PostgreSQL prints it, moments in UTC; `empty`, and no bound where there is none",
   array:
     "elements may be null. More than one dimension, or a first index other than 1, is a dead letter: Avro's arrays have neither. `integer[][]` is `integer[]` to PostgreSQL",
   other: "PostgreSQL's text form. One such column puts the whole stream on the text protocol",

@@ -82,6 +82,25 @@ test("an array is one of its elements' type, with the modifier of the column; of
   expect(columnType(array({ ...numeric(-1), oid: 600 }))).toEqual({ kind: "other", typeName: "numeric[]" });
 });
 
+test("PostgreSQL's own ranges are known by their OIDs, alone and in arrays; any other range is text", () => {
+  const range: TypeFacts = {
+    oid: 3910,
+    modifier: -1,
+    name: "tstzrange",
+    label: "tstzrange",
+    type: "r",
+    category: "R",
+    fraction: null,
+    element: null,
+  };
+  expect(columnType(range)).toEqual({ kind: "range", typeName: "tstzrange" });
+  expect(columnType({ ...numeric(-1), oid: 3911, element: range })).toEqual({
+    kind: "array",
+    element: { kind: "range", typeName: "tstzrange" },
+  });
+  expect(columnType({ ...range, oid: 99_997, label: "public.floatrange" })).toEqual({ kind: "other", typeName: "public.floatrange" });
+});
+
 test("one column of another type makes the stream a text one", () => {
   expect(needsText([{ type: { kind: "int4" } }, { type: { kind: "jsonb" } }])).toBe(false);
   expect(needsText([{ type: { kind: "int4" } }, { type: { kind: "other", typeName: "point" } }])).toBe(true);

@@ -34,6 +34,7 @@ CREATE TABLE warehouse."analytics"."orders" (
   "pg_lsn" VARCHAR,
   "xid" VARCHAR,
   "xid8" VARCHAR,
+  "range" VARCHAR,
   "int4[]" INTEGER[],
   "decimal[]" DECIMAL(12,2)[],
   "inet[]" VARCHAR[],

@@ -34,6 +34,7 @@ CREATE TABLE "analytics"."orders" (
   "pg_lsn" pg_lsn,
   "xid" text,
   "xid8" xid8,
+  "range" tstzrange,
   "int4[]" integer[],
   "decimal[]" numeric(12,2)[],
   "inet[]" inet[],
