@@ -183,7 +183,7 @@ export interface WarehouseSession extends AsyncDisposable {
   openKeys(sink: string): Promise<readonly OpenKey[]>;
   /** Deletes the sink's checkpoints and its open dead letters, where there are any; makes nothing. */
   forget(sink: string): Promise<Forgotten>;
-  /** Makes the target or adds columns to it. Throws TARGET_DIFFERS with the SQL that would mend it. */
+  /** Makes the target, adds columns to it, or widens them. Throws TARGET_DIFFERS with the SQL that would mend it. */
   ensureTarget(spec: TargetSpec): Promise<void>;
   /**
    * Merges, moves the checkpoint and records the run in one transaction, or nothing of it. Throws CHECKPOINT_MOVED;

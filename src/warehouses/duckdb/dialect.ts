@@ -10,6 +10,7 @@ import {
   type Sweep,
   type TargetSpec,
 } from "../../core/warehouse.ts";
+import type { Ladders } from "../widening.ts";
 import { keepsTarget, lines, ofTarget, quoteName, quoteTable, quoteText } from "../sql-text.ts";
 
 /** Widest DECIMAL that DuckDB has, in digits. */
@@ -89,6 +90,11 @@ export function columnType(type: ColumnType): string {
       return `${columnType(type.element)}[]`;
   }
 }
+
+export const ladders: Ladders = [
+  ["SMALLINT", "INTEGER", "BIGINT"],
+  ["FLOAT", "DOUBLE"],
+];
 
 export type TargetColumn = { readonly name: string; readonly type: string; readonly required: boolean };
 

@@ -4,7 +4,8 @@ import { tableLabel } from "../../core/table.ts";
 import { metadataColumns, type TargetSpec } from "../../core/warehouse.ts";
 import { quoteName, quoteTable, RESERVED_PREFIX } from "../sql-text.ts";
 import { otherType, refuseDifferences, softlyDeletedRows, type TargetDifference } from "../target-difference.ts";
-import { createTarget, targetColumns, WAREHOUSE } from "./dialect.ts";
+import { isWider } from "../widening.ts";
+import { createTarget, ladders, targetColumns, WAREHOUSE } from "./dialect.ts";
 
 export type FoundColumn = { readonly schema: string; readonly table: string; readonly name: string; readonly type: string };
 
@@ -23,7 +24,7 @@ export function foundColumn(row: Readonly<Record<string, unknown>>): FoundColumn
 }
 
 /**
- * The DDL that makes the target fit; none when it does. `all`: the columns of every table. Throws NAME_COLLISION for names that DuckDB takes for one, and
+ * The DDL that makes the target fit; none when it does, or is wider than needed: events of before a column was widened may follow. `all`: the columns of every table. Throws NAME_COLLISION for names that DuckDB takes for one, and
  * TARGET_DIFFERS with the SQL that would mend the target.
  */
 export function targetDdl(spec: TargetSpec, all: readonly FoundColumn[]): readonly string[] {
@@ -42,7 +43,9 @@ export function targetDdl(spec: TargetSpec, all: readonly FoundColumn[]): readon
     const addColumn = (of: string): string => `ALTER TABLE ${of} ADD COLUMN ${quoteName(name)} ${type}`;
     if (there === undefined && required) differences.push({ what: `it lacks key column ${name}`, sql: addColumn(table) });
     else if (there === undefined) added.push(addColumn(`${WAREHOUSE}.${table}`));
-    else if (there.type !== type) differences.push(otherType(spec.target, name, there.type, type));
+    else if (isWider(type, there.type, ladders))
+      added.push(`ALTER TABLE ${WAREHOUSE}.${table} ALTER COLUMN ${quoteName(name)} TYPE ${type}`);
+    else if (there.type !== type && !isWider(there.type, type, ladders)) differences.push(otherType(spec.target, name, there.type, type));
   }
   if (spec.deletes === "hard" && found.some(({ name }) => same(name, metadataColumns.deleted)))
     differences.push(softlyDeletedRows(spec.target));

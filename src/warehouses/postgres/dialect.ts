@@ -10,6 +10,7 @@ import {
   type Sweep,
   type TargetSpec,
 } from "../../core/warehouse.ts";
+import type { Ladders } from "../widening.ts";
 import { keepsTarget, lines, ofTarget, quoteName, quoteTable, quoteText } from "../sql-text.ts";
 
 /** Every sequence is compared byte by byte, whatever the database's collation. */
@@ -91,6 +92,11 @@ export function columnType(type: ColumnType): string {
   }
 }
 
+export const ladders: Ladders = [
+  ["smallint", "integer", "bigint"],
+  ["real", "double precision"],
+];
+
 /** Kinds that are staged as text, which the server parses exactly; the others are loaded in their binary form. */
 const stagedAsText: ReadonlySet<ColumnKind> = new Set([
   ...(["decimal", "numeric", "money", "interval", "timetz", "inet", "cidr", "macaddr", "macaddr8"] as const),
@@ -143,7 +149,7 @@ const STAGED_BESIDE = [
 /** The statements of one merge, by when they run. `staging`: the name of the staging table. */
 export type Merge = {
   /**
-   * Makes the staging table once per connection; commits empty it, so that no flush touches the catalogue. Its types and
+   * Makes the staging table once per connection; commits empty it, so that no flush touches the catalogue. Its
    * collations are the target's: an index is used only for the same collation.
    */
   readonly stage: string;
@@ -220,9 +226,12 @@ export const postgresDialect: Dialect = {
 };
 
 function stage(plan: MergePlan, name: string): string {
-  const own = plan.columns.map(({ name, type }) =>
-    isStagedAsText(type) ? `NULL::${stagedType(type)} AS ${quoteName(name)}` : `t.${quoteName(name)}`,
-  );
+  const own = plan.columns.map(({ name, type }) => {
+    if (isStagedAsText(type)) return `NULL::${stagedType(type)} AS ${quoteName(name)}`;
+    // The target's may be wider by now, and COPY's binary form is that of the type itself.
+    if (ladders.some((types) => types.includes(columnType(type)))) return `NULL::${columnType(type)} AS ${quoteName(name)}`;
+    return `t.${quoteName(name)}`;
+  });
   const beside = [`''::text ${BYTEWISE}`, "now()", "false", "''::bytea", "0", "NULL::smallint[]"];
   return `CREATE TEMP TABLE ${name} ON COMMIT DELETE ROWS AS
 SELECT

@@ -21,7 +21,7 @@ const statePrivileges: Readonly<Record<keyof typeof createState, readonly string
   dead_letters: ["SELECT", "INSERT", "UPDATE", "DELETE"],
 };
 
-/** `alter`: columns are to be added, which only the owner may. */
+/** `alter`: columns are to be added or widened, which only the owner may. */
 type TableNeed = { readonly table: TableName; readonly privileges: readonly string[]; alter: boolean };
 
 /** What the sink's statements need. */
@@ -96,7 +96,7 @@ async function inspect(client: pg.Client, address: string, targets: readonly Tar
     const { missing, ownership } = await missingOnTable(client, need);
     const [label, name] = [`table ${need.table.schema}.${need.table.name}`, quoteTable(need.table)];
     if (missing.length > 0) lacks(`${missing.join(", ")} on ${label}`, `GRANT ${missing.join(", ")} ON ${name} TO ${role}`);
-    if (need.alter && ownership !== null) lacks(`ownership of ${label}, which lacks columns`, ownership);
+    if (need.alter && ownership !== null) lacks(`ownership of ${label}, whose columns are to be added or widened`, ownership);
   }
   return problems;
 }

@@ -4,7 +4,8 @@ import { tableLabel, type TableName } from "../../core/table.ts";
 import { metadataColumns, type TargetSpec } from "../../core/warehouse.ts";
 import { quoteName, quoteTable, RESERVED_PREFIX } from "../sql-text.ts";
 import { otherType, refuseDifferences, softlyDeletedRows, type TargetDifference } from "../target-difference.ts";
-import { columnDefinition, createTarget, targetColumns } from "./dialect.ts";
+import { isWider } from "../widening.ts";
+import { columnDefinition, createTarget, ladders, targetColumns } from "./dialect.ts";
 
 /** NAMEDATALEN − 1, bytes. */
 const MAX_NAME_BYTES = 63;
@@ -56,6 +57,7 @@ export function targetDdl(spec: TargetSpec, found: FoundTarget): readonly string
     const addColumn = `ALTER TABLE ${table} ADD COLUMN ${columnDefinition(column)}`;
     if (there === undefined && spec.key.includes(name)) differences.push({ what: `it lacks key column ${name}`, sql: addColumn });
     else if (there === undefined) added.push(addColumn);
+    else if (isWider(type, there.type, ladders)) added.push(`ALTER TABLE ${table} ALTER COLUMN ${quoteName(name)} TYPE ${type}`);
     else if (!fits(there.type, type)) differences.push(otherType(spec.target, name, there.type, type));
   }
   const key = JSON.stringify([...spec.key].sort(compareBytes));
@@ -71,9 +73,9 @@ export function targetDdl(spec: TargetSpec, found: FoundTarget): readonly string
   return added;
 }
 
-/** A varchar without a length is text in all but name. */
+/** A varchar without a length is text in all but name. Events of before a column was widened may follow those of after it. */
 function fits(there: string, needed: string): boolean {
-  return there === needed || (needed === "text" && there === "character varying");
+  return there === needed || (needed === "text" && there === "character varying") || isWider(there, needed, ladders);
 }
 
 function refuseNames(spec: TargetSpec): void {

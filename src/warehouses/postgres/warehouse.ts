@@ -151,7 +151,7 @@ class PostgresSession implements WarehouseSession {
     if (targetDdl(spec, await this.#findTarget(spec)).length > 0) {
       await this.#transaction(async () => {
         await this.#rows(lockDdl);
-        for (const sql of targetDdl(spec, await this.#findTarget(spec))) await this.#rows(sql);
+        await queryUnbounded(this.#connection, targetDdl(spec, await this.#findTarget(spec)));
       });
     }
     this.#connection.fitting.add(known);

@@ -39,7 +39,7 @@ export function targetsSuite(warehouse: OpenWarehouse): void {
 
     test("of other types are refused with the SQL that mends them", async () => {
       const key = kind.name === "postgres" ? "PRIMARY KEY" : "NOT NULL";
-      await sql(`CREATE SCHEMA analytics; CREATE TABLE analytics.orders (id integer ${key}, name text, note date)`);
+      await sql(`CREATE SCHEMA analytics; CREATE TABLE analytics.orders (id numeric(9,2) ${key}, name text, note date)`);
       const error = (await warehouse.session.ensureTarget(hard).catch((cause: unknown) => cause)) as {
         code: string;
         message: string;
@@ -47,12 +47,42 @@ export function targetsSuite(warehouse: OpenWarehouse): void {
       };
       expect(error.code).toBe("TARGET_DIFFERS");
       expect(error.message).toMatch(
-        /^target analytics\.orders does not fit: id is integer, needed is bigint; note is date, needed is (text|varchar)$/i,
+        /^target analytics\.orders does not fit: id is (?:numeric|decimal)\(9,2\), needed is bigint; note is date, needed is (text|varchar)$/i,
       );
       const mend = /^run: (.*); or name another table/.exec(error.remedy)?.[1] ?? "";
       await sql(mend);
       await merge(hard, [change(1, { id: 1n, note: "text" })]);
       expect(await rows()).toEqual([["1", null, "text"]]);
+    });
+
+    test("are widened where the types ask for it; narrower rows of before are still taken", async () => {
+      const narrow = targetSpec(
+        TARGET,
+        ["id"],
+        { id: { kind: "int4" }, small: { kind: "int2" }, real: { kind: "float4" }, amount: { kind: "decimal", precision: 6, scale: 2 } },
+        "hard",
+      );
+      const wide = targetSpec(
+        TARGET,
+        ["id"],
+        { id: { kind: "int8" }, small: { kind: "int8" }, real: { kind: "float8" }, amount: { kind: "decimal", precision: 16, scale: 2 } },
+        "hard",
+      );
+      const all = async (): Promise<unknown> =>
+        sql("SELECT id::text, small::text, real::text, amount::text FROM analytics.orders o ORDER BY o.id");
+      const put = async (spec: typeof wide, changes: Parameters<typeof tableFlush>[1]): Promise<void> => {
+        await warehouse.session.ensureTarget(spec);
+        await warehouse.worker.merge(warehouse.session, [tableFlush(spec, changes)]);
+      };
+      await put(narrow, [change(1, { id: 1, small: 1, real: 0.5, amount: 150n }), change(1, { id: 2, small: 2, real: 0.5, amount: 250n })]);
+      await put(wide, [change(2, { id: 3_000_000_000n, small: 9_007_199_254_740_993n, real: 0.1, amount: 12_345_678_901_234n })]);
+      await put(narrow, [change(3, { id: 1, small: 7, real: 0.25, amount: -5n }), change(3, { id: 4, small: 4, real: 0.5, amount: 1n })]);
+      await put(wide, [deletion(4, { id: 2n })]);
+      expect(await all()).toEqual([
+        ["1", "7", "0.25", "-0.05"],
+        ["4", "4", "0.5", "0.01"],
+        ["3000000000", "9007199254740993", "0.1", "123456789012.34"],
+      ]);
     });
 
     test("that lack a key column, or were kept with soft deletes and now are not, are refused with the SQL too", async () => {

@@ -1,6 +1,6 @@
 CREATE TEMP TABLE "tailrace_staged" ON COMMIT DELETE ROWS AS
 SELECT
-  t."id",
+  NULL::bigint AS "id",
   ''::text COLLATE "C" AS "_tailrace_seq",
   now() AS "_tailrace_commit_ts",
   false AS "_tailrace_deleted",

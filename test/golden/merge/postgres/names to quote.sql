@@ -1,6 +1,6 @@
 CREATE TEMP TABLE "tailrace_staged" ON COMMIT DELETE ROWS AS
 SELECT
-  t."i""d",
+  NULL::bigint AS "i""d",
   t."größe in m'",
   ''::text COLLATE "C" AS "_tailrace_seq",
   now() AS "_tailrace_commit_ts",
