@@ -75,6 +75,25 @@ export function inShapeOf(relation: Relation, now: Table, types: readonly (Colum
   return keyColumns(past).length === keyColumns(now).length && sameKey(past, relation) ? past : null;
 }
 
+/**
+ * The table with those of its column types that were widened since as `now` has them. Only where values of both have the same bytes
+ * in Avro (int and long; decimals of one scale): its rows can then be encoded as they are under a schema of these types.
+ */
+export function inWiderTypes(past: Table, now: Table): Table {
+  const columns = past.columns.map((column) => {
+    const type = now.columns.find(({ name }) => name === column.name)?.type;
+    return type !== undefined && isWider(type, column.type) ? { ...column, type } : column;
+  });
+  return { ...past, columns };
+}
+
+const INTEGERS: readonly ColumnType["kind"][] = ["int2", "int4", "int8"];
+
+function isWider(wide: ColumnType, narrow: ColumnType): boolean {
+  if (wide.kind === "decimal" && narrow.kind === "decimal") return wide.scale === narrow.scale && wide.precision > narrow.precision;
+  return INTEGERS.includes(narrow.kind) && INTEGERS.indexOf(wide.kind) > INTEGERS.indexOf(narrow.kind);
+}
+
 /** REPLICA IDENTITY FULL sends every column and tells no key. `table` has the relation's columns. */
 function sameKey(table: Table, relation: Relation): boolean {
   return (

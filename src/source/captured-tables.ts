@@ -8,7 +8,7 @@ import { version } from "../core/version.ts";
 import { describeTable, describeTypes, relationExists } from "../postgres/catalog.ts";
 import type { Relation } from "../postgres/pgoutput.ts";
 import { needsText } from "../postgres/types.ts";
-import { countedOps, inShapeOf, keylessPartition, sameShape, type CapturedTable } from "./captured-table.ts";
+import { countedOps, inShapeOf, inWiderTypes, keylessPartition, sameShape, type CapturedTable } from "./captured-table.ts";
 import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import type { PartitionBuffer } from "./publisher.ts";
 import { registerSchemas, schemaRefused, SchemasRefused } from "./table-schemas.ts";
@@ -96,12 +96,15 @@ export class CapturedTables {
     return null;
   }
 
+  /** `now`: as the catalog has it; its schema may be registered already, and one of narrower types would then be refused. */
   async #compile(
     table: Table,
     topic: string,
+    now = table,
     what: Registered = "present",
   ): Promise<Pick<CapturedTable, "table" | "label" | "encoder" | "keyIndexes" | "transaction">> {
-    const ids = await registerSchemas(this.#registry, table, topic, { what }, this.#signal).catch((cause: unknown) => {
+    const registered = registerSchemas(this.#registry, inWiderTypes(table, now), topic, { what }, this.#signal);
+    const ids = await registered.catch((cause: unknown) => {
       throw cause instanceof SchemasRefused ? schemaRefused(this.#options.name, table, cause) : cause;
     });
     const constants = { version, connector: this.#options.name, database: this.#prepared.facts.database };
@@ -130,7 +133,7 @@ export class CapturedTables {
       throw new TailraceError("STREAM_LOST", { reason });
     }
     const what = sameShape(now, relation) ? "present" : "past";
-    const reshaped: CapturedTable = { ...captured, ...(await this.#compile(table, captured.buffers[0]?.topic ?? "", what)) };
+    const reshaped: CapturedTable = { ...captured, ...(await this.#compile(table, captured.buffers[0]?.topic ?? "", now, what)) };
     this.#tables[this.#tables.indexOf(captured)] = reshaped;
     const columns = table.columns.map(({ name }) => name);
     this.#logger.warn({ table: captured.label, columns }, "the table's columns changed");

@@ -100,6 +100,22 @@ for (const [name, suite, server] of [
       ]);
     });
 
+    test("rows from before a column was widened are read, though the registry was first asked for the wider one", async () => {
+      await database.sql("CREATE TABLE item (id int PRIMARY KEY)");
+      const scene = await sceneOf();
+      await scene.while(async () => undefined);
+      await database.sql(
+        "ALTER TABLE item ADD n int2, ADD m int, ADD cost numeric(6, 2); INSERT INTO item VALUES (1, -2, 2147483647, -12.5)",
+      );
+      await database.sql("ALTER TABLE item ALTER n TYPE int, ALTER m TYPE int8, ALTER cost TYPE numeric(16, 2)");
+      await database.sql("INSERT INTO item VALUES (2, 2147483647, 9223372036854775807, 12345678901234.56)");
+      await scene.while(async () => scene.untilRows("item", 2));
+      expect(await scene.rows("item")).toEqual([
+        { id: 1, n: -2, m: 2_147_483_647n, cost: -1250n },
+        { id: 2, n: 2_147_483_647, m: 9_223_372_036_854_775_807n, cost: 1_234_567_890_123_456n },
+      ]);
+    });
+
     test("rows from before a DROP TYPE are refused, and the column is named", async () => {
       await database.sql("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE item (id int PRIMARY KEY, feeling mood)");
       const scene = await sceneOf();

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { Column, Table } from "../../../src/core/table.ts";
 import type { Relation, RelationColumn } from "../../../src/postgres/pgoutput.ts";
-import { inShapeOf, sameShape } from "../../../src/source/captured-table.ts";
+import { inShapeOf, inWiderTypes, sameShape } from "../../../src/source/captured-table.ts";
 
 const [INT4, INT8, TEXT, VARCHAR, NUMERIC, MOOD] = [23, 20, 25, 1043, 1700, 99_001];
 const numericOf = (precision: number, scale: number): number => ((precision << 16) | scale) + 4;
@@ -59,6 +59,30 @@ describe("rows of the stream's past", () => {
     );
     const narrow = { ...note, type: { kind: "decimal", precision: 5, scale: 1 }, typeOid: NUMERIC, typeModifier: numericOf(5, 1) } as const;
     expect(inShapeOf(relation("d", id, narrow), wide, [id.type, narrow.type])?.columns).toEqual([id, narrow]);
+  });
+
+  test.each([
+    ["int2", "int4", true],
+    ["int2", "int8", true],
+    ["int4", "int8", true],
+    ["int8", "int4", false],
+    ["int4", "int4", false],
+    ["float4", "float8", false],
+    ["int4", "float8", false],
+    ["text", "int4", false],
+  ] as const)("of %s, which is %s now, are written under the schema of now: %s", (before, after, expected) => {
+    const [past, now] = [before, after].map((kind) => table(id, { ...note, type: { kind } }));
+    expect(inWiderTypes(past!, now!)).toEqual(expected ? now : past);
+  });
+
+  test.each([
+    [6, 2, 16, 2, true],
+    [16, 2, 6, 2, false],
+    [6, 2, 16, 3, false],
+  ])("of numeric(%i,%i), which is numeric(%i,%i) now, are written under the schema of now: %s", (p, s, precision, scale, expected) => {
+    const past = table(id, { ...note, type: { kind: "decimal", precision: p, scale: s } });
+    const now = table(id, { ...note, type: { kind: "decimal", precision, scale } });
+    expect(inWiderTypes(past, now)).toEqual(expected ? now : past);
   });
 
   test("are refused under another key than the table's now", () => {
