@@ -39,7 +39,7 @@ export async function lookForSilentChanges(
     if (known === undefined || change === null || table === undefined) return layoutOf(now, known);
     const error = new TailraceError("ROWS_CHANGED", { table: tableLabel(now), change: change.words });
     if (begin === null) {
-      logger.warn(error.toJSON(), "rows changed without events, and snapshots are off: the targets keep the former values");
+      logger.warn(error.toJSON(), `${error.message}; snapshots are off: the targets keep the former values`);
       return layoutOf(now, known);
     }
     const where = keyColumns(table).length === 0 ? null : change.where; // without a key it is read whole
@@ -49,7 +49,7 @@ export async function lookForSilentChanges(
       if (cause instanceof TailraceError && cause.code === "SNAPSHOT_REFUSED") return known; // looked at again when that one is complete
       throw cause;
     }
-    logger.warn(error.toJSON(), "rows changed without events: they are read again");
+    logger.warn(error.toJSON(), `${error.message}; they are read again`);
     return layoutOf(now, known);
   });
   if (JSON.stringify(layouts) !== JSON.stringify(before)) await save({ layouts });
