@@ -1,6 +1,6 @@
 CREATE TEMP TABLE "tailrace_staged" ON COMMIT DELETE ROWS AS
 SELECT
-  t."id",
+  NULL::bigint AS "id",
   NULL::text[] AS "addresses",
   t."tags",
   ''::text COLLATE "C" AS "_tailrace_seq",
