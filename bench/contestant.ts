@@ -11,6 +11,8 @@ export type Measured = {
   /** Of the Kafka broker; absent where none is in the way. */
   readonly brokerSecondsPerMillion?: number | undefined;
   readonly peakRssAnonBytes: number;
+  /** From the start of the process until its first row had arrived, ms; absent where no process is started, or its start is not of its own. */
+  readonly startMs?: number | undefined;
 };
 
 /** One run. `prepare` makes the slot, before the rows are written. */
@@ -57,11 +59,13 @@ export function medianOf(values: readonly number[]): number {
 /** Of each figure by itself. */
 export function median(runs: readonly Measured[]): Measured {
   const broker = runs.flatMap(({ brokerSecondsPerMillion }) => brokerSecondsPerMillion ?? []);
+  const starts = runs.flatMap(({ startMs }) => startMs ?? []);
   return {
     rowsPerSecond: medianOf(runs.map((run) => run.rowsPerSecond)),
     cpuSecondsPerMillion: medianOf(runs.map((run) => run.cpuSecondsPerMillion)),
     serverSecondsPerMillion: medianOf(runs.map((run) => run.serverSecondsPerMillion)),
     ...(broker.length === 0 ? {} : { brokerSecondsPerMillion: medianOf(broker) }),
     peakRssAnonBytes: medianOf(runs.map((run) => run.peakRssAnonBytes)),
+    ...(starts.length === 0 ? {} : { startMs: medianOf(starts) }),
   };
 }

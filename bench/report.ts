@@ -7,6 +7,7 @@ import type { VisibleReport } from "./visible.ts";
 
 export function raceTable({ about, server, rows }: Pick<Race, "about" | "server" | "rows">, ranked: readonly Ranked[]): string {
   const broker = ranked.some(({ brokerSecondsPerMillion }) => brokerSecondsPerMillion !== undefined);
+  const starts = ranked.some(({ startMs }) => startMs !== undefined);
   const header = [`${about}, ${rows.toLocaleString("en-US")} rows`, "rows/s", "CPU s per 1M", server];
   const lines = ranked.map((result) => [
     result.title,
@@ -15,10 +16,12 @@ export function raceTable({ about, server, rows }: Pick<Race, "about" | "server"
     result.serverSecondsPerMillion.toFixed(2),
     ...(broker ? [result.brokerSecondsPerMillion?.toFixed(2) ?? ""] : []),
     `${Math.round(result.peakRssAnonBytes / 1024 / 1024)} MiB`,
+    ...(starts ? [result.startMs === undefined ? "" : inMs(result.startMs)] : []),
   ]);
   const noise = noiseOf(ranked);
   const said = noise === null ? [] : [differs("rows/s", noise.rowsPerSecond), differs("CPU", noise.cpuSecondsPerMillion)];
-  return `${aligned([[...header, ...(broker ? ["broker s per 1M"] : []), "peak RssAnon"], ...lines])}${noiseLine(said)}\n`;
+  const heads = [...header, ...(broker ? ["broker s per 1M"] : []), "peak RssAnon", ...(starts ? ["start → first row"] : [])];
+  return `${aligned([heads, ...lines])}${noiseLine(said)}\n`;
 }
 
 export function latencyTable({ perSecond, quiet, reading }: LatencyReport): string {

@@ -77,6 +77,7 @@ export function tailraceEmbedded(name: string, { client, url, folder }: Surround
     },
     run: async (rows) => {
       const walsender = await WalsenderMeter.open(url, `tailrace_${name}`);
+      const startedMs = Date.now();
       const service = startService(dir);
       const meter = new ProcessMeter(pidOf(service));
       await untilPublished(service, http, rows);
@@ -94,6 +95,7 @@ export function tailraceEmbedded(name: string, { client, url, folder }: Surround
         cpuSecondsPerMillion: perMillion(meter.cpuSeconds(arrived.firstMs, arrived.lastMs), rows),
         serverSecondsPerMillion: perMillion(walsender.totalCpuSeconds, rows),
         peakRssAnonBytes: meter.peakRssAnonBytes,
+        startMs: arrived.firstMs - startedMs,
       };
     },
     tidy: async () => {
@@ -116,6 +118,7 @@ export function tailraceKafka(name: string, { client, url, folder }: Surrounding
     },
     run: async (rows) => {
       const walsender = await WalsenderMeter.open(url, `tailrace_${name}`);
+      const startedMs = Date.now();
       const service = startService(dir);
       const meter = new ProcessMeter(pidOf(service));
       const isAlive = (): boolean => service.exitCode === null;
@@ -126,10 +129,11 @@ export function tailraceKafka(name: string, { client, url, folder }: Surrounding
         walsender.stop();
       });
       await stopService(service);
-      return measuredInKafka(
+      const measured = measuredInKafka(
         { ...arrived, records: await recordsOf(log, topics) },
         { rows, meter, serverSeconds: walsender.totalCpuSeconds },
       );
+      return { ...measured, startMs: arrived.firstMs - startedMs };
     },
     tidy: async () => {
       await dropSource(client, name);

@@ -15,6 +15,10 @@ test("a race's table has the broker's column only where there is a broker, and s
   const pair = [...alone, { name: "a_again", title: "A, again", ...run, brokerSecondsPerMillion: 4, rowsPerSecond: 132_000, runs: [] }];
   const text = raceTable(race, pair);
   expect(text).toContain("broker s per 1M");
+  expect(text).not.toContain("first row");
+  expect(raceTable(race, [...pair, { name: "b", title: "B", ...run, startMs: 512.3, runs: [] }])).toMatch(
+    /start → first row\n(?:.*\n)*B .* 512\.3 ms\n/,
+  );
   expect(text).toContain("noise: the same twice differs by 10.0% in rows/s and 0.0% in CPU\n");
 });
 
