@@ -1,6 +1,7 @@
 // PostgreSQL's binary form of each kind (what its type's send function writes; all integers big-endian) as Avro.
 import type { ByteWriter } from "../core/byte-writer.ts";
 import { writeAscii, writeFourDigits, writeHexByte, writeInteger, writeSmallFraction } from "./ascii.ts";
+import { writeHstore } from "./encoder-hstore.ts";
 import {
   writeBit,
   writeCidr,
@@ -242,6 +243,7 @@ export const binaryForm: Omit<WireForm, "range"> = {
   bit: writeBit,
   tsvector: writeTsvector,
   ltree: writeVersioned,
+  hstore: writeHstore,
   pg_lsn: writeLsn,
   xid: writeXid,
   xid8: writeXid8,

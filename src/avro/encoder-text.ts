@@ -2,6 +2,7 @@
 // UTC, bytea_output hex, extra_float_digits 1 and lc_monetary C; what another setting would have printed is refused, not misread.
 import { DATE_INFINITY, DATE_MINUS_INFINITY } from "../core/table.ts";
 import { writeMicros, writeNan4, writeNan8 } from "./encoder-binary.ts";
+import { writePrintedHstore } from "./encoder-hstore.ts";
 import { writeLsnHalves } from "./encoder-printed.ts";
 import { Int64 } from "./int64.ts";
 import { digitsOf, powersOfTen, unscaled } from "./unscaled.ts";
@@ -250,6 +251,7 @@ export const textForm: WireForm = {
   bit: writeBytes,
   tsvector: writeBytes,
   ltree: writeBytes,
+  hstore: writePrintedHstore,
   pg_lsn: writeLsn,
   xid: writeBytes,
   xid8: writeBytes,

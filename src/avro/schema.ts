@@ -68,6 +68,7 @@ const valueTypes: Readonly<Record<Exclude<ScalarKind, "decimal" | "money">, Avro
   bit: "string",
   tsvector: "string",
   ltree: "string",
+  hstore: { type: "map", values: ["null", "string"] },
   pg_lsn: "string",
   xid: "string",
   xid8: "string",

@@ -142,6 +142,7 @@ function layout(type: unknown): string {
   if (Array.isArray(type)) return `[${type.map(layout).join()}]`;
   if (isRecord(type)) return `${type.name}{${type.fields.map((field) => `${field.name}:${layout(field.type)}`).join()}}`;
   if (typeof type !== "object" || type === null) throw unreadable("its schema is no Avro schema");
-  const { type: inner, items } = type as { readonly type?: unknown; readonly items?: unknown };
+  const { type: inner, items, values } = type as { readonly type?: unknown; readonly items?: unknown; readonly values?: unknown };
+  if (values !== undefined) return `map<${layout(values)}>`;
   return items === undefined ? layout(inner) : `array<${layout(items)}>`;
 }

@@ -55,6 +55,33 @@ const bytes: ValueReader = {
   },
 };
 
+/* map ::= (count  (string  branch of ["null", "string"]  string?) × count)?  0      one block, as the encoder writes it */
+const map: ValueReader = {
+  skip: (cursor) => {
+    const count = cursor.count(cursor.bytes.length);
+    for (let done = 0; done < count; done++) {
+      cursor.sized();
+      if (cursor.present()) cursor.sized();
+    }
+    if (count > 0) endBlocks(cursor);
+  },
+  write: (cursor, into) => {
+    const count = cursor.count(cursor.bytes.length);
+    const { keys, values } = into.map(count);
+    for (let done = 0; done < count; done++) {
+      const key = cursor.sized();
+      keys.text(cursor.bytes, key, cursor.position);
+      if (!cursor.present()) values.null();
+      else {
+        const value = cursor.sized();
+        values.text(cursor.bytes, value, cursor.position);
+      }
+    }
+    if (count > 0) endBlocks(cursor);
+    into.endMap();
+  },
+};
+
 /** By kind; what a kind brings is said at ColumnWriter's methods. */
 const scalars: Readonly<Record<ScalarKind, ValueReader>> = {
   bool,
@@ -88,6 +115,7 @@ const scalars: Readonly<Record<ScalarKind, ValueReader>> = {
   bit: string,
   tsvector: string,
   ltree: string,
+  hstore: map,
   pg_lsn: string,
   xid: string,
   xid8: string,
@@ -121,5 +149,5 @@ function listReader(item: ValueReader): ValueReader {
 }
 
 function endBlocks(cursor: Cursor): void {
-  if (cursor.byte() !== 0) throw unreadable("an array is in several blocks");
+  if (cursor.byte() !== 0) throw unreadable("an array or map is in several blocks");
 }

@@ -25,6 +25,15 @@ export interface ColumnWriter {
   /** array: begins a list, whose items are written into what is returned, `count` of them; then comes endList(). */
   list(count: number): ColumnWriter;
   endList(): void;
+  /** hstore: begins a map, whose keys and values are written in turn into what is returned, `count` of each; then comes endMap(). */
+  map(count: number): MapWriter;
+  endMap(): void;
+}
+
+/** The pairs of one map. */
+export interface MapWriter {
+  readonly keys: Pick<ColumnWriter, "text">;
+  readonly values: Pick<ColumnWriter, "text" | "null">;
 }
 
 /** The rows to merge, one per key. They can be read again and in any order until the flush has settled. */

@@ -65,6 +65,7 @@ export const columnKinds = [
   "bit",
   "tsvector",
   "ltree",
+  "hstore",
   "pg_lsn",
   "xid",
   "xid8",

@@ -82,6 +82,7 @@ export const rangeTypes: ReadonlyMap<number, RangeName> = new Map([
 export const extensionTypes: readonly { readonly name: string; readonly category: string; readonly kind: PlainKind }[] = [
   { name: "citext", category: "S", kind: "text" },
   { name: "ltree", category: "U", kind: "ltree" },
+  { name: "hstore", category: "U", kind: "hstore" },
 ];
 
 const NUMERIC_OID = 1700;

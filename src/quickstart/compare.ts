@@ -220,6 +220,10 @@ function sourceText(column: string, type: string): string {
       return `${column}::numeric::text`;
     case "bytea":
       return `encode(${column}, 'hex')`;
+    case "hstore":
+      return `CASE WHEN ${column} IS NOT NULL THEN '{' || (SELECT coalesce(string_agg(
+        octet_length(key)::text || ':' || key || '=' || coalesce(octet_length(value)::text || ':' || value, 'null'), ',' ORDER BY key COLLATE "C"), '')
+        FROM jsonb_each_text(${column}::jsonb)) || '}' END`;
     case "bpchar": // its cast to text takes the blanks off
     case "inet": // and this one's names the bits of a single address
       return `CASE WHEN ${column} IS NOT NULL THEN concat(${column}) END`;
@@ -261,6 +265,7 @@ async function* copyRows(
 function copyText(column: string, type: string | undefined): string {
   if (type === undefined) return "NULL::VARCHAR";
   if (type.endsWith(LIST)) return copyList(column, elementOf(type));
+  if (type.startsWith("MAP(")) return copyMap(column);
   switch (type) {
     case "TIMESTAMP":
     case "TIMESTAMP WITH TIME ZONE":
@@ -281,6 +286,14 @@ function copyList(column: string, element: string): string {
   const item = element === "FLOAT" || element === "DOUBLE" ? text : `strlen(${text})::VARCHAR || ':' || ${text}`;
   const items = `array_to_string(list_transform(${column}, lambda compared_item: coalesce(${item}, 'null')), ',')`;
   return `CASE WHEN ${column} IS NOT NULL THEN '[' || coalesce(${items}, '') || ']' END`;
+}
+
+/** Pairs in the order of their keys, each text behind its length. */
+function copyMap(column: string): string {
+  const value = `${column}[compared_key]`;
+  const pair = `strlen(compared_key)::VARCHAR || ':' || compared_key || '=' || coalesce(strlen(${value})::VARCHAR || ':' || ${value}, 'null')`;
+  const pairs = `array_to_string(list_transform(list_sort(map_keys(${column})), lambda compared_key: ${pair}), ',')`;
+  return `CASE WHEN ${column} IS NOT NULL THEN '{' || coalesce(${pairs}, '') || '}' END`;
 }
 
 /** The same rule in PostgreSQL and DuckDB. */

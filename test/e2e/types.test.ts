@@ -13,6 +13,9 @@ type TypeCase = {
   readonly values: readonly (readonly [literal: string, printed: string])[];
 };
 
+/** Types that are another one in a PostgreSQL target. */
+const AS_THERE: Readonly<Record<string, string>> = { money: "::numeric", "public.hstore": "::jsonb" };
+
 const same = (...texts: string[]): (readonly [string, string])[] => texts.map((text) => [text, text]);
 const nines = (count: number): string => "9".repeat(count);
 
@@ -151,6 +154,14 @@ const cases: readonly TypeCase[] = [
   { type: "text[]", duckdb: "VARCHAR[]", values: [[`{"a,b",NULL,"NULL",""}`, `['a,b', NULL, 'NULL', '']`]] },
   { type: "numeric(12,2)[]", duckdb: "DECIMAL(12,2)[]", values: [["{1.5,-0.01}", "[1.50, -0.01]"]] },
   { type: "timestamptz[]", duckdb: "TIMESTAMP WITH TIME ZONE[]", values: [["{infinity}", "[infinity]"]] },
+  {
+    type: "public.hstore",
+    duckdb: "MAP(VARCHAR, VARCHAR)",
+    values: [
+      ["a=>1, bb=>NULL", "{a=1, bb=NULL}"],
+      ["", "{}"],
+    ],
+  },
   { type: "int4range", duckdb: "VARCHAR", values: same("[1,5)", "empty", "(,)") },
   { type: "tstzrange", duckdb: "VARCHAR", values: same('["2024-02-29 23:59:59.5+00",infinity)', '(,"0044-03-15 12:00:00+00 BC"]') },
   { type: "datemultirange", duckdb: "VARCHAR", values: same("{}", "{[2026-01-01,2026-02-01),[2027-01-01,)}") },
@@ -176,7 +187,9 @@ beforeAll(async () => {
   database = await (await postgres()).createDatabase("types");
   warehouse = await (await postgres()).createDatabase("warehouse");
   scene = await Scene.open();
-  await database.sql("CREATE TYPE mood AS ENUM ('sad', 'it''s fine'); CREATE TYPE floatrange AS RANGE (subtype = float8)");
+  await database.sql(
+    "CREATE TYPE mood AS ENUM ('sad', 'it''s fine'); CREATE EXTENSION IF NOT EXISTS hstore; CREATE TYPE floatrange AS RANGE (subtype = float8)",
+  );
   for (const [kind, columns] of Object.entries(kinds)) {
     await database.sql(`CREATE SCHEMA ${kind};
       CREATE TABLE ${kind}.every (id int PRIMARY KEY, ${columns.map(({ type }, index) => `c${index} ${type.replace("mood", "public.mood")}`).join(", ")});
@@ -244,7 +257,7 @@ test.each(Object.keys(kinds) as Kind[])("every value of every type arrives as it
   );
   expect(types.map(({ data_type }) => data_type)).toEqual(columns.map(({ duckdb }) => duckdb));
   // %L is what the type's output function prints, and keeps null apart from the empty text.
-  const value = ({ type }: TypeCase, index: number): string => `c${index}${type === "money" ? "::numeric" : ""}`;
+  const value = ({ type }: TypeCase, index: number): string => `c${index}${AS_THERE[type] ?? ""}`;
   const printed = `SELECT id, ${columns.map((column, index) => `format('%L', ${value(column, index)}) AS c${index}`).join(", ")} FROM ${kind}.every ORDER BY id`;
   const atSource = await database.sql(printed);
   await until(async () => {

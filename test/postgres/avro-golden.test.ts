@@ -207,6 +207,9 @@ const tsvectors = fc
       .join(" "),
   );
 
+/** Of an hstore, by each key's bytes. */
+const PAIRS = `(SELECT coalesce(string_agg(key || '=' || coalesce(octet_length(value) || ':' || value, 'null'), ',' ORDER BY key COLLATE "C"), '') FROM each(v))`;
+
 /** Types that Avro has no word for: their binary form is printed as their output functions print it. */
 const printedCases: readonly Case[] = [
   plain("inet", "inet", AS_PRINTED, [
@@ -258,6 +261,10 @@ const printedCases: readonly Case[] = [
     ...generated(150, tsvectors),
   ]),
   plain("ltree", "ltree", AS_PRINTED, ["''", "'Top.Science.Astronomy'", "'a_1.B2'"]),
+  plain("hstore", "hstore", PAIRS, [
+    ...["''", `'a=>1, bb=>NULL, "NULL"=>"NULL"'`, `'"a\\"b"=>"c\\\\d, e=>f", ""=>""'`, "hstore('🐘', E'\t\n')"],
+    "(SELECT hstore(array_agg(i::text), array_agg(nullif(i % 7, 0)::text)) FROM generate_series(1, 300) i)",
+  ]),
   plain("pg_lsn", "pg_lsn", AS_PRINTED, [
     "'0/0'",
     "'FFFFFFFF/FFFFFFFF'",
@@ -486,7 +493,9 @@ async function openSource(server: SharedPostgres): Promise<Source> {
 async function through(server: SharedPostgres, own: readonly Case[]): Promise<readonly Seen[]> {
   await using source = await openSource(server);
   const { client } = source;
-  await client.query("CREATE TYPE mood AS ENUM ('so so'); CREATE TYPE floatrange AS RANGE (subtype = float8); CREATE EXTENSION ltree");
+  await client.query(
+    "CREATE TYPE mood AS ENUM ('so so'); CREATE TYPE floatrange AS RANGE (subtype = float8); CREATE EXTENSION ltree; CREATE EXTENSION hstore",
+  );
   const scalars = [...own, ...printedCases, ...rangeCases];
   const all = [...scalars, ...scalars.map(arrayCase), nastyArrays, ...textCases];
   for (const [index, { sql, values }] of all.entries()) {
@@ -612,6 +621,16 @@ function print(type: ColumnType, value: unknown): string {
   if (type.kind === "array") {
     const items = (value as unknown[]).map((item) => (item === null ? null : print(type.element, item)));
     return items.map((item) => (item === null ? "null" : `${Buffer.byteLength(item)}:${item}`)).join();
+  }
+  if (type.kind === "hstore") {
+    const pairs: readonly (readonly [string, string | null])[] = Array.isArray(value)
+      ? (value as [string, string | null][])
+      : Object.entries(value as object);
+    const text = (each: string | null): string => (each === null ? "null" : `${Buffer.byteLength(each)}:${each}`);
+    return [...pairs]
+      .sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+      .map(([key, each]) => `${key}=${text(each)}`)
+      .join();
   }
   if ("scale" in type && typeof value === "bigint") return decimalText(value, type.scale);
   if (Buffer.isBuffer(value)) return value.toString("hex");

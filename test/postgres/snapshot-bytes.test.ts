@@ -66,6 +66,8 @@ const BOTH_PROTOCOLS: Readonly<Record<string, readonly string[]>> = {
   "short[]": ["'{dom,NULL}'"],
   shorts: ["'{a,b}'"],
   jsonpath: ["'$.a[*] ? (@.b > 1.5).c'", "'strict $'"],
+  hstore: [`'a=>1, bb=>NULL, "c\\"d"=>"e, f"'`, "''"],
+  "hstore[]": [`ARRAY['a=>1'::hstore, NULL, '']`],
   int4range: ["'[1,5)'", "'empty'"],
   tstzrange: ["'[2026-02-03 04:05:06+07,infinity)'", "'(,0044-03-15 12:00:00.25 BC]'"],
   datemultirange: ["'{}'", "'{[2026-01-01,2026-02-01),[2027-01-01,)}'"],
@@ -92,7 +94,7 @@ for (const [name, suite, server] of [
     let session: Session;
     beforeAll(async () => {
       database = await (await server()).createDatabase("bytes");
-      await database.sql(`CREATE EXTENSION citext; CREATE EXTENSION ltree; CREATE TYPE mood AS ENUM ('so so', 'ok'); CREATE TYPE pair AS (a int, b text); CREATE TYPE priced AS (a int, b money);
+      await database.sql(`CREATE EXTENSION citext; CREATE EXTENSION ltree; CREATE EXTENSION hstore; CREATE TYPE mood AS ENUM ('so so', 'ok'); CREATE TYPE pair AS (a int, b text); CREATE TYPE priced AS (a int, b money);
         CREATE TYPE floatrange AS RANGE (subtype = float8);
         CREATE DOMAIN short AS varchar(3); CREATE DOMAIN address AS inet;
         CREATE DOMAIN shorts AS short[]`);

@@ -12,12 +12,13 @@ export type Value =
   | bigint // int8, oid; decimal unscaled; time, timestamp, timestamptz in microseconds (since 1970-01-01)
   | string // numeric, text, enum, json, jsonb, xml, uuid (with hyphens), interval (ISO 8601), other
   | Buffer // bytea
-  | readonly Value[]; // array
+  | readonly Value[]; // array; hstore as pairs
 
 /** Keeps the values that it is given. Fails for bytes that are used again: it copies none but for the moment. */
 export class ValueList implements ColumnWriter {
   readonly values: Value[] = [];
   #list: ValueList | null = null;
+  #pairs: { readonly keys: ValueList; readonly values: ValueList } | null = null;
 
   get last(): Value {
     return this.values.at(-1) ?? null;
@@ -67,6 +68,16 @@ export class ValueList implements ColumnWriter {
   endList(): void {
     this.values.push(this.#list!.values);
   }
+
+  map(): { readonly keys: ValueList; readonly values: ValueList } {
+    this.#pairs = { keys: new ValueList(), values: new ValueList() };
+    return this.#pairs;
+  }
+
+  endMap(): void {
+    const { keys, values } = this.#pairs!;
+    this.values.push(keys.values.map((key, index) => [key, values.values[index] ?? null]));
+  }
 }
 
 /** The row that begins at `at`, −1: none. */
@@ -102,6 +113,15 @@ export function writeValue(type: ColumnType, value: Value, into: ColumnWriter): 
     const list = into.list(items.length);
     for (const item of items) writeValue(type.element, item, list);
     into.endList();
+  } else if (kind === "hstore") {
+    const all = value as readonly (readonly [string, string | null])[];
+    const pairs = into.map(all.length);
+    for (const [key, each] of all) {
+      writeBytes(Buffer.from(key), (bytes, start, end) => pairs.keys.text(bytes, start, end));
+      if (each === null) pairs.values.null();
+      else writeBytes(Buffer.from(each), (bytes, start, end) => pairs.values.text(bytes, start, end));
+    }
+    into.endMap();
   } else if (typeof value === "boolean") into.bool(value);
   else if (typeof value === "string") writeBytes(Buffer.from(value), (bytes, start, end) => into.text(bytes, start, end));
   else if (typeof value === "object") {

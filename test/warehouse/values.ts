@@ -101,6 +101,28 @@ export const samples: readonly Sample[] = [
   { type: { kind: "text" }, cases: texts },
   { type: { kind: "enum" }, cases: texts },
   { type: { kind: "xml" }, cases: [same("<a b='c'>&amp;</a>", "<a b='c'>&amp;</a>"), same("no <closed", "no <closed")] },
+  {
+    type: { kind: "hstore" },
+    cases: [
+      each([], "{}", "{}"),
+      each(
+        [
+          ["a", "1"],
+          ["bc", null],
+        ],
+        "{a=1, bc=NULL}",
+        '{"a": "1", "bc": null}',
+      ),
+      each(
+        [
+          ["", '"\\\n\u0001'],
+          ["k", "é 表 🚰"],
+        ],
+        "{''='\"\\\\\n\u0001', k=é 表 🚰}",
+        '{"": "\\"\\\\\\n\\u0001", "k": "é 表 🚰"}',
+      ),
+    ],
+  },
   { type: { kind: "range", typeName: "int4range" }, cases: [same("[1,5)", "[1,5)"), same("empty", "empty"), same("(,)", "(,)")] },
   { type: { kind: "range", typeName: "nummultirange" }, cases: [same("{}", "{}"), same("{[1.50,2),(3,)}", "{[1.50,2),(3,)}")] },
   {
@@ -226,6 +248,19 @@ export const samples: readonly Sample[] = [
   ]),
   array({ kind: "timestamptz" }, [[[-1n, null], "['1969-12-31 23:59:59.999999+00', NULL]", `{"1969-12-31 23:59:59.999999+00",NULL}`]]),
   array({ kind: "interval" }, [[["P1Y"], "[P1Y]", `{"1 year"}`]]),
+  array({ kind: "hstore" }, [
+    [
+      [
+        [
+          ["a", "1"],
+          ["b", null],
+        ],
+        null,
+      ],
+      "[{a=1, b=NULL}, NULL]",
+      `{"{\\"a\\": \\"1\\", \\"b\\": null}",NULL}`,
+    ],
+  ]),
   array({ kind: "range", typeName: "int8range" }, [[["[1,5)", null], "['[1,5)', NULL]", `{"[1,5)",NULL}`]]),
   array({ kind: "inet" }, [[["10.0.0.1", "::1/64"], "[10.0.0.1, '::1/64']", "{10.0.0.1,::1/64}"]]),
   array({ kind: "bit" }, [[["101", ""], "[101, '']", `{101,""}`]]),

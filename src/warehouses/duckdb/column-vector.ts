@@ -34,6 +34,8 @@ export class ColumnVector implements ColumnWriter {
   readonly #isUuid: boolean;
   /** Of a list: its items, one list's behind the other's. */
   readonly #items: ColumnVector | null;
+  /** Of a map, which is a list of structs: their two columns. */
+  readonly #pairs: { readonly keys: ColumnVector; readonly values: ColumnVector } | null;
   #data: Buffer;
   #shorts: Int16Array;
   #ints: Int32Array;
@@ -53,6 +55,7 @@ export class ColumnVector implements ColumnWriter {
     this.#isTimestamp = type.kind === "timestamp" || type.kind === "timestamptz";
     this.#isUuid = type.kind === "uuid";
     this.#items = type.kind === "array" ? new ColumnVector(type.element) : null;
+    this.#pairs = type.kind === "hstore" ? { keys: new ColumnVector({ kind: "text" }), values: new ColumnVector({ kind: "text" }) } : null;
     this.#data = Buffer.alloc(CHUNK_ROWS * this.#width);
     this.#shorts = shortsOf(this.#data);
     this.#ints = intsOf(this.#data);
@@ -134,12 +137,7 @@ export class ColumnVector implements ColumnWriter {
 
   list(count: number): ColumnVector {
     const items = this.#items!;
-    const at = this.#rows++ * (ENTRY_BYTES / 4);
-    const ints = this.#ints;
-    ints[at] = items.#rows;
-    ints[at + 1] = 0;
-    ints[at + 2] = count;
-    ints[at + 3] = 0;
+    this.#enter(items.#rows, count);
     if (items.#rows + count > items.#capacity) items.#grow(count);
     return items;
   }
@@ -148,9 +146,39 @@ export class ColumnVector implements ColumnWriter {
     // its length is known since list()
   }
 
+  map(count: number): { readonly keys: ColumnVector; readonly values: ColumnVector } {
+    const pairs = this.#pairs!;
+    const { keys, values } = pairs;
+    this.#enter(keys.#rows, count);
+    if (keys.#rows + count > keys.#capacity) {
+      keys.#grow(count);
+      values.#grow(count);
+    }
+    return pairs;
+  }
+
+  endMap(): void {
+    // as endList()
+  }
+
+  #enter(first: number, count: number): void {
+    const at = this.#rows++ * (ENTRY_BYTES / 4);
+    const ints = this.#ints;
+    ints[at] = first;
+    ints[at + 1] = 0;
+    ints[at + 2] = count;
+    ints[at + 3] = 0;
+  }
+
   /** Moves what was written into the vector, and begins anew. */
   flush(vector: duckdb.Vector): void {
-    if (this.#items !== null) this.#items.#flushItems(vector);
+    if (this.#items !== null) this.#items.flush(childOf(vector, this.#items.#rows));
+    if (this.#pairs !== null) {
+      const { keys, values } = this.#pairs;
+      const structs = childOf(vector, keys.#rows);
+      keys.flush(duckdb.struct_vector_get_child(structs, 0));
+      values.flush(duckdb.struct_vector_get_child(structs, 1));
+    }
     if (this.#heapEnd > 0) this.#moveHeap(vector);
     copyTo(vector, this.#data, this.#rows * this.#width);
     if (this.#hasNulls) {
@@ -161,13 +189,6 @@ export class ColumnVector implements ColumnWriter {
       this.#hasNulls = false;
     }
     this.#rows = 0;
-  }
-
-  /** `list`: the vector whose child the items are, which has room for as many as it is told. */
-  #flushItems(list: duckdb.Vector): void {
-    duckdb.list_vector_reserve(list, this.#rows);
-    duckdb.list_vector_set_size(list, this.#rows);
-    if (this.#rows > 0) this.flush(duckdb.list_vector_get_child(list));
   }
 
   #grow(more: number): void {
@@ -234,6 +255,13 @@ function intsOf({ buffer, byteOffset, length }: Buffer): Int32Array {
   return new Int32Array(buffer, byteOffset, length >> 2);
 }
 
+/** A list vector's child, with room for so many items. */
+function childOf(list: duckdb.Vector, items: number): duckdb.Vector {
+  duckdb.list_vector_reserve(list, items);
+  duckdb.list_vector_set_size(list, items);
+  return duckdb.list_vector_get_child(list);
+}
+
 function copyTo(vector: duckdb.Vector, { buffer, byteOffset }: Buffer, bytes: number): void {
   duckdb.copy_data_to_vector(vector, 0, buffer as ArrayBuffer, byteOffset, bytes);
 }
@@ -285,6 +313,7 @@ function widthOf(type: ColumnType): number {
     case "other":
       return STRING_BYTES;
     case "array":
+    case "hstore":
       return ENTRY_BYTES;
   }
 }

@@ -86,6 +86,8 @@ export function columnType(type: ColumnType): string {
     case "range":
     case "other":
       return "VARCHAR";
+    case "hstore":
+      return "MAP(VARCHAR, VARCHAR)";
     case "array":
       return `${columnType(type.element)}[]`;
   }

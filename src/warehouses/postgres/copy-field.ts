@@ -6,6 +6,7 @@ import { DATE_INFINITY, DATE_MINUS_INFINITY, type ColumnKind, type ColumnType } 
 import { mendedUtf8 } from "../utf8.ts";
 import { UUID_BYTES, writeUuid } from "../uuid.ts";
 import { columnType } from "./dialect.ts";
+import { JsonObject } from "./json-object.ts";
 
 /** PostgreSQL counts from 2000-01-01. */
 const PG_EPOCH_DAYS = 10_957;
@@ -33,6 +34,7 @@ const ITEM_OIDS: ReadonlyMap<ColumnKind, number> = new Map([
   ["timestamptz", 1184],
   ["uuid", 2950],
   ["jsonb", 3802],
+  ["hstore", 3802],
 ]);
 
 /** Of an unscaled value that a number holds exactly, with all that #digits() does to it. */
@@ -59,7 +61,9 @@ export class CopyField implements ColumnWriter {
   /** Writes an array's items. */
   readonly #items: CopyField | null;
   readonly #itemOid: number;
-  /** Where the array that is being written begins. */
+  /** Writes an hstore's pairs. */
+  readonly #pairs: JsonObject | null;
+  /** Where the array or hstore that is being written begins. */
   #listAt = 0;
 
   constructor(out: ByteWriter, type: ColumnType) {
@@ -72,6 +76,7 @@ export class CopyField implements ColumnWriter {
     this.#isUuid = type.kind === "uuid";
     this.#isJsonb = type.kind === "jsonb";
     this.#items = type.kind === "array" ? new CopyField(out, type.element) : null;
+    this.#pairs = type.kind === "hstore" ? new JsonObject(out) : null;
     this.#itemOid = type.kind === "array" ? (ITEM_OIDS.get(type.element.kind) ?? TEXT_OID) : 0;
   }
 
@@ -158,6 +163,22 @@ export class CopyField implements ColumnWriter {
   endList(): void {
     const { bytes, position } = this.#out;
     bytes.writeInt32BE(position - this.#listAt - 4, this.#listAt);
+  }
+
+  /** A jsonb. */
+  map(): JsonObject {
+    this.#listAt = this.#out.position;
+    int32(this.#out, 0); // the length, which endMap() writes
+    this.#out.byte(JSONB_VERSION);
+    this.#out.byte(0x7b);
+    const pairs = this.#pairs!;
+    pairs.begin();
+    return pairs;
+  }
+
+  endMap(): void {
+    this.#out.byte(0x7d);
+    this.endList();
   }
 
   #bytes(bytes: Buffer, start: number, end: number): void {

@@ -58,6 +58,7 @@ export function columnType(type: ColumnType): string {
     case "json":
       return "json";
     case "jsonb":
+    case "hstore": // the extension may not be there
       return "jsonb";
     case "uuid":
       return "uuid";

@@ -132,6 +132,24 @@ test("types that the two sides write differently are the same, and so are the en
   expect(first.map(({ key, column }) => `${key} ${column}`)).toEqual(["k=9, name=\uffee d", "k=10, name=z padded", "k=NaN, name=x day"]);
 });
 
+test("an hstore is compared pair by pair with the copy's map, whatever their order", async () => {
+  await using sides = await pair();
+  await sides.source.sql(`CREATE EXTENSION hstore; CREATE TABLE maps (k int PRIMARY KEY, h hstore, l hstore[]);
+    INSERT INTO maps VALUES (1, 'a=>1, bb=>NULL, c=>"x, y"', ARRAY['a=>1'::hstore, NULL, '']), (2, '', '{}'), (3, NULL, NULL), (4, 'a=>NULL', NULL)`);
+  await sides.copy.run(`CREATE TABLE public.maps (k INTEGER, h MAP(VARCHAR, VARCHAR), l MAP(VARCHAR, VARCHAR)[]);
+    INSERT INTO public.maps VALUES (1, MAP {'c': 'x, y', 'bb': NULL, 'a': '1'}, [MAP {'a': '1'}, NULL, MAP {}]), (2, MAP {}, []), (3, NULL, NULL),
+      (4, MAP {'a': NULL}, NULL)`);
+  const table = { schema: "public", name: "maps" };
+  const same = await compareTables(sides.source.url, sides.copy, [table], SIGNAL);
+  expect(same.first).toEqual([]);
+  expect(same.tables).toEqual([{ table: "public.maps", rows: 4, differences: 0 }]);
+  await sides.copy.run(
+    "UPDATE public.maps SET h = MAP {'a': 'null'} WHERE k = 4; UPDATE public.maps SET l = [MAP {'a': '2'}, NULL, MAP {}] WHERE k = 1",
+  );
+  const { first } = await compareTables(sides.source.url, sides.copy, [table], SIGNAL);
+  expect(first.map(({ key, column }) => `${key} ${column}`)).toEqual(["k=1 l", "k=4 h"]);
+});
+
 test("arrays are compared element by element where the copy has lists: null is no text, and no element looks like two", async () => {
   await using sides = await pair();
   await sides.source

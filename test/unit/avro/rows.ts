@@ -309,6 +309,16 @@ export function samplesOf(type: ColumnType): fc.Arbitrary<Sample> {
       return fc
         .string({ unit: "grapheme", maxLength: 80 })
         .map((value) => sample(value, Buffer.concat([Buffer.of(1), Buffer.from(value)]), value));
+    case "hstore":
+      return fc.uniqueArray(hstorePair(), { selector: ([key]) => key, maxLength: 4 }).map((pairs) => {
+        const quoted = (text: string): string => `"${text.replace(/["\\]/g, "\\$&")}"`;
+        const field = (text: string): Buffer => Buffer.concat([int4(Buffer.byteLength(text)), Buffer.from(text)]);
+        return sample(
+          pairs.map(([key, value]) => `${quoted(key)}=>${value === null ? "NULL" : quoted(value)}`).join(", "),
+          Buffer.concat([int4(pairs.length), ...pairs.flatMap(([key, value]) => [field(key), value === null ? int4(-1) : field(value)])]),
+          pairs,
+        );
+      });
     case "range":
       return type.typeName.endsWith("multirange")
         ? fc.array(rangeSamples(type.typeName), { maxLength: 3 }).map(multirangeSample)
@@ -322,6 +332,14 @@ export function samplesOf(type: ColumnType): fc.Arbitrary<Sample> {
     case "other":
       return fc.string({ unit: "grapheme", maxLength: 80 }).map((value) => sample(value, Buffer.from(value), value));
   }
+}
+
+function hstorePair(): fc.Arbitrary<readonly [key: string, value: string | null]> {
+  const text = fc.oneof(
+    fc.constantFrom("NULL", "", "=>", '", "'),
+    fc.string({ unit: fc.constantFrom('"', "\\", "=", ">", ",", " ", "a", "é"), maxLength: 8 }),
+  );
+  return fc.tuple(text, fc.option(text, { nil: null }));
 }
 
 const BOUNDS = { int4: "int4", int8: "int8", num: "numeric", date: "date", ts: "timestamp", tstz: "timestamptz" } as const;
@@ -367,7 +385,7 @@ function arraySample(items: readonly (Sample | null)[]): Sample {
 /** Any column type, decimals of every size and arrays among them. */
 export function columnTypes(): fc.Arbitrary<ColumnType> {
   const arrays = elementTypes().map((element): ColumnType => ({ kind: "array", element }));
-  const others = fc.constantFrom("point", "floatrange", "hstore").map((typeName): ColumnType => ({ kind: "other", typeName }));
+  const others = fc.constantFrom("point", "floatrange", "vector").map((typeName): ColumnType => ({ kind: "other", typeName }));
   return fc.oneof({ weight: 7, arbitrary: elementTypes() }, { weight: 3, arbitrary: arrays }, { weight: 1, arbitrary: others });
 }
 

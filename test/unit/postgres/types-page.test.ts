@@ -33,7 +33,7 @@ const examples: Readonly<Partial<Record<ColumnKind, readonly (readonly [name: st
   ],
   other: [
     [
-      "all others: geometric types, composites, `hstore`, range types that were made with CREATE TYPE, …, and arrays of them",
+      "all others: geometric types, composites, `vector`, range types that were made with CREATE TYPE, …, and arrays of them",
       { kind: "other", typeName: "" },
     ],
   ],
@@ -63,6 +63,7 @@ const notes: Readonly<Partial<Record<ColumnKind, string>>> = {
   tsvector: "with positions and weights, quoted as PostgreSQL prints it",
   pg_lsn: "without zeros in front, whatever the server's version",
   xid: "has no order, so a target keeps it as text",
+  hstore: "in a PostgreSQL target a jsonb, since the extension may not be there",
   range: "as PostgreSQL prints it, moments in UTC; `empty`, and no bound where there is none",
   array:
     "elements may be null. More than one dimension, or a first index other than 1, is a dead letter: Avro's arrays have neither. `integer[][]` is `integer[]` to PostgreSQL",
@@ -100,6 +101,7 @@ function avroText(type: AvroType): string {
   if (!("type" in type)) throw new Error("no union stands alone");
   const { type: base, items, precision, scale } = type;
   const logicalType = type.logicalType as string | undefined;
+  if (type.type === "map") return "map of null or `string`";
   if (Array.isArray(items)) return `array of null or ${avroText(items[1] as AvroType)}`;
   const digits = logicalType === "decimal" ? `(${String(precision)},${String(scale)})` : "";
   return logicalType === undefined ? avroText(base) : `${avroText(base)}, ${logicalType}${digits}`;

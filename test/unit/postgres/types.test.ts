@@ -38,7 +38,7 @@ test.for([0, 2, 3])("money has the %i digits behind the point that its database 
   expect(columnType(money)).toEqual({ kind: "money", precision: 19, scale: fraction });
 });
 
-test("ltree is known by its name, of the extension's category", () => {
+test("ltree and hstore are known by their names, of the extensions' category", () => {
   const ltree: TypeFacts = {
     oid: 99_998,
     modifier: -1,
@@ -50,6 +50,7 @@ test("ltree is known by its name, of the extension's category", () => {
     element: null,
   };
   expect(columnType(ltree)).toEqual({ kind: "ltree" });
+  expect(columnType({ ...ltree, name: "hstore", label: "public.hstore" })).toEqual({ kind: "hstore" });
   expect(columnType({ ...ltree, type: "c", category: "C" })).toEqual({ kind: "other", typeName: "public.ltree" });
 });
 

@@ -60,12 +60,13 @@ export function valuesSuite(warehouse: OpenWarehouse): void {
       expect(found).toEqual(expected);
     });
 
-    test("of arrays too, with more items than rows", async () => {
+    test("of arrays and hstore too, with more items than rows", async () => {
       const spec = targetSpec(TARGET, ["id"], {
         id: { kind: "int4" },
         texts: { kind: "array", element: { kind: "text" } },
         numbers: { kind: "array", element: { kind: "int4" } },
         flags: { kind: "array", element: { kind: "bool" } },
+        pairs: { kind: "hstore" },
       });
       const items = <T>(id: number, count: number, item: (at: number) => T): readonly (T | null)[] | null =>
         id % 11 === 0 ? null : Array.from({ length: count }, (_, at) => ((id + at) % 5 === 0 ? null : item(at)));
@@ -74,15 +75,25 @@ export function valuesSuite(warehouse: OpenWarehouse): void {
         texts: items(id, id % 4, (at) => `${"x".repeat((id + at) % 40)}${id}`),
         numbers: items(id, id === 2_100 ? 20_000 : id % 3, (at) => id * at),
         flags: items(id, id % 9, (at) => (id + at) % 2 === 0),
+        pairs: id % 11 === 0 ? null : Array.from({ length: id % 5 }, (_, at) => [`k${at}`, at === 2 ? null : "y".repeat((id + at) % 30)]),
       }));
       await merge(
         spec,
         written.map((row) => change(1, row)),
       );
       const lists = ["texts", "numbers", "flags"].map((name) => `${kind.name === "postgres" ? "array_to_json" : "to_json"}(${name})::text`);
-      const found = await sql(`SELECT id::text, ${lists.join(", ")} FROM analytics.orders o ORDER BY o.id`);
+      const entries = {
+        postgres: "(SELECT string_agg(key || '=' || coalesce(value, 'null'), ',' ORDER BY key) FROM jsonb_each_text(pairs))",
+        duckdb: "array_to_string(list_transform(map_entries(pairs), lambda pair: pair.key || '=' || coalesce(pair.value, 'null')), ',')",
+      };
+      const pairs = `CASE WHEN pairs IS NOT NULL THEN coalesce(${kind.name === "postgres" ? entries.postgres : entries.duckdb}, '') END`;
+      const found = await sql(`SELECT id::text, ${[...lists, pairs].join(", ")} FROM analytics.orders o ORDER BY o.id`);
       const json = (value: Value): string | null => (value === null ? null : JSON.stringify(value));
-      expect(found).toEqual(written.map(({ id, texts, numbers, flags }) => [String(id), json(texts), json(numbers), json(flags)]));
+      const printed = (value: readonly (readonly (string | null)[])[] | null): string | null =>
+        value === null ? null : value.map((pair) => pair.map(String).join("=")).join(",");
+      expect(found).toEqual(
+        written.map((row) => [String(row.id), json(row.texts), json(row.numbers), json(row.flags), printed(row.pairs)]),
+      );
     });
 
     test.each<[string, ColumnType, Value, Value]>([

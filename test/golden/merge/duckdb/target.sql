@@ -31,6 +31,7 @@ CREATE TABLE warehouse."analytics"."orders" (
   "bit" VARCHAR,
   "tsvector" VARCHAR,
   "ltree" VARCHAR,
+  "hstore" MAP(VARCHAR, VARCHAR),
   "pg_lsn" VARCHAR,
   "xid" VARCHAR,
   "xid8" VARCHAR,

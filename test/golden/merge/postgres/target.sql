@@ -31,6 +31,7 @@ CREATE TABLE "analytics"."orders" (
   "bit" bit varying,
   "tsvector" tsvector,
   "ltree" text,
+  "hstore" jsonb,
   "pg_lsn" pg_lsn,
   "xid" text,
   "xid8" xid8,

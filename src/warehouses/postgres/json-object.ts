@@ -1,0 +1,58 @@
+// Pairs of texts as a JSON object, into COPY's buffer.
+import type { ByteWriter } from "../../core/byte-writer.ts";
+import type { MapWriter } from "../../core/staged-rows.ts";
+import { mendedUtf8 } from "../utf8.ts";
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const FIRST_PLAIN = 0x20;
+
+/** Writes what stands between the braces. One is reused for all values: begin() comes first. */
+export class JsonObject implements MapWriter {
+  readonly #out: ByteWriter;
+  #isFirst = true;
+  readonly keys: MapWriter["keys"] = { text: (bytes, start, end) => this.#key(bytes, start, end) };
+  readonly values: MapWriter["values"] = {
+    text: (bytes, start, end) => this.#quoted(bytes, start, end),
+    null: () => this.#plain("null"),
+  };
+
+  constructor(out: ByteWriter) {
+    this.#out = out;
+  }
+
+  begin(): void {
+    this.#isFirst = true;
+  }
+
+  #key(bytes: Buffer, start: number, end: number): void {
+    if (!this.#isFirst) this.#plain(",");
+    this.#isFirst = false;
+    this.#quoted(bytes, start, end);
+    this.#plain(":");
+  }
+
+  #quoted(bytes: Buffer, start: number, end: number): void {
+    const mended = mendedUtf8(bytes, start, end);
+    if (mended === null) this.#escaped(bytes, start, end);
+    else this.#escaped(mended, 0, mended.length);
+  }
+
+  #escaped(bytes: Buffer, start: number, end: number): void {
+    const out = this.#out;
+    out.byte(QUOTE);
+    for (let at = start; at < end; at++) {
+      const byte = bytes[at]!;
+      if (byte < FIRST_PLAIN) this.#plain(`\\u${byte.toString(16).padStart(4, "0")}`);
+      else {
+        if (byte === QUOTE || byte === BACKSLASH) out.byte(BACKSLASH);
+        out.byte(byte);
+      }
+    }
+    out.byte(QUOTE);
+  }
+
+  #plain(ascii: string): void {
+    for (let at = 0; at < ascii.length; at++) this.#out.byte(ascii.charCodeAt(at));
+  }
+}
