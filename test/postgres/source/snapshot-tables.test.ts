@@ -55,6 +55,9 @@ describe("R-chunk: every row once, whatever the key", () => {
     ["character(n)", "character(12)", "'k' || i"],
     ["inet", "inet", "inet '10.0.0.0' + i"],
     ["int4range", "int4range", "int4range(i, i + 1)"],
+    ["an array, with nulls", "int[]", "ARRAY[i % 10, NULL, i]"],
+    ["an array of text that is quoted", "text[]", `ARRAY['a,"b', NULL, i::text]`],
+    ["hstore", "hstore", "hstore('k', i::text)"],
     ["a range of one's own, which the stream sends as text", "floatrange", "floatrange(i, i + 1)"],
   ])("%s", async (_, type, value) => {
     await read(
@@ -62,6 +65,7 @@ describe("R-chunk: every row once, whatever the key", () => {
         "CREATE DOMAIN code AS varchar(20) CHECK (value <> '')",
         "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy')",
         "CREATE TYPE floatrange AS RANGE (subtype = float8)",
+        "CREATE EXTENSION hstore",
         `CREATE TABLE keyed (k ${type}, i int, note text, PRIMARY KEY (k, i))`,
         `INSERT INTO keyed SELECT ${value}, i, 'note ' || i FROM generate_series(1, 3000) i`,
       ],
