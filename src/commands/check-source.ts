@@ -69,7 +69,22 @@ function refuseSlot(name: string, { slot, facts }: SeenDatabase): void {
 
 /** Kinds whose values PostgreSQL may keep out of line, and leave out of an UPDATE that does not change them. */
 const TOASTED: ReadonlySet<ColumnKind> = new Set([
-  ...(["text", "json", "jsonb", "jsonpath", "xml", "bytea", "numeric", "bit", "tsvector", "ltree", "array", "other"] as const),
+  ...([
+    "text",
+    "json",
+    "jsonb",
+    "jsonpath",
+    "xml",
+    "bytea",
+    "numeric",
+    "bit",
+    "tsvector",
+    "ltree",
+    "hstore",
+    "range",
+    "array",
+    "other",
+  ] as const),
 ]);
 
 function noteTables(of: string, { tables, skipped }: SeenDatabase, tell: Found): void {

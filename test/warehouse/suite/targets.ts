@@ -1,6 +1,7 @@
 // What targets are made like, and which are taken as they are.
 import { describe, expect, test } from "vitest";
 import { at, change, deletion, tableFlush, targetSpec } from "../staged.ts";
+import { samples } from "../values.ts";
 import { hard, type OpenWarehouse, soft, TARGET } from "./open-warehouse.ts";
 
 export function targetsSuite(warehouse: OpenWarehouse): void {
@@ -35,6 +36,14 @@ export function targetsSuite(warehouse: OpenWarehouse): void {
       ]);
       await merge(hard, [], at(2));
       expect(await rows()).toEqual([]);
+    });
+
+    test("are taken as they were made, whatever types their columns have", async () => {
+      const columns = Object.fromEntries(samples.map(({ type }, index) => [`c${index}`, type]));
+      const every = targetSpec(TARGET, ["id"], { id: { kind: "int4" }, ...columns });
+      await warehouse.session.ensureTarget(every);
+      expect(await sql("SELECT count(*)::text FROM analytics.orders")).toEqual([["0"]]); // and begins another session
+      await warehouse.session.ensureTarget(every);
     });
 
     test("of other types are refused with the SQL that mends them", async () => {
