@@ -90,6 +90,7 @@ export function inWiderTypes(past: Table, now: Table): Table {
 const INTEGERS: readonly ColumnType["kind"][] = ["int2", "int4", "int8"];
 
 function isWider(wide: ColumnType, narrow: ColumnType): boolean {
+  if (wide.kind === "array" && narrow.kind === "array") return isWider(wide.element, narrow.element);
   if (wide.kind === "decimal" && narrow.kind === "decimal") return wide.scale === narrow.scale && wide.precision > narrow.precision;
   return INTEGERS.includes(narrow.kind) && INTEGERS.indexOf(wide.kind) > INTEGERS.indexOf(narrow.kind);
 }

@@ -6,8 +6,12 @@ export type Ladders = readonly (readonly string[])[];
 /* decimal ::= ("numeric" | "DECIMAL") "(" precision "," scale ")" */
 const DECIMAL = /^(?:numeric|DECIMAL)\((\d+),(\d+)\)$/;
 
+/** Behind the type of an array's items. */
+const LIST = "[]";
+
 /** Whether `wide` holds every value of `narrow` and is another type. Decimals: of the same scale, for another would print their values differently. */
 export function isWider(wide: string, narrow: string, ladders: Ladders): boolean {
+  if (wide.endsWith(LIST) && narrow.endsWith(LIST)) return isWider(wide.slice(0, -LIST.length), narrow.slice(0, -LIST.length), ladders);
   const ladder = ladders.find((types) => types.includes(narrow));
   if (ladder !== undefined) return ladder.indexOf(wide) > ladder.indexOf(narrow);
   const [of, than] = [DECIMAL.exec(wide), DECIMAL.exec(narrow)];

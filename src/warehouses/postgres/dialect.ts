@@ -230,7 +230,8 @@ function stage(plan: MergePlan, name: string): string {
   const own = plan.columns.map(({ name, type }) => {
     if (isStagedAsText(type)) return `NULL::${stagedType(type)} AS ${quoteName(name)}`;
     // The target's may be wider by now, and COPY's binary form is that of the type itself.
-    if (ladders.some((types) => types.includes(columnType(type)))) return `NULL::${columnType(type)} AS ${quoteName(name)}`;
+    const item = columnType(type.kind === "array" ? type.element : type);
+    if (ladders.some((types) => types.includes(item))) return `NULL::${columnType(type)} AS ${quoteName(name)}`;
     return `t.${quoteName(name)}`;
   });
   const beside = [`''::text ${BYTEWISE}`, "now()", "false", "''::bytea", "0", "NULL::smallint[]"];

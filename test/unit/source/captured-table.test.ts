@@ -85,6 +85,13 @@ describe("rows of the stream's past", () => {
     expect(inWiderTypes(past, now)).toEqual(expected ? now : past);
   });
 
+  test("of int[], which is bigint[] now, are written under the schema of now", () => {
+    const past = table(id, { ...note, type: { kind: "array", element: { kind: "int4" } } });
+    const now = table(id, { ...note, type: { kind: "array", element: { kind: "int8" } } });
+    expect(inWiderTypes(past, now)).toEqual(now);
+    expect(inWiderTypes(now, past)).toEqual(now);
+  });
+
   test("are refused under another key than the table's now", () => {
     const now = table({ ...id, keyPosition: 0 }, { ...note, keyPosition: 1 });
     expect(inShapeOf(relation("d", id, note), now, [id.type, note.type])).toBeNull();

@@ -15,6 +15,10 @@ test.each([
   ["numeric(16,4)", "numeric(6,2)", false],
   ["numeric", "numeric(6,2)", false],
   ["text", "integer", false],
+  ["bigint[]", "integer[]", true],
+  ["numeric(16,2)[]", "numeric(6,2)[]", true],
+  ["bigint[]", "integer", false],
+  ["bigint", "integer[]", false],
 ])("PostgreSQL: whether %s is wider than %s: %s", (wide, narrow, expected) => {
   expect(isWider(wide, narrow, postgres)).toBe(expected);
 });

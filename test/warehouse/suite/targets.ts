@@ -1,8 +1,11 @@
 // What targets are made like, and which are taken as they are.
 import { describe, expect, test } from "vitest";
+import type { ColumnType, ElementType } from "../../../src/core/table.ts";
 import { at, change, deletion, tableFlush, targetSpec } from "../staged.ts";
 import { samples } from "../values.ts";
 import { hard, type OpenWarehouse, soft, TARGET } from "./open-warehouse.ts";
+
+const list = (element: ElementType): ColumnType => ({ kind: "array", element });
 
 export function targetsSuite(warehouse: OpenWarehouse): void {
   const { kind, merge, sql, rows } = warehouse;
@@ -62,6 +65,21 @@ export function targetsSuite(warehouse: OpenWarehouse): void {
       await sql(mend);
       await merge(hard, [change(1, { id: 1n, note: "text" })]);
       expect(await rows()).toEqual([["1", null, "text"]]);
+    });
+
+    test("are widened where an array's items ask for it; narrower rows of before are still taken", async () => {
+      const narrow = targetSpec(TARGET, ["id"], { id: { kind: "int4" }, list: list({ kind: "int4" }), kept: list({ kind: "int2" }) });
+      const wide = targetSpec(TARGET, ["id"], { id: { kind: "int4" }, list: list({ kind: "int8" }), kept: list({ kind: "int8" }) });
+      await merge(narrow, [change(1, { id: 1, list: [1, null], kept: [1] })]);
+      await merge(wide, [change(2, { id: 2, list: [9_007_199_254_740_993n], kept: [3_000_000_000n] })]);
+      await merge(narrow, [change(3, { id: 2, list: [3] }, ["kept"]), change(3, { id: 1, list: [], kept: [] })]);
+      const size = kind.name === "postgres" ? "cardinality" : "len";
+      expect(await sql(`SELECT id::text, list[1]::text, ${size}(list)::text, kept[1]::text FROM analytics.orders o ORDER BY o.id`)).toEqual(
+        [
+          ["1", null, "0", null],
+          ["2", "3", "1", "3000000000"],
+        ],
+      );
     });
 
     test("are widened where the types ask for it; narrower rows of before are still taken", async () => {
