@@ -25,6 +25,9 @@ of a service that runs DIR:
                          hold a connector, or one table of it, until it is resumed; a restart resumes nothing
   reload DIR [--json]    read the YAML files again; connectors that are the same are not touched
 
+  dlq list DIR CONNECTOR [--json]
+  dlq show DIR CONNECTOR LETTER [--json]
+                         the dead letters of a source or sink, and one whole; needs no running service
   drop DIR CONNECTOR [--yes] [--json]
                          drop a source's slot, publication and state, or a sink's checkpoints; asks first
   quickstart [--dir DIR] [--exit-after 20s] [--json]
@@ -80,6 +83,18 @@ async function main(args: readonly string[]): Promise<number> {
       const { runReload } = await import("./commands/operate.ts");
       return runReload(places[0] ?? "", options.json);
     }
+    case "dlq": {
+      const [which = "", ...words] = rest;
+      if (which !== "list" && which !== "show") throw usageError(`dlq ${which}: there is dlq list and dlq show`);
+      const usage = which === "list" ? "dlq list DIR CONNECTOR [--json]" : "dlq show DIR CONNECTOR LETTER [--json]";
+      const { places, options } = parseArguments(usage, words, { json: "boolean" });
+      const [dir = "", connector = "", id = ""] = places;
+      const config = await load(dir);
+      const { runDlqList, runDlqShow } = await import("./commands/dlq.ts");
+      return which === "list"
+        ? runDlqList({ dir, connector }, config, options.json)
+        : runDlqShow({ dir, connector, id }, config, options.json);
+    }
     case "drop": {
       const { places, options } = parseArguments("drop DIR CONNECTOR [--yes] [--json]", rest, { yes: "boolean", json: "boolean" });
       const [dir = "", connector = ""] = places;
@@ -104,7 +119,7 @@ async function main(args: readonly string[]): Promise<number> {
       process.stderr.write(USAGE);
       return exitCodes.config;
     default:
-      throw usageError(`unknown command ${command} (run, check, status, snapshot, pause, resume, reload, drop, quickstart)`);
+      throw usageError(`unknown command ${command} (run, check, status, snapshot, pause, resume, reload, dlq, drop, quickstart)`);
   }
 }
 

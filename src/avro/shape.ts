@@ -36,6 +36,11 @@ export function readValueSchema(json: string): EventShape {
   return shape;
 }
 
+/** The columns of a key, in key order, that a key schema (JSON text) of ours describes. Throws EVENT_UNREADABLE. */
+export function readKeySchema(json: string): readonly ShapeColumn[] {
+  return parseRecord(json).fields.map(readColumn);
+}
+
 /** EVENT_UNREADABLE: bytes or a schema that this service did not write. */
 export function unreadable(reason: string, cause?: unknown): TailraceError {
   return new TailraceError("EVENT_UNREADABLE", { reason }, cause === undefined ? {} : { cause });

@@ -68,6 +68,15 @@ export type DeadLetter = {
   readonly value: Buffer | null;
 };
 
+/** A dead letter as the warehouse keeps it. */
+export type KeptLetter = DeadLetter & { readonly state: string; /** ms since 1970. */ readonly createdMs: number };
+
+/** `place`: that one, whatever its state; null: the open ones that were set aside last, at most `limit`, without the bytes of their values. */
+export type LetterQuery = {
+  readonly place: { readonly topic: string; readonly partition: number; readonly offset: number } | null;
+  readonly limit: number;
+};
+
 /** A key that has open dead letters: their highest sequences in text form, of all and of those that no snapshot closes ("" without any). */
 export type OpenKey = { readonly topic: string; readonly keyBytes: Buffer; readonly last: string; readonly lastDead: string };
 
@@ -181,6 +190,8 @@ export interface WarehouseSession extends AsyncDisposable {
   acquire(sink: string): Promise<{ readonly fence: number; readonly checkpoints: readonly Checkpoint[] }>;
   /** The keys with open dead letters of a sink. Without the letters' bytes: there may be far more of them than memory holds. */
   openKeys(sink: string): Promise<readonly OpenKey[]>;
+  /** The sink's dead letters, by sequence. None where nothing was ever merged; makes nothing. */
+  letters(sink: string, query: LetterQuery): Promise<readonly KeptLetter[]>;
   /** Deletes the sink's checkpoints and its open dead letters, where there are any; makes nothing. */
   forget(sink: string): Promise<Forgotten>;
   /** Makes the target, adds columns to it, or widens them. Throws TARGET_DIFFERS with the SQL that would mend it. */

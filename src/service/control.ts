@@ -18,6 +18,7 @@ export function controlRoutes(fleet: Fleet): ControlOptions["routes"] {
     "POST /pause": async (body) => fleet.pause(text(body, "connector"), textOrNull(body, "table")),
     "POST /resume": async (body) => fleet.resume(text(body, "connector"), textOrNull(body, "table")),
     "POST /drop": async (body) => fleet.drop(text(body, "connector"), body.foreignToo === true),
+    "POST /letters": async (body) => fleet.letters(text(body, "connector"), textOrNull(body, "id")),
     "POST /reload": async () => fleet.reload(),
   };
 }

@@ -13,6 +13,7 @@ import type { FlushReport } from "../sink/parts.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { Connector } from "./connector.ts";
 import { dropSink, dropSource, type Dropped } from "./drop.ts";
+import { findLetter, listLetters, type Letter, type WholeLetter } from "./letters.ts";
 import { findConnector, findTables } from "./names.ts";
 import type { Pauses } from "./pauses.ts";
 import { compareConfigs, type Changes } from "./reload.ts";
@@ -35,6 +36,8 @@ export type FleetParts = {
 const END_MS = 8_500;
 /** How long names of tables may be looked for, ms. */
 const LOOK_MS = 5_000;
+/** How long dead letters may be read, and a warehouse that others hold waited for, ms. */
+const LETTERS_MS = 60_000;
 
 type Source = {
   readonly kind: "source";
@@ -159,6 +162,14 @@ export class Fleet {
       this.#parts.logger.warn({ connector: name, ...result }, "dropped");
       return result;
     });
+  }
+
+  /** The dead letters of a connector, or the one of an id, whole. Changes nothing, and so waits for no turn. Throws USAGE, and as listLetters(). */
+  async letters(name: string, id: string | null): Promise<{ readonly letters: readonly Letter[] } | WholeLetter> {
+    const { config } = findConnector(this.#members, name);
+    const signal = AbortSignal.any([this.#ending.signal, AbortSignal.timeout(LETTERS_MS)]);
+    if (id !== null) return findLetter(config, id, this.#parts, signal);
+    return { letters: await listLetters(config, this.#parts, signal) };
   }
 
   /** Takes the configuration up as it is now: what is the same is not touched. Throws ConfigError, and then nothing has changed. */

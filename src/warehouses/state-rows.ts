@@ -1,6 +1,14 @@
 // Rows of the tables in schema _tailrace, as they come from a warehouse's client, and what the sink makes of them.
 import { TailraceError } from "../core/errors.ts";
-import { metadataColumns, type Checkpoint, type CheckpointMove, type Flush, type OpenKey, type Sweep } from "../core/warehouse.ts";
+import {
+  metadataColumns,
+  type Checkpoint,
+  type CheckpointMove,
+  type Flush,
+  type KeptLetter,
+  type OpenKey,
+  type Sweep,
+} from "../core/warehouse.ts";
 
 /** Flushes of a process between two looks for runs that are too many: a look reads all that are kept, milliseconds. */
 export const RUNS_BETWEEN_PRUNINGS = 100;
@@ -30,6 +38,24 @@ export function toOpenKey(row: StateRow, keyBytes: Buffer): OpenKey {
   const last = String(row.last);
   const lastDead = String(row.last_dead);
   return { topic: String(row.topic), keyBytes, last, lastDead: lastDead === last ? last : lastDead }; // one string: there may be many keys
+}
+
+/** A row of a warehouse's `listLetters` or `findLetter`. `bytes`: how its client gives them. */
+export function toLetter<T>(row: Readonly<Record<string, T>>, bytes: (value: T) => Buffer): KeptLetter {
+  const blob = (value: T | undefined): Buffer | null => (value === null || value === undefined ? null : bytes(value));
+  return {
+    topic: String(row.topic),
+    partition: Number(row.partition),
+    offset: Number(row.log_offset),
+    keyBytes: blob(row.key_body),
+    sequence: String(row.sequence),
+    code: String(row.code),
+    message: String(row.message),
+    key: blob(row.key),
+    value: blob(row.value),
+    state: String(row.state),
+    createdMs: Math.floor(Number(row.created_ms)),
+  };
 }
 
 /** R-checkpoint: throws CHECKPOINT_MOVED when the row of `workers` has another fence than the flush. */

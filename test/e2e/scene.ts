@@ -37,9 +37,14 @@ export class Scene extends ServiceProcess {
     await writeFile(path.join(this.folder, "tailrace.yaml"), all.map((document) => JSON.stringify(document, null, 2)).join("\n---\n"));
   }
 
-  /** `tailrace COMMAND FOLDER …`, to its end. */
-  async command(command: string, options: readonly string[] = [], environment: Readonly<Record<string, string>> = {}): Promise<Ended> {
-    return tailrace([command, this.folder, ...options], environment);
+  /** `tailrace COMMAND FOLDER …`, or `tailrace COMMAND PART FOLDER …`, to its end. */
+  async command(
+    command: string,
+    options: readonly string[] = [],
+    environment: Readonly<Record<string, string>> = {},
+    part?: string,
+  ): Promise<Ended> {
+    return tailrace([command, ...(part === undefined ? [] : [part]), this.folder, ...options], environment);
   }
 
   /** Starts `run`; resolves when its HTTP server listens. */

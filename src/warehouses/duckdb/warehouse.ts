@@ -11,6 +11,8 @@ import type {
   Flush,
   FlushResult,
   Forgotten,
+  KeptLetter,
+  LetterQuery,
   OpenKey,
   Sweep,
   TableFlush,
@@ -26,6 +28,7 @@ import {
   requireMoved,
   RUNS_BETWEEN_PRUNINGS,
   toCheckpoint,
+  toLetter,
   toOpenKey,
   type StateRow,
 } from "../state-rows.ts";
@@ -37,10 +40,12 @@ import {
   closeLetters,
   closeLettersBelow,
   createState,
+  findLetter,
   findState,
   forgetSink,
   insertLetters,
   insertRun,
+  listLetters,
   moveCheckpoints,
   pruneRuns,
   raiseFence,
@@ -109,6 +114,15 @@ class DuckdbSession implements WarehouseSession {
 
   async openKeys(sink: string): Promise<readonly OpenKey[]> {
     return (await this.#rows(readOpenKeys, [sink])).map((row) => toOpenKey(row, toBytes(row.key_body)));
+  }
+
+  async letters(sink: string, { place, limit }: LetterQuery): Promise<readonly KeptLetter[]> {
+    if ((await this.#rows(findState)).length === 0) return [];
+    const rows =
+      place === null
+        ? await this.#rows(listLetters, [sink, limit])
+        : await this.#rows(findLetter, [sink, place.topic, place.partition, BigInt(place.offset)]);
+    return rows.map((row) => toLetter(row, toBytes)).reverse();
   }
 
   async forget(sink: string): Promise<Forgotten> {

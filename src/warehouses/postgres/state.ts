@@ -82,6 +82,15 @@ export const readCheckpoints =
 export const readOpenKeys = `SELECT topic, key_body, max(sequence) AS last, coalesce(max(sequence) FILTER (WHERE code <> 'AWAITS_SNAPSHOT'), '') AS last_dead
 FROM _tailrace.dead_letters WHERE sink = $1 AND state = 'open' AND key_body IS NOT NULL GROUP BY topic, key_body`;
 
+/** $1 sink, $2 how many. */
+export const listLetters = `SELECT topic, partition, log_offset, key_body, sequence, code, message, key, NULL::bytea AS value, state,
+  extract(epoch FROM created_at) * 1000 AS created_ms FROM _tailrace.dead_letters WHERE sink = $1 AND state = 'open' AND code <> 'AWAITS_SNAPSHOT'
+ORDER BY sequence DESC, topic, partition, log_offset LIMIT $2`;
+
+/** $1 sink, $2 topic, $3 partition, $4 offset. */
+export const findLetter = `SELECT topic, partition, log_offset, key_body, sequence, code, message, key, value, state,
+  extract(epoch FROM created_at) * 1000 AS created_ms FROM _tailrace.dead_letters WHERE sink = $1 AND topic = $2 AND partition = $3 AND log_offset = $4`;
+
 /** $1 schema and $2 name of the target. */
 export const readFloor = "SELECT sequence FROM _tailrace.floors WHERE target_schema = $1 AND target_name = $2";
 

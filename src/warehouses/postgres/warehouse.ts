@@ -11,6 +11,8 @@ import type {
   Flush,
   FlushResult,
   Forgotten,
+  KeptLetter,
+  LetterQuery,
   MergePlan,
   OpenKey,
   Sweep,
@@ -27,6 +29,7 @@ import {
   requireMoved,
   RUNS_BETWEEN_PRUNINGS,
   toCheckpoint,
+  toLetter,
   toOpenKey,
 } from "../state-rows.ts";
 import { addressOf, close, connect, isRowsFault, queryUnbounded, warehouseError, type Connection } from "./connection.ts";
@@ -38,11 +41,13 @@ import {
   closeLettersBelow,
   createState,
   createStateSchema,
+  findLetter,
   findState,
   forgetSink,
   insertCheckpoints,
   insertLetters,
   insertRun,
+  listLetters,
   lockDdl,
   lockFence,
   mayPruneRuns,
@@ -133,6 +138,16 @@ class PostgresSession implements WarehouseSession {
 
   async openKeys(sink: string): Promise<readonly OpenKey[]> {
     return (await this.#rows(readOpenKeys, [sink])).map((row) => toOpenKey(row, row.key_body as Buffer));
+  }
+
+  async letters(sink: string, { place, limit }: LetterQuery): Promise<readonly KeptLetter[]> {
+    const [found] = await this.#rows(findState);
+    if (!((found?.tables ?? []) as readonly string[]).includes("dead_letters")) return [];
+    const rows =
+      place === null
+        ? await this.#rows(listLetters, [sink, limit])
+        : await this.#rows(findLetter, [sink, place.topic, place.partition, place.offset]);
+    return rows.map((row) => toLetter(row, (value) => value as Buffer)).reverse();
   }
 
   async forget(sink: string): Promise<Forgotten> {

@@ -36,6 +36,28 @@ export function lettersSuite(warehouse: OpenWarehouse): void {
       ]);
     });
 
+    test("are listed by sequence, the last ones of one sink, open ones only, and found by their place with all their bytes", async () => {
+      const { session } = warehouse;
+      expect(await session.letters("lake", { place: null, limit: 10 })).toEqual([]);
+      const letters = [letter(3), letter(1, { keyBytes: null, key: null, value: null }), letter(2), letter(4, { code: "AWAITS_SNAPSHOT" })];
+      const before = Date.now();
+      await warehouse.worker.merge(session, [], { deadLetters: letters });
+      const createdMs = expect.toSatisfy((ms: number) => ms > before - 1_000 && ms < Date.now() + 1_000) as number;
+      const kept = (one: DeadLetter): object => ({ ...one, value: null, state: "open", createdMs });
+      expect(await session.letters("lake", { place: null, limit: 10 })).toEqual(
+        [letter(1, { keyBytes: null, key: null }), letter(2), letter(3)].map(kept),
+      );
+      expect(await session.letters("lake", { place: null, limit: 2 })).toEqual([letter(2), letter(3)].map(kept));
+      expect(await session.letters("another", { place: null, limit: 10 })).toEqual([]);
+      const place = { topic: "t", partition: 0, offset: 3 };
+      expect(await session.letters("lake", { place, limit: 1 })).toEqual([{ ...letter(3), state: "open", createdMs }]);
+      const closed = { topic: "t", keyBytes: Buffer.from("key"), sequence: letter(9).sequence };
+      await warehouse.worker.merge(session, [], { closedDeadLetters: [closed] });
+      expect(await session.letters("lake", { place: null, limit: 10 })).toMatchObject([{ offset: 1 }]);
+      expect(await session.letters("lake", { place, limit: 1 })).toMatchObject([{ offset: 3, state: "superseded" }]);
+      expect(await session.letters("lake", { place: { ...place, offset: 9 }, limit: 1 })).toEqual([]);
+    });
+
     test("a letter that its own flush supersedes is there, and closed", async () => {
       const closed = { topic: "t", keyBytes: Buffer.from("key"), sequence: letter(2).sequence };
       await warehouse.worker.merge(warehouse.session, [], { deadLetters: [letter(1)], closedDeadLetters: [closed] });
