@@ -14,6 +14,8 @@ usage: tailrace <command> [options]
 
   run DIR                run the connectors of the YAML files in DIR until SIGTERM or SIGINT; SIGHUP reads the files again
   check DIR [--json]     look at every database, broker, registry and warehouse without writing; each finding with its fix
+  plan DIR [--source NAME] [--assume SQL] [--json]
+                         what the next start would register and do to each target, or would after an ALTER TABLE; writes nothing
   status DIR [--watch] [--json]
                          what the service that runs DIR is doing; --watch draws it again every second
 
@@ -37,7 +39,7 @@ of a service that runs DIR:
 
   --help, --version
 
-exit codes: 0 good · 1 failed · 2 configuration or usage · 3 check or a comparison found differences
+exit codes: 0 good · 1 failed · 2 configuration or usage · 3 check, plan or a comparison found differences
 `;
 
 /** Runs one command and gives its exit code. */
@@ -57,6 +59,13 @@ async function main(args: readonly string[]): Promise<number> {
       const config = await load(places[0] ?? "");
       const { runCheck } = await import("./commands/check.ts");
       return runCheck(config, options.json);
+    }
+    case "plan": {
+      const usage = "plan DIR [--source NAME] [--assume SQL] [--json]";
+      const { places, options } = parseArguments(usage, rest, { source: "string", assume: "string", json: "boolean" });
+      const config = await load(places[0] ?? "");
+      const { runPlan } = await import("./commands/plan.ts");
+      return runPlan(config, options);
     }
     case "status": {
       const { places, options } = parseArguments("status DIR [--watch] [--json]", rest, { watch: "boolean", json: "boolean" });
@@ -119,7 +128,7 @@ async function main(args: readonly string[]): Promise<number> {
       process.stderr.write(USAGE);
       return exitCodes.config;
     default:
-      throw usageError(`unknown command ${command} (run, check, status, snapshot, pause, resume, reload, dlq, drop, quickstart)`);
+      throw usageError(`unknown command ${command} (run, check, plan, status, snapshot, pause, resume, reload, dlq, drop, quickstart)`);
   }
 }
 

@@ -5,7 +5,7 @@ import type { KafkaLogConfig, ServiceConfig, SinkConfig, SourceConfig } from "./
 import { TailraceError } from "./core/errors.ts";
 import type { EventLog } from "./core/event-log.ts";
 import type { Log } from "./core/log.ts";
-import type { SchemaRegistry } from "./core/schema-registry.ts";
+import type { SchemaRegistry, SchemaTrial } from "./core/schema-registry.ts";
 import type { Warehouse } from "./core/warehouse.ts";
 import { openEmbeddedLog } from "./log/embedded/embedded-log.ts";
 import { openKafkaLog } from "./log/kafka/kafka-log.ts";
@@ -19,7 +19,7 @@ import { openDuckdb } from "./warehouses/duckdb/warehouse.ts";
 import { openPostgresWarehouse } from "./warehouses/postgres/warehouse.ts";
 
 export type Registry = {
-  readonly registry: SchemaRegistry;
+  readonly registry: SchemaRegistry & SchemaTrial;
   readonly embedded: EmbeddedRegistry | null;
   readonly close: () => Promise<void>;
 };

@@ -18,6 +18,17 @@ export type Compatibility = (typeof compatibilityLevels)[number];
  */
 export type Registered = "present" | "past" | "anything";
 
+/** Asks what register() would say, without registering. */
+export interface SchemaTrial {
+  /**
+   * `known`: the subject has the schema; `first`: it has none; `fits`: it would be its next version; else `refused`, with the reason. Throws
+   * REGISTRY_UNREACHABLE, REGISTRY_LOGIN.
+   */
+  tryOut(subject: string, schema: string, signal: AbortSignal): Promise<TrialVerdict>;
+}
+
+export type TrialVerdict = { readonly verdict: "known" | "first" | "fits" } | { readonly verdict: "refused"; readonly reason: string };
+
 /** All methods throw REGISTRY_UNREACHABLE or REGISTRY_LOGIN (both auto) unless named otherwise. */
 export interface SchemaRegistry {
   /** For messages: the URL without credentials. */

@@ -176,6 +176,8 @@ export interface Warehouse extends AsyncDisposable {
    * WAREHOUSE_REFUSED, and the signal's reason.
    */
   inspect(targets: readonly TargetSpec[], signal: AbortSignal): Promise<readonly TailraceError[]>;
+  /** What ensureTarget() would do for each of these targets, in their order; an error: what it would throw. Writes nothing. Throws as inspect(). */
+  plan(targets: readonly TargetSpec[], signal: AbortSignal): Promise<readonly (readonly string[] | TailraceError)[]>;
   /** Opens a session. DuckDB holds its file until the session is disposed; waits, bounded by the signal, for a file that others hold. */
   open(signal: AbortSignal): Promise<WarehouseSession>;
 }

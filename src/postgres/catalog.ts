@@ -133,7 +133,7 @@ async function readNames(session: Session): Promise<readonly NameRow[]> {
 }
 
 /** One statement, hence one view of the catalogs; ordered by schema and name. */
-async function readRelations(session: Session, oids: readonly number[], publication: PublicationName): Promise<readonly Relation[]> {
+export async function readRelations(session: Session, oids: readonly number[], publication: PublicationName): Promise<readonly Relation[]> {
   if (oids.length === 0) return [];
   return (await session.json<Relation[]>(RELATIONS_SQL, [oids, publication], { prepared: "relations" })) ?? [];
 }

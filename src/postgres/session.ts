@@ -30,6 +30,8 @@ export type QueryOptions = {
   readonly timeoutMs?: number;
   /** SQL that lifts a missing privilege, for PRIVILEGE_MISSING. */
   readonly grant?: string;
+  /** Refuses more than one statement, whatever stands in the text. */
+  readonly single?: boolean;
   /** Prepares the statement under this name, once a session: for one that takes longer to plan than to run, and runs often. */
   readonly prepared?: string;
 };
@@ -112,10 +114,11 @@ export class Session implements AsyncDisposable {
    * PRIVILEGE_MISSING, UNEXPECTED; the signal's reason after abort.
    */
   async query(sql: string, values: readonly Parameter[] = [], options: QueryOptions = {}): Promise<readonly Row[]> {
-    const { timeoutMs = this.#statementMs, grant, prepared } = options;
+    const { timeoutMs = this.#statementMs, grant, prepared, single = false } = options;
     try {
       if (timeoutMs !== this.#statementMs) await this.#client.query(`SET statement_timeout = ${timeoutMs}`);
-      const query = { text: sql, types: asText, query_timeout: timeoutMs + GRACE_MS };
+      // By the extended protocol, which takes one statement; a field that the client reads and its type declarations lack.
+      const query = { text: sql, types: asText, query_timeout: timeoutMs + GRACE_MS, ...(single ? { queryMode: "extended" } : {}) };
       const result: QueryResult<Record<string, string | null>> | readonly unknown[] = await this.#client.query(
         values.length === 0 ? query : { ...query, name: prepared, values: [...values] },
       );

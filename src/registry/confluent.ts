@@ -1,9 +1,9 @@
-// The client of a Confluent-compatible registry: the three requests that Tailrace makes, each with a bound and an error by code.
+// The client of a Confluent-compatible registry: the requests that Tailrace makes, each with a bound and an error by code.
 //
 // Not by @kafkajs/confluent-schema-registry: its register() writes BACKWARD into the subject's config, its getSchema()
 // gives a parsed type whose logical types are lost, and neither takes an AbortSignal.
 import { TailraceError, reasonOf } from "../core/errors.ts";
-import type { Compatibility, Registered, SchemaRegistry } from "../core/schema-registry.ts";
+import type { Compatibility, Registered, SchemaRegistry, SchemaTrial, TrialVerdict } from "../core/schema-registry.ts";
 import { parseSchema } from "./avro-schema.ts";
 import { logicalChanges } from "./compatibility.ts";
 
@@ -31,11 +31,11 @@ type Answer = { readonly status: number; readonly body: unknown; readonly words:
 const WORDS_LIMIT = 1000;
 
 /** Opens no connection: the first request does. */
-export function openConfluentRegistry(options: ConfluentRegistryOptions): SchemaRegistry {
+export function openConfluentRegistry(options: ConfluentRegistryOptions): SchemaRegistry & SchemaTrial {
   return new ConfluentRegistry(options);
 }
 
-class ConfluentRegistry implements SchemaRegistry {
+class ConfluentRegistry implements SchemaRegistry, SchemaTrial {
   readonly #options: ConfluentRegistryOptions;
   readonly #configured = new Set<string>();
   /** Texts by id. As many as there are schemas in the topics read. */
@@ -82,6 +82,32 @@ class ConfluentRegistry implements SchemaRegistry {
     const schema = field(answer.body, "schema");
     if (answer.status !== 200 || typeof schema !== "string") throw this.#failure(answer, subject);
     return schema;
+  }
+
+  /** Asks at the subject's level as it is now: register() sets the one of the options first, when it is set. */
+  async tryOut(subject: string, schema: string, signal: AbortSignal): Promise<TrialVerdict> {
+    const name = encodeURIComponent(subject);
+    const known = await this.#request("POST", `/subjects/${name}`, { schema }, signal);
+    if (known.status === 200) return { verdict: "known" };
+    if (known.status !== 404) throw this.#failure(known);
+    try {
+      await this.#checkLogicalTypes(subject, schema, signal);
+    } catch (cause) {
+      if (cause instanceof TailraceError && cause.code === "REGISTRY_REFUSED") return { verdict: "refused", reason: cause.message };
+      throw cause;
+    }
+    // Apicurio gives the messages only when asked for, Confluent's knows no other place for them.
+    const answer = await this.#request("POST", `/compatibility/subjects/${name}/versions/latest?verbose=true`, { schema }, signal);
+    if (answer.status === 404 && field(answer.body, "error_code") !== undefined) return { verdict: "first" };
+    if (answer.status === 422) return { verdict: "refused", reason: answer.words };
+    const fits = field(answer.body, "is_compatible");
+    if (answer.status !== 200 || typeof fits !== "boolean") throw this.#failure(answer);
+    const messages = field(answer.body, "messages");
+    const reason =
+      Array.isArray(messages) && messages.length > 0
+        ? messages.map(String).join("; ").slice(0, WORDS_LIMIT)
+        : "it is incompatible with an earlier schema";
+    return fits ? { verdict: "fits" } : { verdict: "refused", reason };
   }
 
   async schema(id: number, signal: AbortSignal): Promise<string> {

@@ -2,7 +2,7 @@
 // routes.ts serves it, and Tailrace's own source and sink call it in process. Source of the rules: Confluent's "Schema
 // Registry API Reference", chapters Subjects, Schemas, Mode and Compatibility, and "Schema Deletion Guidelines".
 import { TailraceError, reasonOf } from "../core/errors.ts";
-import type { Compatibility, Registered, SchemaRegistry } from "../core/schema-registry.ts";
+import type { Compatibility, Registered, SchemaRegistry, SchemaTrial, TrialVerdict } from "../core/schema-registry.ts";
 import { parseSchema, type ParsedSchema } from "./avro-schema.ts";
 import { incompatibilities, logicalChanges } from "./compatibility.ts";
 import { isRefusal, refusals, type Refusal } from "./refusals.ts";
@@ -24,7 +24,7 @@ export type EmbeddedRegistryOptions = {
 export type Wanted = { readonly id?: number | undefined; readonly version?: number | undefined };
 
 /** Also the port for Tailrace's own source and sink. Reads are synchronous; what writes resolves when it is on disk. */
-export class EmbeddedRegistry implements SchemaRegistry {
+export class EmbeddedRegistry implements SchemaRegistry, SchemaTrial {
   readonly address: string;
   readonly url: string;
   readonly #store: RegistryStore;
@@ -72,6 +72,20 @@ export class EmbeddedRegistry implements SchemaRegistry {
     // R-logical, also at NONE, where add() compares nothing.
     const changes = isRefusal(next) ? [] : logicalChanges(next.type, parseSchema(latest.schema).type);
     return changes.length === 0 ? this.add(subject, schema) : refusals.incompatible(subject, this.compatibility(subject), changes);
+  }
+
+  async tryOut(subject: string, schema: string, signal: AbortSignal): Promise<TrialVerdict> {
+    signal.throwIfAborted();
+    const known = this.lookUp(subject, schema);
+    if (!isRefusal(known)) return { verdict: "known" };
+    const tested = this.testAll(subject, schema);
+    if (isRefusal(tested)) return { verdict: "refused", reason: tested.message };
+    const latest = await this.latest(subject, signal);
+    // R-logical, also at NONE, where nothing else is compared.
+    const changes = latest === null ? [] : logicalChanges(parseSchema(schema).type, parseSchema(latest).type);
+    const problems = [...new Set([...tested, ...changes])];
+    if (problems.length > 0) return { verdict: "refused", reason: problems.join("; ") };
+    return { verdict: isRefusal(this.versions(subject)) ? "first" : "fits" };
   }
 
   /** Also of a schema that was deleted for good: our own events with its id are to be read. */

@@ -31,6 +31,22 @@ describeWithRegistry("Apicurio", () => {
     expect(await openConfluentRegistry({ url: () => url }).schema(id, signal)).toBe(rowSchema("int"));
   });
 
+  test("a trial says what a registration would come to, and registers nothing", async () => {
+    const { url } = await registry();
+    const subject = uniqueName("trial");
+    const client = openConfluentRegistry({ url: () => url, compatibility: "BACKWARD" });
+    expect(await client.tryOut(subject, rowSchema("long"), signal)).toEqual({ verdict: "first" });
+    await client.register(subject, rowSchema("long"), signal);
+    expect(await client.tryOut(subject, rowSchema("long"), signal)).toEqual({ verdict: "known" });
+    expect(await client.tryOut(subject, rowSchema("double"), signal)).toEqual({ verdict: "fits" });
+    const reason = expect.stringMatching(/./) as string;
+    const timestamp = rowSchema({ type: "long", logicalType: "timestamp-micros" });
+    for (const refused of [rowSchema("string"), timestamp, "no schema"])
+      expect(await client.tryOut(subject, refused, signal), refused).toEqual({ verdict: "refused", reason });
+    const versions = await fetch(`${url}/subjects/${subject}/versions`);
+    expect(await versions.json()).toEqual([1]);
+  });
+
   test("our registration leaves the subject's config alone, where the client library's writes BACKWARD into it", async () => {
     const { url } = await registry();
     const [ours, theirs] = [uniqueName("ours"), uniqueName("theirs")];

@@ -24,6 +24,19 @@ export async function inspectFile(
   return targets.flatMap((spec) => targetProblems(spec, columns));
 }
 
+/** What ensureTarget() would run for each target, or throw. A missing file is not made. Throws what openFile() throws. */
+export async function planFile(
+  options: DuckdbOptions,
+  targets: readonly TargetSpec[],
+  signal: AbortSignal,
+): Promise<readonly (readonly string[] | TailraceError)[]> {
+  const columns = (await may(constants.F_OK, path.resolve(options.path))) ? await readColumns(options, signal) : [];
+  return targets.map((spec) => {
+    const [problem] = targetProblems(spec, columns);
+    return problem ?? targetDdl(spec, columns);
+  });
+}
+
 /** Beside the file stand its WAL and what does not fit into memory. */
 async function existingProblems(options: DuckdbOptions, file: string): Promise<readonly TailraceError[]> {
   const problems: TailraceError[] = [];

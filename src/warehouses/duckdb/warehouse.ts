@@ -34,7 +34,7 @@ import {
 } from "../state-rows.ts";
 import { expire, merge, raiseFloor, STAGED_TABLE, sweep, truncate } from "./dialect.ts";
 import { Engine, openFile, type DuckdbFile, type DuckdbOptions } from "./file.ts";
-import { inspectFile } from "./inspection.ts";
+import { inspectFile, planFile } from "./inspection.ts";
 import { appendRows, putBytes, putCount, putText, stagedLoad, type Load } from "./load.ts";
 import {
   closeLetters,
@@ -72,6 +72,7 @@ export function openDuckdb(options: DuckdbOptions): Warehouse {
     address,
     open: async (signal) => new DuckdbSession(await openFile(options, signal, engine), address, isPruning),
     inspect: async (targets, signal) => inspectFile(options, targets, signal),
+    plan: async (targets, signal) => planFile(options, targets, signal),
     [Symbol.asyncDispose]: async () => engine.close(),
   };
 }

@@ -7,7 +7,7 @@ import type { TargetSpec } from "../../core/warehouse.ts";
 import { quoteName, quoteTable } from "../sql-text.ts";
 import { close, connect, warehouseError } from "./connection.ts";
 import { createState, findState } from "./state.ts";
-import { findTarget, foundTarget, targetDdl } from "./target.ts";
+import { findTarget, foundTarget, targetDdl, type FoundTarget } from "./target.ts";
 
 const STATE = "_tailrace";
 
@@ -49,12 +49,37 @@ export async function inspectDatabase(
   targets: readonly TargetSpec[],
   signal: AbortSignal,
 ): Promise<readonly TailraceError[]> {
+  return readOnly(url, address, signal, async (client) => inspect(client, address, targets));
+}
+
+/** What ensureTarget() would run for each target, or throw. Throws as inspectDatabase(). */
+export async function planDatabase(
+  url: string,
+  address: string,
+  targets: readonly TargetSpec[],
+  signal: AbortSignal,
+): Promise<readonly (readonly string[] | TailraceError)[]> {
+  return readOnly(url, address, signal, async (client) => {
+    const planned: (readonly string[] | TailraceError)[] = [];
+    for (const spec of targets) {
+      try {
+        planned.push(targetDdl(spec, await lookUp(client, spec.target)));
+      } catch (cause) {
+        if (!(cause instanceof TailraceError)) throw cause;
+        planned.push(cause);
+      }
+    }
+    return planned;
+  });
+}
+
+async function readOnly<T>(url: string, address: string, signal: AbortSignal, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const connection = await connect(url, address, signal);
   const abort = (): void => void close(connection);
   signal.addEventListener("abort", abort);
   try {
     await connection.client.query("BEGIN READ ONLY");
-    return await inspect(connection.client, address, targets);
+    return await work(connection.client);
   } catch (cause) {
     throw signal.aborted ? signal.reason : warehouseError(cause, address);
   } finally {
@@ -114,13 +139,17 @@ async function needState(client: pg.Client, needs: Needs): Promise<void> {
 /** Throws TARGET_DIFFERS, NAME_COLLISION. */
 async function needTarget(client: pg.Client, needs: Needs, spec: TargetSpec): Promise<void> {
   const { target, deletes } = spec;
-  const found = foundTarget((await client.query<Record<string, unknown>>(findTarget, [target.schema, target.name])).rows[0]);
+  const found = await lookUp(client, target);
   const exists = found.columns.length > 0;
   needs.addSchema(target.schema, found.schemaExists, !exists);
   const privileges = ["SELECT", "INSERT", "UPDATE", ...(deletes === "hard" ? ["DELETE"] : [])];
   const need: TableNeed = { table: target, privileges, alter: false };
   if (exists) needs.tables.push(need);
   need.alter = targetDdl(spec, found).length > 0;
+}
+
+async function lookUp(client: pg.Client, { schema, name }: TableName): Promise<FoundTarget> {
+  return foundTarget((await client.query<Record<string, unknown>>(findTarget, [schema, name])).rows[0]);
 }
 
 async function missingOnSchema(client: pg.Client, schema: string, privileges: readonly string[]): Promise<readonly string[]> {

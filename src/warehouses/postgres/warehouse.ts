@@ -34,7 +34,7 @@ import {
 } from "../state-rows.ts";
 import { addressOf, close, connect, isRowsFault, queryUnbounded, warehouseError, type Connection } from "./connection.ts";
 import { expire, merge, raiseFloor, sweep, truncate } from "./dialect.ts";
-import { inspectDatabase } from "./inspection.ts";
+import { inspectDatabase, planDatabase } from "./inspection.ts";
 import { copyRows } from "./load.ts";
 import {
   closeLetters,
@@ -91,6 +91,7 @@ export function openPostgresWarehouse(options: PostgresWarehouseOptions): Wareho
       });
     },
     inspect: async (targets, signal) => inspectDatabase(options.url(), address, targets, signal),
+    plan: async (targets, signal) => planDatabase(options.url(), address, targets, signal),
     [Symbol.asyncDispose]: async () => {
       closed = true;
       const kept = idle;

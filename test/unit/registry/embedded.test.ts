@@ -16,6 +16,20 @@ test("the same schema gets the same id, in each subject and after white space", 
   expect(await registry.schema(1, signal)).toBe(rowSchema("int"));
 });
 
+test("a trial says what a registration would come to, and registers nothing", async () => {
+  await using opened = await openRegistry();
+  const { registry } = opened;
+  expect(await registry.tryOut("a-value", rowSchema("long"), signal)).toEqual({ verdict: "first" });
+  expect(registry.subjects()).toEqual([]);
+  await registry.register("a-value", rowSchema("long"), signal);
+  expect(await registry.tryOut("a-value", rowSchema("long"), signal)).toEqual({ verdict: "known" });
+  expect(await registry.tryOut("a-value", rowSchema("double"), signal)).toEqual({ verdict: "fits" });
+  const reason = expect.stringContaining("/value: ") as string;
+  expect(await registry.tryOut("a-value", rowSchema("string"), signal)).toEqual({ verdict: "refused", reason });
+  expect(await registry.tryOut("a-value", "no schema", signal)).toMatchObject({ verdict: "refused" });
+  expect(registry.versions("a-value")).toEqual([1]);
+});
+
 test("ids, subjects, versions and levels are there after a restart, and ids go on", async () => {
   await using opened = await openRegistry();
   await opened.registry.register("a-value", rowSchema("int"), signal);

@@ -1,0 +1,89 @@
+// What one captured table comes to: its schemas, what the registry says of them, and what each sink would do to its target.
+import { tableSchemas, type AvroField, type AvroRecord, type AvroType } from "../avro/schema.ts";
+import { topicName } from "../core/naming.ts";
+import type { SchemaTrial, TrialVerdict } from "../core/schema-registry.ts";
+import { keyColumns, tableLabel, type Table } from "../core/table.ts";
+
+export type PlannedSubject = { readonly subject: string; readonly schema: string } & TrialVerdict;
+
+export type PlannedTarget = {
+  readonly sink: string;
+  /** `schema.name` */
+  readonly target: string;
+  /** In the order in which it would run; empty: the target fits. */
+  readonly ddl: readonly string[];
+  /** Why the sink would stop; null: it would not. */
+  readonly refused: string | null;
+};
+
+export type PlannedTable = {
+  readonly source: string;
+  readonly table: string;
+  readonly topic: string;
+  readonly subjects: readonly PlannedSubject[];
+  /** The columns of its events as `name: type`; of an assumed change those that differ, marked `+`, `-` or `~`. */
+  readonly columns: readonly string[];
+  /** Why the source would stop, or leave the table out, whatever the registry says; null: it would not. */
+  readonly refused: string | null;
+  readonly targets: readonly PlannedTarget[];
+};
+
+/** The registry's part. `trial` null: there is no registry yet, so that every schema is its subject's first. */
+export async function planSubjects(
+  prefix: string,
+  table: Table,
+  trial: SchemaTrial | null,
+  signal: AbortSignal,
+): Promise<readonly PlannedSubject[]> {
+  const topic = topicName(prefix, table);
+  const { key, value } = tableSchemas(table, topic);
+  const subjects: PlannedSubject[] = [];
+  for (const [subject, schema] of [[`${topic}-key`, key] as const, [`${topic}-value`, value] as const]) {
+    if (schema === null) continue;
+    const verdict: TrialVerdict = trial === null ? { verdict: "first" } : await trial.tryOut(subject, schema, signal);
+    subjects.push({ subject, schema, ...verdict });
+  }
+  return subjects;
+}
+
+/** Why the change makes the source stop though the registry may take the schemas; null: it does not. */
+export function keyChange(before: Table, after: Table): string | null {
+  const [was, is] = [before, after].map((table) => keyColumns(table).map(({ name }) => name));
+  if (JSON.stringify(was) === JSON.stringify(is)) return null;
+  return `SCHEMA_CHANGED: the key of ${tableLabel(before)} was (${was?.join(", ")}) and would be (${is?.join(", ")})`;
+}
+
+export function columnLines(table: Table): readonly string[] {
+  return [...fieldsOf(table)].map(([name, type]) => `${name}: ${type}`);
+}
+
+/** In the order of the table after it; what is gone stands last. */
+export function columnChanges(before: Table, after: Table): readonly string[] {
+  const [was, is] = [fieldsOf(before), fieldsOf(after)];
+  const lines: string[] = [];
+  for (const [name, type] of is) {
+    const former = was.get(name);
+    if (former === undefined) lines.push(`+ ${name}: ${type}`);
+    else if (former !== type) lines.push(`~ ${name}: ${former} → ${type}`);
+  }
+  for (const [name, type] of was) if (!is.has(name)) lines.push(`- ${name}: ${type}`);
+  return lines;
+}
+
+/** Field name → its Avro type in a few words; `?`: may be null. */
+function fieldsOf(table: Table): ReadonlyMap<string, string> {
+  const envelope = JSON.parse(tableSchemas(table, "t").value) as AvroRecord;
+  const before = envelope.fields.find(({ name }) => name === "before")?.type as readonly [
+    string,
+    { readonly fields: readonly AvroField[] },
+  ];
+  return new Map(before[1].fields.map(({ name, type }) => [name, words(type)]));
+}
+
+function words(type: AvroType): string {
+  if (typeof type === "string") return type;
+  if (Array.isArray(type)) return `${words(type[1] as AvroType)}?`;
+  const { type: base, logicalType, precision, scale } = type as { readonly type: AvroType; readonly [name: string]: unknown };
+  if (logicalType === "decimal") return `decimal(${String(precision)},${String(scale)})`;
+  return typeof logicalType === "string" ? `${words(base)} ${logicalType}` : words(base);
+}

@@ -1,0 +1,181 @@
+// `tailrace plan`: what the next start, or an ALTER TABLE, would do, said before anybody does it.
+import { existsSync } from "node:fs";
+import path from "node:path";
+import pg from "pg";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { PlannedTable } from "../../src/commands/plan-table.ts";
+import { postgres, uniqueName, type TestDatabase } from "../support/servers.ts";
+import { Scene, sinkDocument, sourceDocument, until } from "./scene.ts";
+
+let database: TestDatabase;
+let warehouse: TestDatabase;
+let scene: Scene;
+let prefix: string;
+
+beforeAll(async () => {
+  database = await (await postgres()).createDatabase("plan");
+  warehouse = await (await postgres()).createDatabase("warehouse");
+  scene = await Scene.open();
+  prefix = uniqueName("plan");
+  await database.sql(`CREATE TYPE mood AS ENUM ('calm');
+    CREATE TABLE items (gone int, id int PRIMARY KEY, n int DEFAULT 1, feeling mood, doubled int GENERATED ALWAYS AS (n * 2) STORED);
+    ALTER TABLE items DROP gone;
+    CREATE TABLE indexed (gone int, id bigserial PRIMARY KEY, code text NOT NULL, region text NOT NULL);
+    CREATE UNIQUE INDEX by_code ON indexed (region, code);
+    ALTER TABLE indexed REPLICA IDENTITY USING INDEX by_code; ALTER TABLE indexed DROP gone;
+    CREATE TABLE parts (id int PRIMARY KEY, n int) PARTITION BY RANGE (id); CREATE TABLE parts_1 PARTITION OF parts DEFAULT;
+    CREATE TABLE outside (id int PRIMARY KEY); CREATE SCHEMA other; CREATE TABLE other.items (id int PRIMARY KEY)`);
+  const tables = [{ table: "public.*", into: "copy.{table}" }];
+  await scene.configure(
+    sourceDocument({
+      name: "shop",
+      url: database.url,
+      tables: ["public.items", "public.indexed", "public.parts"],
+      postgres: { slot: prefix, publication: prefix },
+      topics: { prefix, partitions: 1 },
+    }),
+    sinkDocument({ name: "lake", source: "shop", tables }),
+    sinkDocument({ name: "mart", source: "shop", tables, warehouse: { postgres: { url: warehouse.url } } }),
+  );
+});
+
+afterAll(async () => {
+  await scene[Symbol.asyncDispose]();
+  await warehouse[Symbol.asyncDispose]();
+  await database[Symbol.asyncDispose]();
+});
+
+type Planned = { readonly code: number; readonly tables: readonly PlannedTable[]; readonly stderr: string };
+
+async function plan(...options: string[]): Promise<Planned> {
+  const { code, stdout, stderr } = await scene.command("plan", [...options, "--json"]);
+  const { tables } = stdout === "" ? { tables: [] } : (JSON.parse(stdout) as { tables: readonly PlannedTable[] });
+  return { code: code ?? -1, tables, stderr };
+}
+
+/** All that the catalogs hold of relations and their columns, with the transactions that wrote it. */
+async function catalogs(): Promise<unknown> {
+  return database.sql(`SELECT (SELECT md5(string_agg(c::text || c.xmin, '' ORDER BY c.oid)) FROM pg_class c WHERE relnamespace = ANY ('{public,other}'::regnamespace[])) AS relations,
+    (SELECT md5(string_agg(a::text || a.xmin, '' ORDER BY attrelid, attnum)) FROM pg_attribute a WHERE attrelid >= 16384) AS columns,
+    (SELECT count(*) FROM pg_class WHERE relpersistence = 't') AS temporary`);
+}
+
+test("before anything was made every schema is a first one, every target is to be made, and nothing is", async () => {
+  const { code, tables } = await plan();
+  expect([code, tables.map(({ table }) => table)]).toEqual([0, ["public.indexed", "public.items", "public.parts"]]);
+  expect(tables[1]).toMatchObject({
+    topic: `${prefix}.public.items`,
+    refused: null,
+    subjects: [
+      { subject: `${prefix}.public.items-key`, verdict: "first" },
+      { subject: `${prefix}.public.items-value`, verdict: "first" },
+    ],
+    columns: ["id: int", "n: int?", "feeling: string?"],
+  });
+  for (const { ddl } of tables[1]!.targets) expect(ddl.at(-1)).toMatch(/^CREATE TABLE .*"copy"."items"/);
+  expect(existsSync(path.join(scene.folder, "lake.duckdb")) || existsSync(path.join(scene.folder, "data"))).toBe(false);
+  expect(await warehouse.sql("SELECT to_regnamespace('copy') AS made")).toEqual([{ made: null }]);
+});
+
+describe("beside a service that runs", () => {
+  beforeAll(async () => {
+    await scene.start();
+    await scene.reaches({ shop: "running", lake: "running", mart: "running" });
+    await database.sql(
+      "INSERT INTO items (id, n) VALUES (1, 1); INSERT INTO indexed (code, region) VALUES ('a', 'b'); INSERT INTO parts VALUES (1)",
+    );
+    await until(async () => {
+      for (const table of ["items", "indexed", "parts"]) {
+        expect(await warehouse.sql(`SELECT 1 AS one FROM copy.${table}`)).toHaveLength(1);
+        expect(await scene.duckdb(`SELECT 1 FROM copy.${table}`)).toHaveLength(1);
+      }
+    });
+  });
+
+  test("what is registered and fits is said to be", async () => {
+    const { code, tables } = await plan();
+    expect(code).toBe(0);
+    for (const { subjects, targets } of tables) {
+      expect(subjects.map(({ verdict }) => verdict)).toEqual(["known", "known"]);
+      expect(targets).toMatchObject([
+        { sink: "lake", ddl: [], refused: null },
+        { sink: "mart", ddl: [], refused: null },
+      ]);
+    }
+    const { stdout } = await scene.command("plan");
+    expect(stdout).toContain(`source shop: public.items → topic ${prefix}.public.items\n  id: int\n`);
+    expect(stdout).toContain("  sink mart: copy.items fits\n");
+  });
+
+  test.each([
+    [
+      "ALTER TABLE items ADD x numeric(10,2), DROP COLUMN n CASCADE",
+      ["+ x: decimal(10,2)?", "- n: int?"],
+      ['ADD COLUMN "x" DECIMAL(10,2)', 'ADD COLUMN "x" numeric(10,2)'],
+    ],
+    ["ALTER TABLE public.items ADD now mood DEFAULT 'calm'", ["+ now: string?"], ['ADD COLUMN "now" VARCHAR', 'ADD COLUMN "now" text']],
+    ["ALTER TABLE indexed ALTER code TYPE varchar(100)", [], []],
+    ["ALTER TABLE parts ALTER n TYPE int8", ["~ n: int? → long?"], ['ALTER COLUMN "n" TYPE BIGINT', 'ALTER COLUMN "n" TYPE bigint']],
+    ["ALTER TABLE indexed RENAME id TO nr", ["+ nr: long?", "- id: long?"], ['ADD COLUMN "nr" BIGINT', 'ADD COLUMN "nr" bigint']],
+    ["ALTER TABLE items ADD CHECK (n > 0), ALTER n SET NOT NULL", [], []],
+  ])("%s would be taken: exit 0, and the database is as it was", async (sql, columns, ddl) => {
+    const before = await catalogs();
+    const { code, tables, stderr } = await plan("--assume", sql);
+    expect([code, stderr]).toEqual([0, ""]);
+    expect(tables).toHaveLength(1);
+    expect(tables[0]?.columns).toEqual(columns);
+    expect(tables[0]?.targets.flatMap((target) => target.ddl.map((one) => one.replace(/^ALTER TABLE \S+ /, "")))).toEqual(ddl);
+    expect(await catalogs()).toEqual(before);
+  });
+
+  test.each([
+    ["ALTER TABLE parts ALTER n TYPE text", /-value.*string/],
+    ["ALTER TABLE items DROP CONSTRAINT items_pkey", /no primary key/],
+    ["ALTER TABLE items DROP id", /no primary key/],
+    ["ALTER TABLE indexed DROP region", /REPLICA IDENTITY was dropped/],
+    ["ALTER TABLE items DROP CONSTRAINT items_pkey, ALTER n SET NOT NULL, ADD PRIMARY KEY (id, n)", /SCHEMA_CHANGED.*\(id\).*\(id, n\)/],
+  ])("%s would be refused: exit 3, and the database is as it was", async (sql, why) => {
+    const before = await catalogs();
+    const { code, stdout } = await scene.command("plan", ["--assume", sql]);
+    expect(stdout).toMatch(new RegExp(`REFUSED .*${why.source}`));
+    expect(code).toBe(3);
+    expect(await catalogs()).toEqual(before);
+  });
+
+  test.each([
+    ["DROP TABLE items", "it is no ALTER TABLE"],
+    ["ALTER TABLE items ADD x int; DROP TABLE items", "more than one statement"],
+    ["ALTER TABLE items RENAME TO other", "RENAME TO"],
+    ["ALTER TABLE items ADD x int REFERENCES outside", "a foreign key"],
+    ["ALTER TABLE outside ADD x int", "captures no table"],
+    ["ALTER TABLE other.items ADD x int", "captures no table"],
+    ["ALTER TABLE missing ADD x int", "captures no table"],
+    ["ALTER TABLE items DROP nothing", 'column "nothing" of relation "items" does not exist'],
+    ["ALTER TABLE items ADD", "syntax error"],
+    ["ALTER TABLE items ADD x nonsense", 'type "nonsense" does not exist'],
+  ])("%s is bad input: exit 2, and the database is as it was", async (sql, why) => {
+    const before = await catalogs();
+    const { code, stderr } = await scene.command("plan", ["--assume", sql]);
+    expect(stderr).toContain(why);
+    expect(code).toBe(2);
+    expect(await catalogs()).toEqual(before);
+  });
+
+  test("it waits for no writer, and for moments only behind a lock that keeps readers out", async () => {
+    const assume = ["--assume", "ALTER TABLE items ADD x int"];
+    const writer = new pg.Client({ connectionString: database.url });
+    await writer.connect();
+    await writer.query("BEGIN; LOCK TABLE items IN EXCLUSIVE MODE");
+    expect((await plan(...assume)).code).toBe(0);
+    await writer.query("ROLLBACK; BEGIN; LOCK TABLE items IN ACCESS EXCLUSIVE MODE");
+    const from = performance.now();
+    const { code, stderr } = await plan(...assume);
+    expect(stderr).toContain("lock timeout");
+    expect([code, performance.now() - from < 20_000]).toEqual([1, true]);
+    await writer.end();
+  });
+
+  test("a source that is not there is named", async () => {
+    expect(await plan("--source", "shp")).toMatchObject({ code: 2, stderr: expect.stringContaining("did you mean shop?") as string });
+  });
+});
