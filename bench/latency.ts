@@ -109,6 +109,7 @@ function options(url: string): SourceOptions {
       maxLagBytes: 1 << 30,
       maxRetainedBytes: 10 * 2 ** 30,
     },
+    incompatible: () => "park",
   };
 }
 
@@ -125,6 +126,7 @@ class RunningSource {
     acknowledged: () => undefined,
     wal: () => undefined,
     bytesInFlight: () => undefined,
+    parked: () => undefined,
     snapshots: (list) => (this.unfinished = list.length),
     snapshotRows: (_table, rows) => (this.rows += rows),
     snapshotMemory: () => undefined,

@@ -161,5 +161,10 @@ async function writeSourceState(log: EventLog, writer: LogWriter, { name, id }: 
   const topics = [{ name, id, partitions: PARTITIONS, table: { schema: orders.schema, name: orders.name } }];
   const place = { generation: 1, number: 1, epoch: 1, systemId: "1", timeline: 1, slot: "s", options: "", publication: "" };
   const progress = { acknowledged: ZERO_LSN, published: ZERO_LSN, phase: "streaming" as const };
-  await writeState(writer, PREFIX, { ...place, ...progress, barriers: barriers.id, topics, snapshots: [], layouts: [] }, signal);
+  await writeState(
+    writer,
+    PREFIX,
+    { ...place, ...progress, barriers: barriers.id, topics, snapshots: [], layouts: [], parked: [] },
+    signal,
+  );
 }

@@ -25,6 +25,8 @@ of a service that runs DIR:
   pause DIR CONNECTOR [TABLE] [--json]
   resume DIR CONNECTOR [TABLE] [--json]
                          hold a connector, or one table of it, until it is resumed; a restart resumes nothing
+  unpark DIR SOURCE TABLE [--json]
+                         put the events of a parked table back into its topic, and go on there
   reload DIR [--json]    read the YAML files again; connectors that are the same are not touched
 
   dlq list DIR CONNECTOR [--json]
@@ -87,6 +89,12 @@ async function main(args: readonly string[]): Promise<number> {
       const { runPauseOrResume } = await import("./commands/operate.ts");
       return runPauseOrResume(command, { dir, connector, table }, options.json);
     }
+    case "unpark": {
+      const { places, options } = parseArguments("unpark DIR SOURCE TABLE [--json]", rest, { json: "boolean" });
+      const [dir = "", source = "", table = ""] = places;
+      const { runUnpark } = await import("./commands/operate.ts");
+      return runUnpark({ dir, source, table }, options.json);
+    }
     case "reload": {
       const { places, options } = parseArguments("reload DIR [--json]", rest, { json: "boolean" });
       const { runReload } = await import("./commands/operate.ts");
@@ -128,7 +136,9 @@ async function main(args: readonly string[]): Promise<number> {
       process.stderr.write(USAGE);
       return exitCodes.config;
     default:
-      throw usageError(`unknown command ${command} (run, check, plan, status, snapshot, pause, resume, reload, dlq, drop, quickstart)`);
+      throw usageError(
+        `unknown command ${command} (run, check, plan, status, snapshot, pause, resume, unpark, reload, dlq, drop, quickstart)`,
+      );
   }
 }
 

@@ -89,6 +89,7 @@ export function sourceOptions(source: SourceConfig): SourceOptions {
     selection: tableSelection(source),
     topics: source.topics,
     snapshot: source.snapshot,
+    incompatible: (table) => firstMatch(source.tables, table)?.incompatible ?? "park",
   };
 }
 

@@ -1,5 +1,5 @@
 // The commands that tell a running service what to do: snapshot, pause, resume, reload.
-import type { Paused } from "../service/fleet.ts";
+import type { Paused, Unparked } from "../service/fleet.ts";
 import type { Changes } from "../service/reload.ts";
 import { askService, printAnswer } from "./service-client.ts";
 
@@ -12,6 +12,20 @@ export async function runSnapshot(
     `a snapshot of ${tables.join(", ")} is asked for: source ${source} reads it while it streams`,
     `see it with: tailrace status ${dir}${process.stdout.isTTY ? " --watch" : ""}`,
   ]);
+}
+
+export async function runUnpark(
+  { dir, source, table }: { readonly dir: string; readonly source: string; readonly table: string },
+  json: boolean,
+): Promise<number> {
+  const answer = await askService<Unparked>(dir, "/unpark", { source, table });
+  return printAnswer(answer, json, ({ tables }) =>
+    tables.map(({ table: label, records }) =>
+      records === null
+        ? `${label} is being unparked; see it with: tailrace status ${dir}`
+        : `${label} is unparked: ${records} records were drained into its topic, where its events go again`,
+    ),
+  );
 }
 
 /** `table` "": the whole connector. */

@@ -15,6 +15,10 @@ function sourceLines(source: SourceStatus): readonly string[] {
     `  acknowledged ${source.ackLsn} · ${source.publishedEvents} events since start · lag ${bytes(source.lagBytes)} · WAL kept ${bytes(source.retainedWalBytes)} · ${source.deadLetters} dead letters · ${source.restarts} restarts`,
     ...pausedLines(source.pausedTables, "snapshots paused"),
     ...snapshotLines(source.snapshots),
+    ...source.parked.flatMap(({ table, topic, difference, words, commands }) => [
+      `  parked: ${table} → ${topic} (${difference}): ${words}`,
+      `  fix: ${commands}; then tailrace unpark DIR ${source.name} ${table}`,
+    ]),
     ...errorLines(source.error),
   ];
 }

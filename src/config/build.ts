@@ -112,7 +112,7 @@ function buildKafka({ brokers, ssl, sasl, compression }: KafkaValue, secret: Sec
 
 function buildSource(value: z.output<typeof sourceSchema>, secret: SecretAt): SourceConfig {
   const { name, postgres, tables, topics, snapshot, schema_changes: changes } = value;
-  const incompatible = changes.incompatible ?? "stop";
+  const incompatible = changes.incompatible ?? "park";
   return {
     kind: "source",
     name,

@@ -50,7 +50,7 @@ export type ConfluentRegistryConfig = {
 };
 
 /** What becomes of a table whose new schema the registry, or R-logical, refuses. */
-export type IncompatiblePolicy = "stop";
+export type IncompatiblePolicy = "park" | "stop";
 
 export type SourceConfig = {
   readonly kind: "source";

@@ -155,9 +155,11 @@ export const serviceSchema = z
 const schemaChanges = () =>
   z.strictObject({
     incompatible: z
-      .enum(["stop"])
+      .enum(["park", "stop"])
       .optional()
-      .describe("What becomes of a table whose new schema is refused. stop: the source stops before the first event of it."),
+      .describe(
+        "What becomes of a table whose new schema is refused. park: its events go to a topic of their own until `tailrace unpark`, the others stream on; stop: the source stops before the first event of it.",
+      ),
   });
 
 const tablePattern = () => parsed(parseTablePattern).describe("schema.table; * stands for any run of characters, ? for one.");

@@ -20,6 +20,8 @@ export type Barrier = {
   readonly commitMicros: bigint;
   /** Per topic the offset after the last event of that commit or an earlier one, by partition. */
   readonly topics: readonly { readonly name: string; readonly id: string; readonly next: readonly number[] }[];
+  /** R-park: tables whose events up to that commit stand elsewhere, in part or all. */
+  readonly parked: readonly TableName[];
   /** Snapshots that are complete since the barrier before, or said so again. */
   readonly snapshots: readonly SnapshotEnd[];
 };
@@ -33,9 +35,9 @@ export function barrierTopicSpec(prefix: string, replication: number): TopicSpec
 }
 
 export function encodeBarrier(barrier: Barrier): Buffer {
-  const { epoch, commitLsn, commitMicros, topics, snapshots } = barrier;
+  const { epoch, commitLsn, commitMicros, topics, parked, snapshots } = barrier;
   return Buffer.from(
-    JSON.stringify({ epoch, commit_lsn: formatLsn(commitLsn), commit_ts_us: commitMicros.toString(), topics, parked: [], snapshots }),
+    JSON.stringify({ epoch, commit_lsn: formatLsn(commitLsn), commit_ts_us: commitMicros.toString(), topics, parked, snapshots }),
   );
 }
 
@@ -47,10 +49,11 @@ export function decodeBarrier(value: Buffer, place: { readonly topic: string; re
       commit_lsn: string;
       commit_ts_us: string;
       topics: Barrier["topics"];
+      parked?: Barrier["parked"];
       snapshots?: Barrier["snapshots"];
     };
-    const { epoch, commit_lsn: lsn, commit_ts_us: micros, topics, snapshots = [] } = raw;
-    return { epoch, commitLsn: parseLsn(lsn), commitMicros: BigInt(micros), topics, snapshots };
+    const { epoch, commit_lsn: lsn, commit_ts_us: micros, topics, parked = [], snapshots = [] } = raw;
+    return { epoch, commitLsn: parseLsn(lsn), commitMicros: BigInt(micros), topics, parked, snapshots };
   } catch (cause) {
     throw new TailraceError("LOG_CORRUPT", { topic: place.topic, partition: 0, offset: place.offset, reason: reasonOf(cause) }, { cause });
   }

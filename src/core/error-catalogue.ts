@@ -258,8 +258,13 @@ export const errors = {
       "undo the change in PostgreSQL if no row was written since; or let readers have it, with the registry's login where it has one: {commands}; then tailrace resume DIR {source}",
     retry: "operator",
   },
+  STILL_REFUSED: {
+    what: "table {table} stays parked: a schema that its events have is refused ({difference}): {words}",
+    remedy: "let readers have it, with the registry's login where it has one: {commands}; then tailrace unpark DIR {source} {table}",
+    retry: "operator",
+  },
   SOURCE_NOT_STREAMING: {
-    what: "source {source} does not stream now ({state}), and a snapshot is asked of one that does",
+    what: "source {source} does not stream now ({state}), and this is asked of one that does",
     remedy: "wait until `tailrace status` says running, resume it if it is paused, and ask again",
     retry: "auto",
   },

@@ -11,6 +11,16 @@ export const failpoints = [
   "source.after_barrier",
   /** The state says "acknowledged", PostgreSQL was not told. */
   "source.after_state",
+  /** R-park: everything of the table for its topic is durable, the state does not say "parked". */
+  "source.before_parked",
+  /** The state says "parked", nothing is in the parked topic. */
+  "source.after_parked",
+  /** Some of what was parked is drained. */
+  "source.while_drained",
+  /** Everything is drained, the state says "parked" still. */
+  "source.after_drained",
+  /** The state no longer says "parked", nothing has gone to the topic since. */
+  "source.after_unparked",
   /** A table's rows are staged, nothing is merged. */
   "sink.after_stage",
   /** Everything of a flush is done but its COMMIT. */

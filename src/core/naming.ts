@@ -7,7 +7,7 @@ import { TailraceError } from "./errors.ts";
 import { tableLabel, type TableName } from "./table.ts";
 
 /** Kafka's limit (org.apache.kafka.common.internals.Topic.MAX_NAME_LENGTH). */
-const MAX_TOPIC_LENGTH = 249;
+export const MAX_TOPIC_LENGTH = 249;
 
 /** The name as Avro allows it: `[A-Za-z_][A-Za-z0-9_]*`. */
 export function avroName(name: string): string {

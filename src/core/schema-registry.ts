@@ -13,8 +13,8 @@ export const compatibilityLevels = [
 export type Compatibility = (typeof compatibilityLevels)[number];
 
 /**
- * What is registered: the shape that a table has; one that it had, which is taken by the id that it got then even where the subject
- * has lost it since; or whatever comes, in a subject whose level is NONE from then on (R-park).
+ * What is registered: the shape that a table has; one that it had, which keeps the id that it got then, though the subject
+ * has lost it since (an operator deletes a subject to accept a change that it refuses); or whatever comes, in a subject whose level is NONE from then on (R-park).
  */
 export type Registered = "present" | "past" | "anything";
 

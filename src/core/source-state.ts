@@ -6,6 +6,7 @@ import { formatLsn, parseLsn, type Lsn } from "./lsn.ts";
 import { RecordBatchWriter } from "./record-batch.ts";
 import type { SnapshotRecord } from "./snapshot-record.ts";
 import type { TableLayout } from "./table-layout.ts";
+import type { TableName } from "./table.ts";
 
 export type TopicState = {
   readonly name: string;
@@ -13,6 +14,22 @@ export type TopicState = {
   readonly partitions: number;
   /** The table whose events it holds. */
   readonly table: { readonly schema: string; readonly name: string };
+};
+
+/** R-park: a table whose events go to a topic of their own until an operator unparks it. Offsets are by partition. */
+export type ParkedTable = {
+  readonly table: TableName;
+  readonly topic: { readonly name: string; readonly id: string; readonly partitions: number };
+  /** Ends of its own topic when it was parked: what stands there from then on was drained into it. */
+  readonly ownFrom: readonly number[];
+  /** Ends of the parked topic then: what stands before is of an earlier parking. */
+  readonly from: readonly number[];
+  /** The ids that its events there have been written with, oldest first; a key's is null for a table without one. */
+  readonly schemas: readonly { readonly key: number | null; readonly value: number }[];
+  /** What had changed, the registry's words, and the commands that let it pass. */
+  readonly difference: string;
+  readonly words: string;
+  readonly commands: string;
 };
 
 export type SourceState = {
@@ -41,6 +58,7 @@ export type SourceState = {
   readonly snapshots: readonly SnapshotRecord[] | null;
   /** R-silent-ddl: of the captured tables, as last looked at; a snapshot that a difference asked for stands in `snapshots`. */
   readonly layouts: readonly TableLayout[];
+  readonly parked: readonly ParkedTable[];
 };
 
 /** A record holds about 500 bytes a table, and up to 1 MiB of queued keys a table that is being repaired. */
@@ -138,19 +156,20 @@ export async function writeState(writer: LogWriter, prefix: string, state: Sourc
 }
 
 /** A state as JSON has it. */
-type Written = Omit<SourceState, "acknowledged" | "published" | "barriers" | "snapshots" | "layouts"> & {
+type Written = Omit<SourceState, "acknowledged" | "published" | "barriers" | "snapshots" | "layouts" | "parked"> & {
   readonly acknowledged: string;
   readonly published: string;
   readonly barriers?: string;
   readonly snapshots?: SourceState["snapshots"];
   readonly layouts?: SourceState["layouts"];
+  readonly parked?: SourceState["parked"];
 };
 
 function parseState(value: Buffer, topic: string, offset: number): SourceState {
   try {
     const raw = JSON.parse(value.toString()) as Written;
-    const { barriers = null, snapshots = null, layouts = [] } = raw;
-    return { ...raw, acknowledged: parseLsn(raw.acknowledged), published: parseLsn(raw.published), barriers, snapshots, layouts };
+    const { barriers = null, snapshots = null, layouts = [], parked = [] } = raw;
+    return { ...raw, acknowledged: parseLsn(raw.acknowledged), published: parseLsn(raw.published), barriers, snapshots, layouts, parked };
   } catch (cause) {
     throw new TailraceError("LOG_CORRUPT", { topic, partition: 0, offset, reason: reasonOf(cause) }, { cause });
   }

@@ -38,6 +38,8 @@ export function openConfluentRegistry(options: ConfluentRegistryOptions): Schema
 class ConfluentRegistry implements SchemaRegistry, SchemaTrial {
   readonly #options: ConfluentRegistryOptions;
   readonly #configured = new Set<string>();
+  /** Subjects in which this process has registered or found a schema. */
+  readonly #known = new Set<string>();
   /** Texts by id. As many as there are schemas in the topics read. */
   readonly #schemas = new Map<number, string>();
 
@@ -60,20 +62,20 @@ class ConfluentRegistry implements SchemaRegistry, SchemaTrial {
   async register(subject: string, schema: string, signal: AbortSignal, what: Registered = "present"): Promise<number> {
     await this.#configure(subject, what === "anything" ? "NONE" : this.#options.compatibility, signal);
     const path = pathOf(subject);
-    const known = await this.#request("POST", path, { schema }, signal);
-    if (known.status === 200) return idOf(known, this.address);
-    if (known.status !== 404) throw this.#failure(known, subject);
-    try {
-      if (what !== "anything") await this.#checkLogicalTypes(subject, schema, signal);
-      const answer = await this.#request("POST", `${path}/versions`, { schema }, signal);
-      if (answer.status !== 200) throw this.#failure(answer, subject);
-      return idOf(answer, this.address);
-    } catch (cause) {
-      if (what !== "past" || !(cause instanceof TailraceError) || cause.code !== "REGISTRY_REFUSED") throw cause;
-      const deleted = await this.#request("POST", `${path}?deleted=true`, { schema }, signal);
-      if (deleted.status !== 200) throw cause;
-      return idOf(deleted, this.address);
+    const known = await this.#request("POST", what === "past" ? `${path}?deleted=true` : path, { schema }, signal);
+    if (known.status === 200) {
+      this.#known.add(subject);
+      return idOf(known, this.address);
     }
+    if (known.status !== 404) throw this.#failure(known, subject);
+    const isEmpty = what !== "anything" && !(await this.#checkLogicalTypes(subject, schema, signal));
+    // With its last version a subject may have lost its level.
+    if (isEmpty && this.#known.has(subject) && this.#configured.delete(subject))
+      await this.#configure(subject, this.#options.compatibility, signal);
+    const answer = await this.#request("POST", `${path}/versions`, { schema }, signal);
+    if (answer.status !== 200) throw this.#failure(answer, subject);
+    this.#known.add(subject);
+    return idOf(answer, this.address);
   }
 
   async latest(subject: string, signal: AbortSignal): Promise<string | null> {
@@ -131,16 +133,21 @@ class ConfluentRegistry implements SchemaRegistry, SchemaTrial {
 
   async #configure(subject: string, compatibility: Compatibility | undefined, signal: AbortSignal): Promise<void> {
     if (compatibility === undefined || this.#configured.has(subject)) return;
-    const answer = await this.#request("PUT", `/config/${encodeURIComponent(subject)}`, { compatibility }, signal);
+    const put = async (level: Compatibility): Promise<Answer> =>
+      this.#request("PUT", `/config/${encodeURIComponent(subject)}`, { compatibility: level }, signal);
+    let answer = await put(compatibility);
+    // Apicurio takes NONE for the deletion of a level, and has none to delete before there was one.
+    if (answer.status === 404 && compatibility === "NONE" && (await put("BACKWARD")).status === 200) answer = await put("NONE");
     if (answer.status !== 200) throw this.#failure(answer, subject);
     this.#configured.add(subject);
   }
 
-  /** R-logical, whatever the registry says: registries compare base types only. */
-  async #checkLogicalTypes(subject: string, schema: string, signal: AbortSignal): Promise<void> {
+  /** R-logical, whatever the registry says: registries compare base types only. false: the subject has no version. */
+  async #checkLogicalTypes(subject: string, schema: string, signal: AbortSignal): Promise<boolean> {
     const before = await this.latest(subject, signal);
     const changes = before === null ? [] : changesOfMeaning(schema, before);
     if (changes.length > 0) throw this.#refusal(subject, changes.join("; "));
+    return before !== null;
   }
 
   /** An answer, of whatever status. */

@@ -45,10 +45,8 @@ export class EmbeddedRegistry implements SchemaRegistry, SchemaTrial {
     const answer = await this.#register(subject, schema, what).catch((cause: unknown) => {
       throw new TailraceError("REGISTRY_UNREACHABLE", { address: this.address, reason: reasonOf(cause) }, { cause });
     });
-    if (!isRefusal(answer)) return answer.id;
-    const deleted = what === "past" ? this.lookUp(subject, schema, "all") : answer;
-    if (!isRefusal(deleted)) return deleted.id;
-    throw new TailraceError("REGISTRY_REFUSED", { subject, reason: answer.message });
+    if (isRefusal(answer)) throw new TailraceError("REGISTRY_REFUSED", { subject, reason: answer.message });
+    return answer.id;
   }
 
   async latest(subject: string, signal: AbortSignal): Promise<string | null> {
@@ -65,9 +63,10 @@ export class EmbeddedRegistry implements SchemaRegistry, SchemaTrial {
       }
       return this.add(subject, schema);
     }
-    const known = this.lookUp(subject, schema);
-    const latest = isRefusal(known) ? this.version(subject, "latest") : known;
-    if (!isRefusal(known) || isRefusal(latest)) return this.add(subject, schema);
+    const known = this.lookUp(subject, schema, what === "past" ? "all" : "live");
+    if (!isRefusal(known)) return known;
+    const latest = this.version(subject, "latest");
+    if (isRefusal(latest)) return this.add(subject, schema);
     const next = parse(schema);
     // R-logical, also at NONE, where add() compares nothing.
     const changes = isRefusal(next) ? [] : logicalChanges(next.type, parseSchema(latest.schema).type);

@@ -17,6 +17,7 @@ export function controlRoutes(fleet: Fleet): ControlOptions["routes"] {
     "POST /snapshot": async (body) => fleet.snapshot(text(body, "source"), text(body, "table"), textOrNull(body, "where")),
     "POST /pause": async (body) => fleet.pause(text(body, "connector"), textOrNull(body, "table")),
     "POST /resume": async (body) => fleet.resume(text(body, "connector"), textOrNull(body, "table")),
+    "POST /unpark": async (body) => fleet.unpark(text(body, "source"), text(body, "table")),
     "POST /drop": async (body) => fleet.drop(text(body, "connector"), body.foreignToo === true),
     "POST /letters": async (body) => fleet.letters(text(body, "connector"), textOrNull(body, "id")),
     "POST /reload": async () => fleet.reload(),

@@ -58,7 +58,9 @@ export async function dropSource(
   await report.attempt(`topics of ${prefix}`, signal, async (bounded) => {
     const state = await readState(log, prefix, bounded);
     if (state !== null && state.topics.length > 0)
-      report.kept.push(`topics with events, and their schemas: ${state.topics.map(({ name }) => name).join(", ")}`);
+      report.kept.push(
+        `topics with events, and their schemas: ${[...state.topics, ...state.parked.map(({ topic }) => topic)].map(({ name }) => name).join(", ")}`,
+      );
     for (const { name } of await log.topics([stateTopic(prefix), barrierTopic(prefix)], bounded)) {
       if (!isIdle) {
         report.left.push(`topic ${name}: it goes when nobody reads the slot`);

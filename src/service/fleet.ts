@@ -5,6 +5,7 @@ import { TailraceError } from "../core/errors.ts";
 import type { EventLog } from "../core/event-log.ts";
 import type { Log } from "../core/log.ts";
 import type { SchemaRegistry } from "../core/schema-registry.ts";
+import { pause } from "../core/pause.ts";
 import { readState } from "../core/source-state.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
 import { version } from "../core/version.ts";
@@ -34,6 +35,8 @@ export type FleetParts = {
 
 /** How long one connector's graceful end may take before it is forced, ms. */
 const END_MS = 8_500;
+/** How long an answer may wait for a table to be unparked, which then goes on, ms: less than a command waits for its answer. */
+const UNPARK_MS = 90_000;
 /** How long names of tables may be looked for, ms. */
 const LOOK_MS = 5_000;
 /** How long dead letters may be read, and a warehouse that others hold waited for, ms. */
@@ -58,6 +61,9 @@ type Member = Source | Sink;
 
 /** What pause() and resume() have done. `note`: what follows from it. */
 export type Paused = { readonly connector: string; readonly tables: readonly string[]; readonly state: string; readonly note: string };
+
+/** What unpark() has done; `records` null: it goes on, and status says when the table is parked no longer. */
+export type Unparked = { readonly source: string; readonly tables: readonly { readonly table: string; readonly records: number | null }[] };
 
 export class Fleet {
   readonly #parts: FleetParts;
@@ -121,6 +127,31 @@ export class Fleet {
       "an operator asked for it",
     );
     return { source: name, tables: tables.map(tableLabel) };
+  }
+
+  /** Unparks the parked tables that the pattern takes, one after the other; `records`: what was drained. Throws USAGE, SOURCE_NOT_STREAMING, STILL_REFUSED. */
+  async unpark(name: string, pattern: string): Promise<Unparked> {
+    const source = findConnector(this.#members, name, "source") as Source;
+    const all = await this.#tablesOf(source, pattern);
+    const labels = source.drive.status.parked.map(({ table }) => table);
+    const tables = all.filter((table) => labels.includes(tableLabel(table)));
+    const control = controlOf(source);
+    if (tables.length === 0) throw new TailraceError("USAGE", { problem: `no table that ${pattern} takes is parked in source ${name}` });
+    const unparked: { table: string; records: number | null }[] = [];
+    const answered = new AbortController();
+    const late = pause(UNPARK_MS, answered.signal).then(() => null);
+    for (const table of tables) {
+      const drained = control.unpark(table);
+      const records = await Promise.race([drained, late]).catch((cause: unknown) => {
+        answered.abort();
+        throw cause;
+      });
+      if (records === null)
+        drained.catch((cause: unknown) => this.#parts.logger.warn(TailraceError.from(cause).toJSON(), "unpark was given up"));
+      unparked.push({ table: tableLabel(table), records });
+    }
+    answered.abort();
+    return { source: name, tables: unparked };
   }
 
   /** The whole connector, or those of its tables that the pattern takes. Durable, and done, when it resolves. Throws USAGE, PAUSES_UNREADABLE. */

@@ -4,6 +4,7 @@ import type { EventLog } from "../core/event-log.ts";
 import type { Log } from "../core/log.ts";
 import { formatLsn, ZERO_LSN } from "../core/lsn.ts";
 import type { SchemaRegistry } from "../core/schema-registry.ts";
+import { tableLabel } from "../core/table.ts";
 import { sourceOptions } from "../parts.ts";
 import type { SourceControl } from "../source/control.ts";
 import { newMemory, type SourceMemory, type SourceObserver } from "../source/parts.ts";
@@ -43,6 +44,7 @@ export class SourceDrive implements Drive {
       lagBytes: null,
       retainedWalBytes: null,
       snapshots: [],
+      parked: [],
     };
   }
 
@@ -121,6 +123,14 @@ export class SourceDrive implements Drive {
         this.#update({ lagBytes, retainedWalBytes });
       },
       bytesInFlight: (bytes) => metrics.logBytesInFlight.set({ source }, bytes),
+      parked: (tables) => {
+        metrics.parkedTables.set({ source }, tables.length);
+        this.#update({
+          parked: tables.map(({ table, topic, difference, words, commands }) => {
+            return { table: tableLabel(table), topic: topic.name, difference, words, commands };
+          }),
+        });
+      },
       snapshots: (snapshots) => {
         this.#showSnapshots(snapshots);
         this.#update({ snapshots });

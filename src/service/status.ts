@@ -22,6 +22,16 @@ export type SourceStatus = ConnectorView & {
   readonly retainedWalBytes: number | null;
   /** The unfinished ones. */
   readonly snapshots: readonly SnapshotStatus[];
+  readonly parked: readonly ParkedStatus[];
+};
+
+/** A parked table: where its events go, what had changed, the registry's words, and the commands that let it pass. */
+export type ParkedStatus = {
+  readonly table: string;
+  readonly topic: string;
+  readonly difference: string;
+  readonly words: string;
+  readonly commands: string;
 };
 
 export type SinkStatus = ConnectorView & {

@@ -13,7 +13,14 @@ export type CapturedTable = {
   readonly encoder: TableEncoder;
   /** Indexes of the key's columns in the stream's tuples. */
   readonly keyIndexes: readonly number[];
+  /** The name of its own topic. */
+  readonly topic: string;
+  /** Of its own topic. */
+  readonly own: readonly PartitionBuffer[];
+  /** Where its events go: its own topic's, or the parked one's (R-park). */
   readonly buffers: readonly PartitionBuffer[];
+  /** TableReading's when `buffers` were those. */
+  readonly moves: number;
   /** R-tail: events at or below are in the log. */
   readonly watermarks: readonly (Sequence | null)[];
   /** Where a table without a key goes; −1 for one with a key. */
@@ -32,6 +39,8 @@ export type TableReading = {
   watched: boolean;
   /** R-keyless: transactions of a lower commit LSN are in the snapshot that is read, and are passed over; 0n: none are. */
   passedBelow: bigint;
+  /** How often its events have come to go elsewhere (R-park): a chunk that was read before is for the former place. */
+  moves: number;
 };
 
 /** What a table's events are counted by, in the order of its counters in a published round. */

@@ -10,9 +10,10 @@ import type { Relation } from "../postgres/pgoutput.ts";
 import { needsText } from "../postgres/types.ts";
 import { countedOps, inShapeOf, inWiderTypes, keylessPartition, sameShape, type CapturedTable } from "./captured-table.ts";
 import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
+import type { Parking } from "./parking.ts";
 import type { PartitionBuffer } from "./publisher.ts";
-import { registerSchemas, schemaRefused, SchemasRefused } from "./table-schemas.ts";
-import type { Tail } from "./tails.ts";
+import { registerSchemas, schemaRefused, SchemasRefused, type SchemaIds } from "./table-schemas.ts";
+import { higherTails, type Tail } from "./tails.ts";
 import type { DataTopic } from "./topics.ts";
 
 export class CapturedTables {
@@ -21,11 +22,15 @@ export class CapturedTables {
   readonly #logger: SourceParts["logger"];
   readonly #memory: SourceMemory;
   readonly #prepared: Prepared;
+  readonly #parking: Parking;
   readonly #signal: AbortSignal;
   readonly #tables: CapturedTable[] = [];
+  /** Has work done while nothing of the stream is taken. */
+  #interrupt: ((work: () => Promise<void>) => void) | null = null;
 
-  constructor(options: SourceOptions, parts: SourceParts, memory: SourceMemory, prepared: Prepared, signal: AbortSignal) {
+  constructor(options: SourceOptions, parts: SourceParts, memory: SourceMemory, prepared: Prepared, parking: Parking, signal: AbortSignal) {
     this.#options = options;
+    this.#parking = parking;
     this.#registry = parts.registry;
     this.#logger = parts.logger;
     this.#memory = memory;
@@ -37,16 +42,35 @@ export class CapturedTables {
     return this.#tables;
   }
 
-  /** Registers the table's schemas and compiles its encoder: before the first event that uses them. */
-  async add(table: Table, topic: DataTopic, buffers: readonly PartitionBuffer[], tails: readonly Tail[]): Promise<void> {
-    this.#tables.push({
-      ...(await this.#compile(table, topic.topic.name)),
-      buffers,
-      watermarks: tails.map(({ watermark }) => watermark),
+  /** The stream's: from now on it can be made to wait. */
+  interruptBy(interrupt: (work: () => Promise<void>) => void): void {
+    this.#interrupt = interrupt;
+  }
+
+  /** Registers the table's schemas and compiles its encoder: before the first event that uses them. `parked`: the tails of its parked topic. */
+  async add(
+    table: Table,
+    topic: DataTopic,
+    own: readonly PartitionBuffer[],
+    tails: readonly Tail[],
+    parked: readonly Tail[] | null,
+  ): Promise<void> {
+    const captured = {
+      topic: topic.topic.name,
+      own,
+      buffers: own,
+      moves: 0,
+      watermarks: higherTails(tails, parked ?? []),
       keylessPartition: keylessPartition(table, topic.topic.partitions),
       counter: this.#tables.length * countedOps.length,
-      reading: { watched: false, passedBelow: 0n },
-    });
+      reading: { watched: false, passedBelow: 0n, moves: 0 },
+    };
+    if (parked === null) this.#tables.push(await this.#shaped(captured, table, "present"));
+    else {
+      const ends = parked.map(({ end }) => end);
+      const ids = await this.#parking.register(table, captured.topic);
+      this.#tables.push({ ...captured, buffers: await this.#parking.open(captured, own, ends), ...this.#encode(table, ids) });
+    }
   }
 
   /** By its label; null when it is not captured. */
@@ -67,7 +91,43 @@ export class CapturedTables {
         table: captured.label,
         difference: `its key was (${keyNames(captured.table)}) and is (${keyNames(table)})`,
       });
-    return { ...captured, ...(await this.#compile(table, captured.buffers[0]?.topic ?? "")) };
+    if (this.#parking.find(table) !== null) return this.#shaped(captured, table, "present");
+    try {
+      const ids = await registerSchemas(this.#registry, table, captured.topic, { what: "present" }, this.#signal);
+      return { ...captured, ...this.#encode(table, ids) };
+    } catch (cause) {
+      if (!(cause instanceof SchemasRefused)) throw cause;
+      if (!this.#parking.isFor(table, captured.topic)) throw schemaRefused(this.#options.name, table, cause);
+      await this.whileIdle(async () => {
+        const now = this.find(captured.label);
+        if (now !== null && this.#parking.find(table) === null) this.#replace(now, await this.#park(now, now.table, cause));
+      });
+      return this.#shaped(this.find(captured.label) ?? captured, table, "present");
+    }
+  }
+
+  /** Does `work` while nothing of the stream is taken, between two of its transactions. What `work` throws ends the stream. */
+  async whileIdle(work: () => Promise<void>): Promise<void> {
+    this.#signal.throwIfAborted();
+    const interrupt = this.#interrupt;
+    if (interrupt === null) throw new TailraceError("UNEXPECTED", { reason: "there is no stream to interrupt" });
+    await new Promise<void>((resolve, reject) => {
+      interrupt(async () => {
+        try {
+          await work();
+          resolve();
+        } catch (cause) {
+          reject(TailraceError.from(cause));
+          throw cause;
+        }
+      });
+    });
+  }
+
+  /** R-park: from now on the table's events go to its own topic, as `ids` has them. */
+  unparked(captured: CapturedTable, ids: SchemaIds): void {
+    captured.reading.moves += 1;
+    this.#replace(captured, { ...captured, buffers: captured.own, moves: captured.reading.moves, ...this.#encode(captured.table, ids) });
   }
 
   /** The table of a RELATION message; null when it is not captured. */
@@ -96,17 +156,35 @@ export class CapturedTables {
     return null;
   }
 
-  /** `now`: as the catalog has it; its schema may be registered already, and one of narrower types would then be refused. */
-  async #compile(
-    table: Table,
-    topic: string,
-    now = table,
-    what: Registered = "present",
-  ): Promise<Pick<CapturedTable, "table" | "label" | "encoder" | "keyIndexes" | "transaction">> {
-    const registered = registerSchemas(this.#registry, inWiderTypes(table, now), topic, { what }, this.#signal);
-    const ids = await registered.catch((cause: unknown) => {
-      throw cause instanceof SchemasRefused ? schemaRefused(this.#options.name, table, cause) : cause;
-    });
+  /** The table in another shape, its schemas registered; parked when they are refused. Nothing of the stream may be taken meanwhile. */
+  async #shaped(captured: Uncompiled, table: Table, what: Registered, now = table): Promise<CapturedTable> {
+    // As the catalog has it: its schema may be registered already, and one of narrower types would then be refused.
+    const wide = inWiderTypes(table, now);
+    if (this.#parking.find(table) !== null) {
+      const ids = await this.#parking.register(wide, captured.topic);
+      return { ...captured, ...this.#encode(table, ids) };
+    }
+    try {
+      const ids = await registerSchemas(this.#registry, wide, captured.topic, { what }, this.#signal);
+      return { ...captured, ...this.#encode(table, ids) };
+    } catch (cause) {
+      if (!(cause instanceof SchemasRefused)) throw cause;
+      if (!this.#parking.isFor(table, captured.topic)) throw schemaRefused(this.#options.name, table, cause);
+      return this.#park(captured, table, cause, wide);
+    }
+  }
+
+  async #park(captured: Uncompiled, table: Table, refusal: SchemasRefused, wide = table): Promise<CapturedTable> {
+    const { buffers, ids } = await this.#parking.park(captured, wide, refusal);
+    captured.reading.moves += 1;
+    return { ...captured, buffers, moves: captured.reading.moves, ...this.#encode(table, ids) };
+  }
+
+  #replace(captured: CapturedTable, by: CapturedTable): void {
+    this.#tables[this.#tables.indexOf(captured)] = by;
+  }
+
+  #encode(table: Table, ids: SchemaIds): Compiled {
     const constants = { version, connector: this.#options.name, database: this.#prepared.facts.database };
     const encoder = new TableEncoder({ table, keySchemaId: ids.key, valueSchemaId: ids.value, constants });
     const keyIndexes = keyColumns(table).map((column) => table.columns.indexOf(column));
@@ -133,13 +211,17 @@ export class CapturedTables {
       throw new TailraceError("STREAM_LOST", { reason });
     }
     const what = sameShape(now, relation) ? "present" : "past";
-    const reshaped: CapturedTable = { ...captured, ...(await this.#compile(table, captured.buffers[0]?.topic ?? "", now, what)) };
-    this.#tables[this.#tables.indexOf(captured)] = reshaped;
+    const reshaped = await this.#shaped(captured, table, what, now);
+    this.#replace(captured, reshaped);
     const columns = table.columns.map(({ name }) => name);
     this.#logger.warn({ table: captured.label, columns }, "the table's columns changed");
     return reshaped;
   }
 }
+
+/** What is compiled of a table's shape. */
+type Compiled = Pick<CapturedTable, "table" | "label" | "encoder" | "keyIndexes" | "transaction">;
+type Uncompiled = Omit<CapturedTable, keyof Compiled>;
 
 function keyNames(table: Table): string {
   return keyColumns(table)

@@ -2,7 +2,7 @@
 // promise, closure or string per row.
 import { FRAME_BYTES } from "../avro/encoder.ts";
 import { ByteWriter } from "../core/byte-writer.ts";
-import { TailraceError } from "../core/errors.ts";
+import { TailraceError, type ErrorPlace } from "../core/errors.ts";
 import { formatLsn, toLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { partitionOf } from "../core/partition.ts";
 import { BATCH_HEADER_BYTES, RECORD_OVERHEAD_BYTES, TOMBSTONE_OVERHEAD_BYTES } from "../core/record-batch.ts";
@@ -39,6 +39,8 @@ export type ChangesOptions = {
    */
   readonly resolve: (relation: Relation) => CapturedTable | null | Promise<CapturedTable | null>;
   readonly stalled: (waiting: boolean) => void;
+  /** The table as it is after an interruption. */
+  readonly renew: (captured: CapturedTable) => CapturedTable | null;
   /** null: no snapshots are made (snapshot.mode no_data). */
   readonly snapshots: SnapshotStream | null;
   readonly deadLetter: (letter: SourceDeadLetter) => void;
@@ -58,6 +60,8 @@ export class Changes {
   #lastTable: CapturedTable | null = null;
   /** Copies of messages that wait for a RELATION to be resolved; null when nothing waits. */
   #waiting: { readonly bytes: Buffer; readonly walHigh: number; readonly walLow: number }[] | null = null;
+  /** What is to be done between two transactions. */
+  readonly #interruptions: (() => Promise<void>)[] = [];
   readonly #redelivery: Redelivery;
   #failed = false;
   #commitLsn: Lsn = ZERO_LSN;
@@ -104,6 +108,22 @@ export class Changes {
     } catch (cause) {
       this.#fail(TailraceError.from(cause, { lsn: formatLsn(this.#commitLsn) }));
     }
+  }
+
+  /** Has `work` done between two transactions; what comes meanwhile waits in memory. What `work` throws ends the stream. */
+  interrupt(work: () => Promise<void>): void {
+    this.#interruptions.push(work);
+    this.#interruptIfDue();
+  }
+
+  #interruptIfDue(): void {
+    if (this.#interruptions.length === 0 || this.#failed || this.#open || this.#waiting !== null) return;
+    const work = this.#interruptions.shift()!;
+    const renew = (): void => {
+      for (const [oid, table] of this.#tables) if (table !== null) this.#tables.set(oid, this.#options.renew(table));
+      this.#lastOid = -1;
+    };
+    this.#waitFor(work(), renew, {});
   }
 
   #fail(error: TailraceError): void {
@@ -167,6 +187,7 @@ export class Changes {
     this.#open = false;
     if (this.#row > 0) this.#others += 1;
     this.#publisher.commit(this.#commitLsn, endLsn, this.#redelivery.goesOn ? "redelivered" : this.#hasRows ? "barrier" : "empty");
+    this.#interruptIfDue();
   }
 
   #relation(relation: Relation): void {
@@ -176,17 +197,23 @@ export class Changes {
       this.#tables.set(relation.oid, resolved);
       return;
     }
+    this.#waitFor(resolved, (table) => this.#tables.set(relation.oid, table), { table: `${relation.schema}.${relation.name}` });
+  }
+
+  /** Messages wait in memory until the promise has settled. `place`: of its error, by which the stream ends. */
+  #waitFor<T>(promise: Promise<T>, settled: (value: T) => void, place: ErrorPlace): void {
     this.#waiting = [];
     this.#options.stalled(true);
-    resolved.then(
-      (table) => {
-        this.#tables.set(relation.oid, table);
+    promise.then(
+      (value) => {
+        settled(value);
         const messages = this.#waiting ?? [];
         this.#waiting = null;
         for (const { bytes, walHigh, walLow } of messages) this.take(bytes, 0, bytes.length, walHigh, walLow);
+        this.#interruptIfDue();
         if (!this.#isWaiting()) this.#options.stalled(false); // one of them may be a RELATION to resolve in its turn
       },
-      (cause: unknown) => this.#fail(TailraceError.from(cause, { table: `${relation.schema}.${relation.name}` })),
+      (cause: unknown) => this.#fail(TailraceError.from(cause, place)),
     );
   }
 

@@ -121,7 +121,8 @@ export class NewTables {
     for (const [index, table] of due.entries()) {
       const topic = topics[index]?.topic.name ?? "";
       await registerSchemas(registry, table, topic, { what: "present" }, signal).catch((cause: unknown) => {
-        throw cause instanceof SchemasRefused ? schemaRefused(this.#options.name, table, cause) : cause;
+        if (!(cause instanceof SchemasRefused)) throw cause;
+        if (this.#options.incompatible(table) === "stop") throw schemaRefused(this.#options.name, table, cause);
       });
     }
   }

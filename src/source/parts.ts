@@ -5,7 +5,8 @@ import type { EventLog, LogWriter } from "../core/event-log.ts";
 import type { Log } from "../core/log.ts";
 import type { Lsn } from "../core/lsn.ts";
 import type { SchemaRegistry } from "../core/schema-registry.ts";
-import type { SourceState } from "../core/source-state.ts";
+import type { ParkedTable, SourceState } from "../core/source-state.ts";
+import type { TableName } from "../core/table.ts";
 import type { TableSelection } from "../postgres/catalog.ts";
 import type { ServerFacts } from "../postgres/server.ts";
 import type { ConnectionSettings, Session } from "../postgres/session.ts";
@@ -30,6 +31,8 @@ export type SourceOptions = {
   readonly selection: TableSelection;
   readonly topics: TopicOptions;
   readonly snapshot: SnapshotOptions;
+  /** schema_changes of the configuration: what becomes of a table whose new schema is refused. */
+  readonly incompatible: (table: TableName) => "park" | "stop";
 };
 
 /** snapshot of the configuration. */
@@ -68,6 +71,8 @@ export type SourceObserver = {
   /** Bytes between the end of the server's WAL and what is acknowledged, kept for the slot, and safe to write; null: no limit. */
   wal(lagBytes: number, retainedBytes: number, safeBytes: number | null): void;
   bytesInFlight(bytes: number): void;
+  /** R-park: the tables that are parked; called when that has changed, and when a session begins. */
+  parked(tables: readonly ParkedTable[]): void;
   /** How every unfinished snapshot stands; called when that has changed, a few times a second at most. */
   snapshots(list: readonly SnapshotStatus[]): void;
   /** Rows of a chunk are durable in the log. */

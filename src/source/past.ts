@@ -26,7 +26,7 @@ import {
   type Start,
 } from "./start.ts";
 import { lastEpoch } from "./tails.ts";
-import { dataTopicNames, namingProblems } from "./topics.ts";
+import { dataTopicNames, namingProblems, parkedTopicName } from "./topics.ts";
 
 /** A source's database as it is now. */
 export type SeenDatabase = ResolvedTables & {
@@ -165,7 +165,8 @@ async function eventTopics(
   signal: AbortSignal,
 ): Promise<readonly string[]> {
   const names = new Set(state?.topics.map(({ name }) => name));
-  if (namingProblems(options, tables).length === 0) for (const name of dataTopicNames(options, tables)) names.add(name);
+  if (namingProblems(options, tables).length === 0)
+    for (const name of dataTopicNames(options, tables)) names.add(name).add(parkedTopicName(name));
   return (await log.topics([...names], signal)).map(({ name }) => name);
 }
 
@@ -200,7 +201,10 @@ async function judgeLog(
 ): Promise<void> {
   const { prefix, partitions } = options.topics;
   const { state, barriers, barrier } = past;
-  const known = state.topics.filter(({ table }) => tables.some(({ schema, name }) => schema === table.schema && name === table.name));
+  const parked = state.parked.map(({ topic, table }) => ({ ...topic, table }));
+  const known = [...state.topics, ...parked].filter(({ table }) =>
+    tables.some(({ schema, name }) => schema === table.schema && name === table.name),
+  );
   const topics = await log.topics(
     known.map(({ name }) => name),
     signal,

@@ -5,7 +5,7 @@ import type { EncodedBatch, LogWriter, Topic } from "../core/event-log.ts";
 import { reach } from "../core/failpoint.ts";
 import { ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { RecordBatchWriter } from "../core/record-batch.ts";
-import { tableLabel } from "../core/table.ts";
+import { tableLabel, type TableName } from "../core/table.ts";
 import { barrierTopic, encodeBarrier, type Barrier, type SnapshotEnd } from "../core/barrier.ts";
 import { ackable, type Round } from "./acks.ts";
 
@@ -109,6 +109,10 @@ export class Publisher {
   #published: Lsn;
   #sendScheduled = false;
   #idle: (() => void)[] = [];
+  #flushes: { readonly rounds: readonly RoundInFlight[]; readonly resolve: () => void; readonly reject: (error: TailraceError) => void }[] =
+    [];
+  /** R-park: named in barriers. */
+  parked: readonly TableName[] = [];
 
   constructor(options: {
     readonly writer: LogWriter;
@@ -144,6 +148,12 @@ export class Publisher {
     return buffers;
   }
 
+  /** Nothing more goes to this topic, and no barrier names it from now on; what went there must be durable. */
+  removeTopic(name: string): void {
+    const index = this.#topics.findIndex(({ topic }) => topic.name === name);
+    if (index >= 0) this.#topics.splice(index, 1);
+  }
+
   /** Commit LSN of the last transaction whose barrier is durable. */
   get published(): Lsn {
     return this.#published;
@@ -176,6 +186,29 @@ export class Publisher {
     else if (this.#cut()) this.#sendBarrier();
   }
 
+  /**
+   * As appended(), of a record that belongs to no transaction of the stream: barriers leave the buffer's offset where it is until
+   * settle() is called (R-park).
+   */
+  appendedAside(bytes: number): void {
+    this.#bytes += bytes;
+    if (this.#bytes >= ROUND_BYTES) this.#cut();
+    else this.#sendSoon();
+  }
+
+  /** Between two transactions: from now on barriers count what was drained into these buffers. */
+  settle(buffers: readonly PartitionBuffer[]): void {
+    for (const buffer of buffers) buffer.committed = buffer.begin + buffer.batch.count;
+  }
+
+  /** Resolves when everything received so far is durable, its barrier or not. Rejects when the publisher has failed. */
+  async flushed(): Promise<void> {
+    this.#cut();
+    if (this.#failed) throw notPublished();
+    const rounds = this.#rounds.filter(({ appended }) => !appended);
+    if (rounds.length > 0) await new Promise<void>((resolve, reject) => this.#flushes.push({ rounds, resolve, reject }));
+  }
+
   /** The transaction is complete. */
   commit(commitLsn: Lsn, endLsn: Lsn, kind: CommitKind): void {
     this.#open = false;
@@ -205,8 +238,13 @@ export class Publisher {
 
   /** Nothing received may be published any more: what was read after an error must not stand in the log without it. */
   abandon(): void {
+    this.#giveUp();
+  }
+
+  #giveUp(): void {
     this.#failed = true;
     for (const resolve of this.#idle.splice(0)) resolve();
+    for (const { reject } of this.#flushes.splice(0)) reject(notPublished());
   }
 
   /** What may be acknowledged now. */
@@ -294,12 +332,20 @@ export class Publisher {
           this.#spare.push(writer);
         }
         round.appended = true;
+        this.#tellFlushed();
         this.#bytesInFlight -= bytes;
         this.#events.published({ ...report, durationMs: performance.now() - started });
         this.#sendSoon();
       })
       .catch((cause: unknown) => this.#fail(cause));
     return true;
+  }
+
+  #tellFlushed(): void {
+    if (this.#flushes.length === 0) return;
+    const over = this.#flushes.filter(({ rounds }) => rounds.every(({ appended }) => appended));
+    this.#flushes = this.#flushes.filter((flush) => !over.includes(flush));
+    for (const { resolve } of over) resolve();
   }
 
   /** Ends wait, and no transaction is open whose events a barrier could cut in half. */
@@ -318,7 +364,7 @@ export class Publisher {
       id: topic.id,
       next: buffers.map((buffer) => buffer.committed),
     }));
-    return { epoch: this.#epoch, commitLsn: commit.lsn, commitMicros: commit.micros, topics, snapshots };
+    return { epoch: this.#epoch, commitLsn: commit.lsn, commitMicros: commit.micros, topics, parked: this.parked, snapshots };
   }
 
   /** With the next round; alone when none comes. */
@@ -403,8 +449,7 @@ export class Publisher {
 
   #fail(cause: unknown): void {
     if (this.#failed) return;
-    this.#failed = true;
-    for (const resolve of this.#idle.splice(0)) resolve();
+    this.#giveUp();
     this.#events.failed(TailraceError.from(cause));
   }
 }
@@ -412,6 +457,10 @@ export class Publisher {
 /** R-sweep: the last end of each table, which has the latest opening: its sweep takes all that those of the others would. */
 function lastOfEach(ends: readonly SnapshotEnd[]): readonly SnapshotEnd[] {
   return [...new Map(ends.map((end) => [tableLabel(end.table), end])).values()];
+}
+
+function notPublished(): TailraceError {
+  return new TailraceError("STREAM_LOST", { reason: "nothing is published any more" });
 }
 
 /** R-writer: the source is a partition's only writer, so each append lands where the last one ended. */

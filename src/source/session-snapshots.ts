@@ -18,8 +18,14 @@ import { Snapshots } from "./snapshots.ts";
 /** How often status is told, ms. */
 const TELL_EVERY_MS = 500;
 
-/** The session's snapshots; null when none are made (snapshot.mode no_data). */
-export function newSnapshots(options: SourceOptions, parts: SourceParts, prepared: Prepared, publisher: Publisher): Snapshots | null {
+/** The session's snapshots; null when none are made (snapshot.mode no_data). `isParked`: the end of such a table's snapshot is said when its rows are in its own topic. */
+export function newSnapshots(
+  options: SourceOptions,
+  parts: SourceParts,
+  prepared: Prepared,
+  publisher: Publisher,
+  isParked: (table: TableName) => boolean,
+): Snapshots | null {
   const { snapshots, epoch } = prepared.state;
   if (snapshots === null) return null;
   return new Snapshots({
@@ -29,7 +35,10 @@ export function newSnapshots(options: SourceOptions, parts: SourceParts, prepare
     topicOf: (table) => topicName(options.topics.prefix, table),
     events: {
       durable: (table, rows) => parts.observer.snapshotRows(table, rows),
-      ended: (end: SnapshotEnd) => publisher.announce([end]),
+      ended: (end: SnapshotEnd) => {
+        // R-park: a sink would sweep the rows of which the snapshot's stand in the parked topic.
+        if (!isParked(end.table)) publisher.announce([end]);
+      },
       completed: ({ table, kind, rows, chunks }) => {
         if (kind !== "rereads") parts.logger.info({ table: tableLabel(table), rows, chunks }, "snapshot: complete");
       },
@@ -53,7 +62,7 @@ export type SnapshotSession = {
 
 /** Reads until the signal aborts; with snapshot.mode initial_only until (true) nothing is left to read. */
 export async function runSnapshots(session: SnapshotSession, signal: AbortSignal): Promise<boolean> {
-  const { options, parts, settings, snapshots, tables, acks, lag } = session;
+  const { options, parts, settings, snapshots, tables, lag } = session;
   const board = new SnapshotBoard();
   for (const { kind, table } of snapshots.all) if (kind === "keyless") passOver(tables, table);
   const work = new SnapshotWork({
@@ -69,12 +78,6 @@ export async function runSnapshots(session: SnapshotSession, signal: AbortSignal
     paused: parts.pausedTables,
     waiting: (label, reason) => board.waiting(label, reason),
   });
-  parts.control({
-    requestSnapshot: async (requests, reason) => {
-      for (const request of requests) beginSnapshot(session, request, reason);
-      await acks.save();
-    },
-  });
   const working = work.run(signal);
   while (!signal.aborted) {
     parts.observer.snapshots(board.look(snapshots.all, parts.pausedTables(), performance.now()));
@@ -82,7 +85,6 @@ export async function runSnapshots(session: SnapshotSession, signal: AbortSignal
     if (options.snapshot.mode === "initial_only" && snapshots.all.length === 0) return true;
     await pause(TELL_EVERY_MS, signal);
   }
-  parts.control(null);
   await working;
   return false;
 }

@@ -154,7 +154,8 @@ export class Snapshots implements SnapshotStream {
     const { job, chunk, captured, rows, passed } = awaited;
     const opening = job.kind === "blocks" ? job.opening : this.#opened.get(job.snapshot);
     const isUsable = job.kind === "blocks" ? job.attempt === job.snapshot.attempt : this.window.reached(chunk);
-    if (!isUsable || !this.isCurrent(job.snapshot) || opening === undefined) {
+    const isElsewhere = captured.moves !== captured.reading.moves;
+    if (!isUsable || isElsewhere || !this.isCurrent(job.snapshot) || opening === undefined) {
       passed(null);
       return null;
     }

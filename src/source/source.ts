@@ -5,8 +5,8 @@ import { barrierTopic } from "../core/barrier.ts";
 import { TailraceError } from "../core/errors.ts";
 import { reach } from "../core/failpoint.ts";
 import { formatLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
-import { stateTopic, stateTopicSpec, writeState, type SourceState } from "../core/source-state.ts";
-import type { Table } from "../core/table.ts";
+import { stateTopic, stateTopicSpec, writeState, type ParkedTable, type SourceState } from "../core/source-state.ts";
+import { tableLabel, type Table } from "../core/table.ts";
 import { readLayouts } from "../postgres/layout.ts";
 import { compareFingerprints, dropPublication, ensurePublication, type PublicationFingerprint } from "../postgres/publication.ts";
 import type { ServerFacts } from "../postgres/server.ts";
@@ -22,7 +22,7 @@ import { saySkipped } from "./new-tables.ts";
 import { firstLayouts } from "./silent-changes.ts";
 import { isGap, knownCluster } from "./start.ts";
 import { streamChanges } from "./streaming.ts";
-import { ensureDataTopics, ensureOwnTopics, smallStateTopic } from "./topics.ts";
+import { ensureDataTopics, ensureOwnTopics, ensureParkedTopic, smallStateTopic, type DataTopic } from "./topics.ts";
 
 /**
  * One session: until `stop` is aborted (what was received is made durable and acknowledged, the slot released), an
@@ -111,6 +111,7 @@ async function runSession(
     publication: JSON.stringify(publication),
     acknowledged: start.kind === "resume" || from === null ? making.acknowledged : from,
     topics: topics.map((topic) => topic.state),
+    parked: await parkedNow(options, parts, making, topics, stop),
   };
   const binary = !memory.text && !needsText(tables.flatMap((table: Table) => table.columns));
   const isRead = await streamChanges(
@@ -136,6 +137,30 @@ async function runSession(
     force,
   );
   if (isRead && options.create) await dropOwn(options, parts, session);
+}
+
+/** R-park: the tables that are parked still; a topic that was made anew since has nothing of them. */
+async function parkedNow(
+  { topics: options }: SourceOptions,
+  { log }: SourceParts,
+  before: SourceState,
+  topics: readonly DataTopic[],
+  signal: AbortSignal,
+): Promise<SourceState["parked"]> {
+  const kept: ParkedTable[] = [];
+  for (const parked of before.parked) {
+    const own = topics.find(({ state }) => tableLabel(state.table) === tableLabel(parked.table));
+    if (own === undefined) continue; // not captured any more: should it be again, it is read anew
+    const { topic } = await ensureParkedTopic(log, options, own.topic.name, signal);
+    const isSame = before.topics.some(({ id }) => id === own.topic.id);
+    const zeros = Array.from({ length: own.topic.partitions }, () => 0);
+    kept.push({
+      ...parked,
+      ...(topic.id === parked.topic.id ? {} : { topic, from: zeros }),
+      ...(isSame ? {} : { ownFrom: zeros }),
+    });
+  }
+  return kept;
 }
 
 async function dropOwn({ slot, publication }: SourceOptions, { logger }: SourceParts, session: Session): Promise<void> {
@@ -217,6 +242,7 @@ function beginState(
     topics: before?.topics ?? [],
     snapshots,
     layouts,
+    parked: before?.parked ?? [],
   };
 }
 

@@ -2,6 +2,7 @@
 // read then stay true. Then changes in, acknowledgements out, until the end.
 import { barrierTopic } from "../core/barrier.ts";
 import { TailraceError } from "../core/errors.ts";
+import type { Topic } from "../core/event-log.ts";
 import { formatLsn, parseLsn } from "../core/lsn.ts";
 import { pause } from "../core/pause.ts";
 import type { Sequence } from "../core/sequence.ts";
@@ -16,13 +17,15 @@ import { Changes } from "./changes.ts";
 import type { SnapshotRequest } from "./control.ts";
 import { deadLetterTopic, encodeDeadLetter, lettersTail, type SourceDeadLetter } from "./dead-letters.ts";
 import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
+import { Parking } from "./parking.ts";
 import { Publisher, type PartitionBuffer, type PublishedRound } from "./publisher.ts";
 import { beginSnapshot, newSnapshots, runSnapshots } from "./session-snapshots.ts";
 import type { Snapshots } from "./snapshots.ts";
 import { lookForSilentChanges } from "./silent-changes.ts";
 import { isBehind, knownCluster } from "./start.ts";
-import { readTails, type Tail } from "./tails.ts";
+import { higherTails, readTails, type Tail } from "./tails.ts";
 import { DEFAULT_MESSAGE_BYTES, type DataTopic } from "./topics.ts";
+import { Unparking } from "./unparking.ts";
 import { watchSource } from "./watch.ts";
 
 /** Why the stream is not read. */
@@ -90,7 +93,7 @@ export async function streamChanges(
       failed: fail,
     },
   });
-  const snapshots = newSnapshots(options, parts, prepared, publisher);
+  const snapshots = newSnapshots(options, parts, prepared, publisher, (table) => parking.find(table) !== null);
   const acks = new Acknowledger({
     publisher,
     stream,
@@ -103,28 +106,38 @@ export async function streamChanges(
     acknowledged: (lsn) => parts.observer.acknowledged(lsn),
     failed: fail,
   });
-  const tables = await captureTables(options, parts, memory, prepared, publisher, force);
+  const parking = new Parking({
+    options,
+    parts,
+    parked: prepared.state.parked,
+    topics: prepared.topics.map(({ topic }) => topic.name),
+    publisher,
+    save: async (change) => acks.save(change),
+    signal: force,
+  });
+  const tables = await captureTables(options, parts, memory, prepared, publisher, parking, force);
   await acks.save(); // R-epoch: only now may a process that follows go on in this epoch
   const letters = await letterBuffer(options, parts, publisher, force);
-  inbox.open(
-    new Changes({
-      publisher,
-      epoch: prepared.state.epoch,
-      tombstones: options.topics.tombstones,
-      highestTail: tailOf(tables.all, prepared.state.epoch),
-      lettersTail: await lettersTail(parts.log, options.topics.prefix, force),
-      startedAt: from,
-      resolve: (relation) => tables.resolve(relation),
-      stalled: (on) => hold("relation", on),
-      failed: fail,
-      snapshots,
-      deadLetter: (letter) => {
-        appendLetter(letter, letters, publisher, counters.length);
-        parts.observer.deadLetter(letter.error.code);
-        parts.logger.warn({ ...letter.error.toJSON(), sequence: letter.sequence, op: letter.op }, "dead letter");
-      },
-    }),
-  );
+  const changes = new Changes({
+    publisher,
+    epoch: prepared.state.epoch,
+    tombstones: options.topics.tombstones,
+    highestTail: tailOf(tables.all, prepared.state.epoch),
+    lettersTail: await lettersTail(parts.log, options.topics.prefix, force),
+    startedAt: from,
+    resolve: (relation) => tables.resolve(relation),
+    stalled: (on) => hold("relation", on),
+    failed: fail,
+    snapshots,
+    deadLetter: (letter) => {
+      appendLetter(letter, letters, publisher, counters.length);
+      parts.observer.deadLetter(letter.error.code);
+      parts.logger.warn({ ...letter.error.toJSON(), sequence: letter.sequence, op: letter.op }, "dead letter");
+    },
+    renew: (captured) => tables.find(captured.label),
+  });
+  tables.interruptBy((work) => changes.interrupt(work));
+  inbox.open(changes);
   hold("start", false);
   parts.observer.state("streaming");
   parts.logger.info({ slot, lsn: formatLsn(from), protocol: binary ? "binary" : "text" }, "streaming");
@@ -143,6 +156,28 @@ export async function streamChanges(
     save: async (change: Pick<SourceState, "layouts">) => acks.save(change),
     begin,
   };
+  const ending = aborted(over.signal, over.signal).then(() => {
+    throw new TailraceError("SOURCE_NOT_STREAMING", { source: options.name, state: "ending" });
+  });
+  ending.catch(() => undefined);
+  const unparking = new Unparking({
+    options,
+    parts,
+    publisher,
+    tables,
+    parking,
+    session,
+    snapshots,
+    signal: AbortSignal.any([force, over.signal]),
+  });
+  parts.control({
+    requestSnapshot: async (requests, reason) => {
+      if (begin === null) throw new TailraceError("UNEXPECTED", { reason: "this source makes no snapshots" });
+      for (const request of requests) begin(request, reason);
+      await acks.save();
+    },
+    unpark: async (table) => Promise.race([unparking.unpark(table), failed, ending]),
+  });
   const watch = watchSource(
     options,
     parts,
@@ -181,6 +216,7 @@ export async function streamChanges(
     if (!force.aborted) await acks.finish(isRead ? "over" : "streaming");
     return isRead;
   } finally {
+    parts.control(null);
     hold("end", true);
     over.abort();
     await Promise.race([Promise.allSettled([acks.close(), watch]), pause(WATCH_END_MS, force)]);
@@ -223,32 +259,42 @@ async function captureTables(
   memory: SourceMemory,
   prepared: Prepared,
   publisher: Publisher,
+  parking: Parking,
   signal: AbortSignal,
 ): Promise<CapturedTables> {
   const { epoch } = prepared.state;
-  const tables = new CapturedTables(options, parts, memory, prepared, signal);
-  const captured: { readonly table: Table; readonly data: DataTopic; readonly tails: readonly Tail[] }[] = [];
+  const tables = new CapturedTables(options, parts, memory, prepared, parking, signal);
+  const captured: {
+    readonly table: Table;
+    readonly data: DataTopic;
+    readonly tails: readonly Tail[];
+    /** Of the parked topic; null: it is not parked. */
+    readonly parked: readonly Tail[] | null;
+  }[] = [];
   for (const [index, table] of prepared.tables.entries()) {
     const data = prepared.topics[index];
     if (data === undefined) throw new TailraceError("UNEXPECTED", { reason: `table ${tableLabel(table)} has no topic` });
-    captured.push({ table, data, tails: await readTails(parts.log, parts.registry, data.topic, prepared.barrier, signal) });
+    const tailsOf = async (topic: Topic): Promise<readonly Tail[]> => readTails(parts.log, parts.registry, topic, prepared.barrier, signal);
+    const parked = parking.find(table);
+    captured.push({ table, data, tails: await tailsOf(data.topic), parked: parked === null ? null : await tailsOf(parked.topic) });
   }
-  const seen = Math.max(0, ...captured.flatMap(({ tails }) => tails.map(({ watermark }) => watermark?.epoch ?? 0)));
+  const watermarks = captured.map(({ tails, parked }) => ({ watermarks: higherTails(tails, parked ?? []) }));
+  const highest = highestWatermark(watermarks);
+  const seen = Math.max(0, ...watermarks.flatMap((each) => each.watermarks.map((watermark) => watermark?.epoch ?? 0)));
   if (isBehind({ kind: prepared.resumed ? "resume" : "fresh", epoch }, seen)) {
     memory.epochSeen = seen;
     throw new TailraceError("STATE_BEHIND", { state: epoch, seen });
   }
-  for (const { table, data, tails } of captured) {
-    const ends = tails.map(({ end }) => end);
-    await tables.add(table, data, publisher.addTopic(data.topic, ends, data.maxBytes), tails);
+  if (highest?.epoch === epoch) {
+    const [row] = await prepared.session.query("SELECT pg_current_wal_lsn()::text AS lsn");
+    const cluster = { ...prepared.cluster, walEnd: parseLsn(row?.lsn ?? "0/0") };
+    const problem = clusterProblem({ ...prepared.known, published: highest.commitLsn }, cluster);
+    if (problem !== null) throw problem;
   }
-  const highest = tailOf(tables.all, epoch);
-  if (highest === null) return tables;
-  const [row] = await prepared.session.query("SELECT pg_current_wal_lsn()::text AS lsn");
-  const cluster = { ...prepared.cluster, walEnd: parseLsn(row?.lsn ?? "0/0") };
-  const known = { ...prepared.known, published: highest.commitLsn };
-  const problem = clusterProblem(known, cluster);
-  if (problem !== null) throw problem;
+  for (const { table, data, tails, parked } of captured) {
+    const ends = tails.map(({ end }) => end);
+    await tables.add(table, data, publisher.addTopic(data.topic, ends, data.maxBytes), tails, parked);
+  }
   return tables;
 }
 

@@ -1,6 +1,6 @@
 // A table's schemas in the registry: registered before the first event that uses them. What is refused is said with what
 // changed, the registry's words, and the commands that let it pass.
-import { tableSchemas } from "../avro/schema.ts";
+import { tableSchemas, type TableSchemas } from "../avro/schema.ts";
 import { readValueSchema } from "../avro/shape.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { Registered, SchemaRegistry } from "../core/schema-registry.ts";
@@ -34,7 +34,22 @@ export async function registerSchemas(
   { what, subjects = topic }: { readonly what: Registered; readonly subjects?: string },
   signal: AbortSignal,
 ): Promise<SchemaIds> {
-  const schemas = tableSchemas(table, topic);
+  return registerTexts(registry, tableSchemas(table, topic), subjects, what, signal);
+}
+
+/** Registers what has these ids in the subjects of `topic` too, as a shape of the past. Throws as registerSchemas(), SCHEMA_UNKNOWN. */
+export async function registerIds(registry: SchemaRegistry, ids: SchemaIds, topic: string, signal: AbortSignal): Promise<SchemaIds> {
+  const key = ids.key === null ? null : await registry.schema(ids.key, signal);
+  return registerTexts(registry, { key, value: await registry.schema(ids.value, signal) }, topic, "past", signal);
+}
+
+async function registerTexts(
+  registry: SchemaRegistry,
+  schemas: TableSchemas,
+  subjects: string,
+  what: Registered,
+  signal: AbortSignal,
+): Promise<SchemaIds> {
   const refused: { readonly subject: string; readonly words: string }[] = [];
   const register = async (subject: string, schema: string): Promise<number> => {
     try {
@@ -50,7 +65,7 @@ export async function registerSchemas(
   if (refused.length === 0) return { key, value };
   const latest = await registry.latest(`${subjects}-value`, signal);
   throw new SchemasRefused(
-    latest === null ? "nothing to compare with" : differenceFrom(latest, table),
+    latest === null ? "nothing to compare with" : differenceFrom(latest, schemas.value),
     refused.map(({ words }) => words).join("; "),
     refused.map(({ subject }) => `curl -X DELETE ${registry.url}/subjects/${encodeURIComponent(subject)}`).join(" && "),
   );
@@ -61,9 +76,9 @@ export function schemaRefused(source: string, table: Table, { difference, words,
   return new TailraceError("SCHEMA_REFUSED", { source, table: tableLabel(table), difference, words, commands });
 }
 
-function differenceFrom(latest: string, table: Table): string {
+function differenceFrom(latest: string, now: string): string {
   try {
-    return describeDifference(readValueSchema(latest), table);
+    return describeDifference(readValueSchema(latest), readValueSchema(now));
   } catch {
     return "the subject holds a schema that is not Tailrace's";
   }

@@ -2,7 +2,7 @@
 // R-epoch: and the epoch that a source which does not go on must be above.
 import { EventDecoder, schemaIdOf } from "../avro/decoder.ts";
 import { unreadableAt } from "../avro/shape.ts";
-import type { EventLog, LogRecord, OffsetRange, Topic } from "../core/event-log.ts";
+import type { EventLog, LogRecord, OffsetRange, Topic, TopicPartition } from "../core/event-log.ts";
 import type { SchemaRegistry } from "../core/schema-registry.ts";
 import { compareSequence, parseSequence, SEQUENCE_HEADER, type Sequence } from "../core/sequence.ts";
 import type { Barrier } from "../core/barrier.ts";
@@ -63,8 +63,17 @@ export async function lastEpoch(log: EventLog, registry: SchemaRegistry, topics:
   return epoch;
 }
 
+/** R-park: of two topics that hold one table's events, by partition, what either holds. */
+export function higherTails(own: readonly Tail[], parked: readonly Tail[]): readonly (Sequence | null)[] {
+  return own.map(({ watermark }, partition) => {
+    const other = parked[partition]?.watermark ?? null;
+    if (watermark === null || other === null) return watermark ?? other;
+    return compareSequence(watermark, other) >= 0 ? watermark : other;
+  });
+}
+
 /** The sequences of records, by their schemas or headers. */
-class Sequences {
+export class Sequences {
   readonly #log: EventLog;
   readonly #registry: SchemaRegistry;
   readonly #signal: AbortSignal;
@@ -84,7 +93,7 @@ class Sequences {
     while (next < end) {
       const fetched = await this.#log.read({ topic, partition, offset: next }, 4 << 20, this.#signal);
       for (const record of fetched.records) {
-        const sequence = await this.#of(record, range);
+        const sequence = await this.of(record, range);
         if (sequence !== null && (highest === null || compareSequence(sequence, highest) > 0)) highest = sequence;
       }
       if (fetched.next <= next) break;
@@ -93,7 +102,8 @@ class Sequences {
     return highest;
   }
 
-  async #of(record: LogRecord, range: OffsetRange): Promise<Sequence | null> {
+  /** null: a foreign tombstone. `place`: for the error of a record that can't be read. */
+  async of(record: LogRecord, place: TopicPartition): Promise<Sequence | null> {
     if (record.value === null) {
       const header = record.headers.find(([name]) => name === SEQUENCE_HEADER);
       return header === undefined ? null : parseSequence(header[1].toString("latin1"));
@@ -107,7 +117,7 @@ class Sequences {
       }
       return decoder.readSequence(record.value);
     } catch (cause) {
-      throw unreadableAt(cause, range, record.offset);
+      throw unreadableAt(cause, place, record.offset);
     }
   }
 }

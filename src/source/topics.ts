@@ -2,7 +2,7 @@
 import { barrierTopicSpec } from "../core/barrier.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { EventLog, Topic, TopicSpec } from "../core/event-log.ts";
-import { refuseTopicCollisions, topicName } from "../core/naming.ts";
+import { MAX_TOPIC_LENGTH, refuseTopicCollisions, topicName } from "../core/naming.ts";
 import { stateTopicSpec, type TopicState } from "../core/source-state.ts";
 import type { TableName } from "../core/table.ts";
 import { deadLetterTopicSpec } from "./dead-letters.ts";
@@ -112,6 +112,38 @@ function dataTopicSpecs(options: TopicOptions, tables: readonly TableName[]): re
   const { partitions, replication } = options;
   const configs = { "cleanup.policy": "delete", "max.message.bytes": String(MAX_MESSAGE_BYTES) };
   return dataTopicNames(options, tables).map((name) => ({ name, partitions, replication, configs }));
+}
+
+/** R-park: where a table's events go whose schema is refused. */
+export function parkedTopicName(topic: string): string {
+  return `${topic}.parked`;
+}
+
+/** Whether a topic can have a parked one beside these, which Kafka tells apart by more than `.` and `_`. */
+export function mayHaveParkedTopic(topic: string, topics: readonly string[]): boolean {
+  const name = parkedTopicName(topic);
+  return name.length <= MAX_TOPIC_LENGTH && !topics.some((other) => other.replaceAll(".", "_") === name.replaceAll(".", "_"));
+}
+
+/** The parked topic of a table's topic, made when it is missing; kept for ever: it is the only copy of what it holds. Throws TOPIC_MISSING, TOPIC_PARTITIONS, TOPIC_COMPACTED. */
+export async function ensureParkedTopic(
+  log: EventLog,
+  { partitions, replication, create }: TopicOptions,
+  of: string,
+  signal: AbortSignal,
+): Promise<{ readonly topic: Topic; readonly maxBytes: number }> {
+  const configs = {
+    "cleanup.policy": "delete",
+    "retention.ms": "-1",
+    "retention.bytes": "-1",
+    "max.message.bytes": String(MAX_MESSAGE_BYTES),
+  };
+  const spec = { name: parkedTopicName(of), partitions, replication, configs };
+  const topic = await ensureTopic(log, spec, create, signal);
+  const effective = await log.topicConfigs(spec.name, Object.keys(configs), signal);
+  const problem = unfit(spec, topic, effective);
+  if (problem !== null) throw problem;
+  return { topic, maxBytes: Number(effective["max.message.bytes"] ?? DEFAULT_MESSAGE_BYTES) };
 }
 
 /** Why a data topic that is there can't be used. `effective`: its configs. */

@@ -101,6 +101,12 @@ export const metricDefinitions = {
     labels: ["source"],
     help: "Bytes of batches that the log has not yet made durable",
   },
+  parkedTables: {
+    kind: "gauge",
+    name: "parked_tables",
+    labels: ["source"],
+    help: "Tables whose events go to a topic of their own, since their new schema is refused, until an operator unparks them",
+  },
   registryRequests: {
     kind: "counter",
     name: "registry_requests_total",

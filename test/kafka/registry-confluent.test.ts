@@ -107,6 +107,34 @@ describeWithRegistry("Apicurio", () => {
     expect(direct.status).toBe(200);
   });
 
+  test("R-park: a subject that takes anything does so, new or known, whatever level it had", async () => {
+    const { url } = await registry();
+    const client = openConfluentRegistry({ url: () => url, compatibility: "FULL" });
+    for (const subject of [uniqueName("parked"), uniqueName("parked")])
+      for (const type of ["int", "string", { type: "long", logicalType: "timestamp-micros" }, "long"])
+        expect(await client.register(subject, rowSchema(type), signal, "anything")).toBeGreaterThan(0);
+    const held = uniqueName("held");
+    await setLevel(url, held, "FULL");
+    expect(await openConfluentRegistry({ url: () => url }).register(held, rowSchema("int"), signal, "anything")).toBeGreaterThan(0);
+    expect(await openConfluentRegistry({ url: () => url }).register(held, rowSchema("string"), signal, "anything")).toBeGreaterThan(0);
+  });
+
+  test("a subject that was deleted takes another schema, and the ids of before are still read", async () => {
+    const { url } = await registry();
+    const subject = uniqueName("deleted");
+    const client = openConfluentRegistry({ url: () => url, compatibility: "BACKWARD" });
+    const id = await client.register(subject, rowSchema("long"), signal);
+    await expect(client.register(subject, rowSchema("string"), signal)).rejects.toMatchObject({ code: "REGISTRY_REFUSED" });
+    expect((await fetch(`${url}/subjects/${subject}`, { method: "DELETE" })).status).toBe(200);
+    expect(await client.latest(subject, signal)).toBeNull();
+    const next = await client.register(subject, rowSchema("string"), signal);
+    expect(next).not.toBe(id);
+    expect(await client.latest(subject, signal)).toBe(rowSchema("string"));
+    expect(await levelOf(url, subject)).toBe("BACKWARD"); // which had gone with the versions
+    expect(await openConfluentRegistry({ url: () => url }).schema(id, signal)).toBe(rowSchema("long"));
+    expect(await client.register(subject, rowSchema("long"), signal, "past")).toBe(id);
+  });
+
   test("a text that is no schema is refused, an id that it does not have is unknown", async () => {
     const { url } = await registry();
     const client = openConfluentRegistry({ url: () => url });

@@ -136,9 +136,9 @@ export class ServiceProcess implements AsyncDisposable {
   }
 
   /** Asks the HTTP server. */
-  async get(route: string): Promise<Response> {
+  async get(route: string, method = "GET"): Promise<Response> {
     if (this.#address === null) throw new Error("the service does not listen yet");
-    return fetch(`${this.#address}${route}`, { signal: AbortSignal.timeout(ANSWER_MS) });
+    return fetch(`${this.#address}${route}`, { method, signal: AbortSignal.timeout(ANSWER_MS) });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -140,7 +140,16 @@ export class SinkScene implements AsyncDisposable {
   async state({ epoch = this.epoch, snapshotting = false }): Promise<void> {
     this.epoch = epoch;
     const { name, id } = this.#topic;
-    const unused = { systemId: "1", timeline: 1, slot: "s", options: "", publication: "", barriers: this.#barriers.id, layouts: [] };
+    const unused = {
+      systemId: "1",
+      timeline: 1,
+      slot: "s",
+      options: "",
+      publication: "",
+      barriers: this.#barriers.id,
+      layouts: [],
+      parked: [],
+    };
     const counters = { generation: 1, number: ++this.#states, epoch, acknowledged: ZERO_LSN, published: ZERO_LSN };
     const record = { kind: "table", reason: "", where: null, opening: null, todo: [], rereads: [], rows: 0, chunks: 0 } as const;
     const snapshots = this.makesSnapshots ? (snapshotting ? [{ ...record, table: TABLE, estimatedRows: null }] : []) : null;
@@ -155,13 +164,13 @@ export class SinkScene implements AsyncDisposable {
     const sequence = formatSequence({ epoch, commitLsn: toLsn(BigInt(opening ?? 0)), ordinal: 0 });
     const snapshots = opening === undefined ? [] : [{ table: { ...TABLE, name: named }, topic: name, opening: sequence }];
     const topics = [{ name, id: topicId, next }];
-    const value = encodeBarrier({ epoch, commitLsn: toLsn(1n), commitMicros: 0n, topics, snapshots });
+    const value = encodeBarrier({ epoch, commitLsn: toLsn(1n), commitMicros: 0n, topics, parked: [], snapshots });
     await this.#append(this.#barriers.name, 0, [value]);
   }
 
   /** Barriers of commits that touched other tables. */
   async quietBarriers(count: number): Promise<void> {
-    const value = encodeBarrier({ epoch: this.epoch, commitLsn: toLsn(1n), commitMicros: 0n, topics: [], snapshots: [] });
+    const value = encodeBarrier({ epoch: this.epoch, commitLsn: toLsn(1n), commitMicros: 0n, topics: [], parked: [], snapshots: [] });
     for (let left = count; left > 0; left -= 5_000) {
       await this.#append(
         this.#barriers.name,

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { EventDecoder, schemaIdOf } from "../../../src/avro/decoder.ts";
+import { lastBarrier, type Barrier } from "../../../src/core/barrier.ts";
 import type { EventLog } from "../../../src/core/event-log.ts";
 import type { Log } from "../../../src/core/log.ts";
 import type { SchemaRegistry } from "../../../src/core/schema-registry.ts";
@@ -16,6 +17,7 @@ import { openRegistryStore } from "../../../src/registry/store.ts";
 import { RecordBatchWriter } from "../../../src/core/record-batch.ts";
 import { formatSequence } from "../../../src/core/sequence.ts";
 import { readState, stateTopic, stateTopicSpec, writeState, type SourceState } from "../../../src/core/source-state.ts";
+import { tableLabel } from "../../../src/core/table.ts";
 import { toLsn } from "../../../src/core/lsn.ts";
 import type { SourceControl } from "../../../src/source/control.ts";
 import { newMemory, type SourceMemory, type SourceObserver, type SourceOptions } from "../../../src/source/parts.ts";
@@ -56,6 +58,8 @@ export class SourceScene implements AsyncDisposable {
   touches = 0;
   /** Rows of chunks that became durable. */
   snapshotRows = 0;
+  /** Labels of the tables that are parked, as last told. */
+  parked: readonly string[] = [];
   /** What was said at `warn`. */
   readonly warnings: { readonly message: string; readonly table?: string }[] = [];
   /** Labels of tables whose snapshot an operator holds. */
@@ -100,6 +104,7 @@ export class SourceScene implements AsyncDisposable {
         maxRetainedBytes: 10 * 2 ** 30,
         ...snapshot,
       },
+      incompatible: () => "park",
     };
     return new SourceScene(log, new EmbeddedRegistry({ store, address: folder }), options, async () => {
       await store[Symbol.asyncDispose]();
@@ -200,6 +205,21 @@ export class SourceScene implements AsyncDisposable {
     return error;
   }
 
+  /** The name that rows() and its like take for the parked topic of a table. */
+  parkedOf(table: string): string {
+    return `${table}.parked`;
+  }
+
+  /** Deletes the subjects of a table: readers may have whatever comes next. */
+  async accept(table: string): Promise<void> {
+    for (const end of ["key", "value"]) await this.registry.deleteSubject(`${this.topic(table)}-${end}`, false);
+  }
+
+  async unpark(table: string): Promise<number> {
+    if (this.control === null) throw new Error("the source does not stream");
+    return this.control.unpark({ schema: "public", name: table });
+  }
+
   topic(table: string): string {
     return topicName(this.options.topics.prefix, { schema: "public", name: table });
   }
@@ -292,6 +312,11 @@ export class SourceScene implements AsyncDisposable {
     return opening;
   }
 
+  /** What stands last in the topic of barriers. */
+  async lastBarrier(): Promise<Barrier | null> {
+    return lastBarrier(this.log, this.options.topics.prefix, signal);
+  }
+
   async untilRows(table: string, count: number): Promise<void> {
     await eventually(`${count} rows of ${table}`, async () => (await this.rows(table)).length >= count, PATIENCE_MS);
   }
@@ -313,6 +338,7 @@ export class SourceScene implements AsyncDisposable {
       acknowledged: quiet,
       wal: () => (this.looks += 1),
       bytesInFlight: quiet,
+      parked: (list) => (this.parked = list.map(({ table }) => tableLabel(table))),
       snapshots: (list) => (this.snapshots = list),
       snapshotRows: (_, rows) => (this.snapshotRows += rows),
       snapshotMemory: (_, touches) => (this.touches = touches),

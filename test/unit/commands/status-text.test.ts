@@ -15,6 +15,7 @@ const source: SourceStatus = {
   lagBytes: null,
   retainedWalBytes: 1 << 20,
   snapshots: [],
+  parked: [],
 };
 const sink: SinkStatus = {
   name: "lake",

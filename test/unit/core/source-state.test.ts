@@ -33,6 +33,7 @@ const state: SourceState = {
   topics: [],
   snapshots: null,
   layouts: [],
+  parked: [],
 };
 
 describe("R-epoch: the state that counts", () => {

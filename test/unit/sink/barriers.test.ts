@@ -13,7 +13,7 @@ const from: Progress = { topic: TOPIC, partition: 0, topicId: "B", nextOffset: 0
 
 function barrier(parts: Partial<Barrier> = {}): Barrier {
   const topics = [{ name: ORDERS.name, id: ORDERS.id, next: [3, 5] }];
-  return { epoch: 1, commitLsn: toLsn(16n), commitMicros: 0n, topics, snapshots: [], ...parts };
+  return { epoch: 1, commitLsn: toLsn(16n), commitMicros: 0n, topics, parked: [], snapshots: [], ...parts };
 }
 
 function end(opening: string, name = "orders"): Barrier["snapshots"][number] {

@@ -36,6 +36,7 @@ const state: SourceState = {
   topics: [],
   snapshots: [snapshot],
   layouts: [],
+  parked: [],
 };
 
 test("R-sweep: a snapshot counts as unfinished until its end is merged, though the state is further, and not once more while the state is behind", async () => {

@@ -31,6 +31,7 @@ const state: SourceState = {
   topics: [topic("orders"), topic("items")],
   snapshots: [],
   layouts: [],
+  parked: [],
 };
 /** Of orders: read up to the key 500. */
 const half: SnapshotRecord = {

@@ -91,6 +91,11 @@ function transaction(publisher: Publisher, commit: number, ...rows: readonly Par
   publisher.commit(lsn(commit), lsn(commit + 10), "barrier");
 }
 
+/** Whatever is sent arrives. */
+async function pass(writer: SlowWriter): Promise<void> {
+  for (await turn(); writer.waiting.length > 0; await turn()) for (const append of writer.waiting.splice(0)) append.settle();
+}
+
 describe("the publisher", () => {
   test("R-ack: a commit may be acknowledged when its events and then its barrier are durable, not before", async () => {
     const { writer, publisher, first } = scene();
@@ -119,6 +124,39 @@ describe("the publisher", () => {
     await turn();
     expect(writer.barriers).toMatchObject([{ commitLsn: lsn(100), topics: [{ id: "A", next: [2, 1] }] }]);
     expect(publisher.ackable()).toBe(lsn(110));
+  });
+
+  test("R-park: what is flushed is durable though its transaction is open; what was received later is not waited for", async () => {
+    const { writer, publisher, first } = scene();
+    publisher.begin(100n);
+    write(publisher, first);
+    let flushed = false;
+    void publisher.flushed().then(() => (flushed = true));
+    await turn();
+    expect([writer.waiting.length, flushed]).toEqual([1, false]);
+    write(publisher, first);
+    writer.waiting.shift()?.settle();
+    await turn();
+    expect(flushed).toBe(true);
+    publisher.abandon();
+    await expect(publisher.flushed()).rejects.toMatchObject({ code: "STREAM_LOST" });
+  });
+
+  test("R-park: a barrier counts what was drained when that is settled, and names the parked tables until they are not", async () => {
+    const { writer, publisher, first, second } = scene();
+    publisher.parked = [{ schema: "public", name: "orders" }];
+    first.batch.append(null, 0, 0, Buffer.alloc(4), 0, 4);
+    publisher.appendedAside(4);
+    transaction(publisher, 100, second);
+    await pass(writer);
+    publisher.parked = [];
+    publisher.settle([first]);
+    transaction(publisher, 200, second);
+    await pass(writer);
+    expect(writer.barriers.map(({ parked, topics }) => ({ parked: parked.length, next: topics[0]?.next }))).toEqual([
+      { parked: 1, next: [0, 1] },
+      { parked: 0, next: [1, 2] },
+    ]);
   });
 
   test("R-sweep: of the ends of a table's snapshots that wait for one barrier the last is said, which asks for all that the others do", async () => {

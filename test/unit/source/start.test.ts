@@ -53,12 +53,14 @@ const state: SourceState = {
   topics: [{ name: "shop.public.orders", id: "A", partitions: 2, table: { schema: "public", name: "orders" } }],
   snapshots: null,
   layouts: [],
+  parked: [],
 };
 const barrier: Barrier = {
   epoch: 1,
   commitLsn: parseLsn("0/90"),
   commitMicros: 0n,
   topics: [{ name: "shop.public.orders", id: "A", next: [5, 6] }],
+  parked: [],
   snapshots: [],
 };
 const facts: StartFacts = {

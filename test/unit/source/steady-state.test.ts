@@ -139,6 +139,7 @@ class HotPath {
     });
     const topic = { name: "shop.public.orders", id: "A", partitions: PARTITIONS };
     const none = Array.from({ length: PARTITIONS }, () => 0);
+    const buffers = publisher.addTopic(topic, none, 1 << 20);
     const captured = {
       table,
       label: "public.orders",
@@ -149,12 +150,15 @@ class HotPath {
         constants: { version: "0", connector: "shop", database: "shop" },
       }),
       keyIndexes: [0],
-      buffers: publisher.addTopic(topic, none, 1 << 20),
+      topic: topic.name,
+      own: buffers,
+      buffers,
+      moves: 0,
       watermarks: none.map(() => null),
       keylessPartition: -1,
       counter: 0,
       transaction: -1n,
-      reading: { watched: false, passedBelow: 0n },
+      reading: { watched: false, passedBelow: 0n, moves: 0 },
     };
     const changes = new Changes({
       publisher,
@@ -165,6 +169,7 @@ class HotPath {
       startedAt: toLsn(1n),
       resolve: () => captured,
       stalled: () => undefined,
+      renew: (same) => same,
       snapshots: null,
       deadLetter: ({ error }) => fail(error),
       failed: fail,
