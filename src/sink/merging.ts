@@ -46,6 +46,7 @@ export class Merging implements AsyncDisposable {
   /** Of the flush before what is pending; never rejects. */
   #underWay: Promise<void> | null = null;
   #failure: { readonly cause: unknown } | null = null;
+  #hasMerged = false;
 
   constructor(options: SinkOptions, parts: SinkParts, source: SourceWatch, worker: Worker, letters: OpenLetters) {
     this.#options = options;
@@ -80,9 +81,9 @@ export class Merging implements AsyncDisposable {
     return this.#barriers;
   }
 
-  /** Nothing that was read waits for a flush, or for its end. */
-  get isIdle(): boolean {
-    return this.#since === null && this.#underWay === null;
+  /** Something was merged, or nothing that was read waits for it: under load there is always something that does. */
+  get isWorking(): boolean {
+    return this.#hasMerged || (this.#since === null && this.#underWay === null);
   }
 
   /** How long a poll may wait so that the flush that is due next is not late, ms. */
@@ -183,6 +184,7 @@ export class Merging implements AsyncDisposable {
     const openMs = performance.now() - started;
     const worker = { sink: this.#options.name, fence: this.#fence, startedMs };
     const flushed = await flushPending(session, pending, { sweeps, expiries, move }, worker, force);
+    this.#hasMerged = true;
     for (const letter of flushed.newLetters) {
       this.#letters.open(letter);
       this.#pending.supersede(letter);

@@ -161,7 +161,7 @@ export class Reading {
         await (fetched.topic === this.#barrierTopic ? this.#takeBarriers(fetched, force) : this.#take(fetched, force));
       if (this.#merging.flushIsDue()) await this.#merging.begin(force, reader);
       // Not sooner: a sink that reads and can't merge is not running.
-      if (this.#merging.isIdle) this.#parts.observer.state("reading");
+      if (this.#merging.isWorking) this.#parts.observer.state("reading");
     }
     await this.#merging.flush(force, reader);
   }

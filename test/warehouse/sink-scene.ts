@@ -76,6 +76,7 @@ export class SinkScene implements AsyncDisposable {
   /** What observers were told, in all runs. */
   readonly lags: number[] = [];
   readonly flushes: FlushReport[] = [];
+  readonly states: string[] = [];
   barriersSkipped = 0;
   gaps = 0;
   /** Records that the sink was given, in all runs. */
@@ -237,7 +238,7 @@ export class SinkScene implements AsyncDisposable {
         lag: this.#lag,
         pausedTables: () => new Set(),
         observer: {
-          state: () => undefined,
+          state: (state) => this.states.push(state),
           lag: (records) => this.lags.push(records),
           flushed: (report) => this.flushes.push(report),
           barriersSkipped: (count) => (this.barriersSkipped += count),

@@ -143,6 +143,22 @@ for (const kind of [duckdbKind, postgresKind]) {
       ]);
     });
 
+    test("does not keep a sink that merges from being called running, though there is always something that waits", async () => {
+      await using place = await kind.make();
+      await using scene = await SinkScene.open();
+      let at = 0;
+      const enough = new AbortController();
+      const writing = (async () => {
+        for (; !enough.signal.aborted; at++) await scene.publish(0, insert(at + 1, BigInt(at), "a", "x"));
+      })();
+      await eventually("some events", () => at > 10);
+      const run = scene.run(place.warehouse, "hard", 0);
+      await Promise.race([eventually("it reads", () => scene.states.includes("reading")), run.ended]);
+      enough.abort();
+      await writing;
+      await run.stop();
+    });
+
     test("a TRUNCATE takes what is being merged", async () => {
       await using place = await kind.make();
       await using scene = await SinkScene.open();
