@@ -36,7 +36,7 @@ describe("a configuration that is wrong ends with exit code 2 before anything is
 
   test.each([
     [[], "usage: tailrace"],
-    [["runn", "x"], "unknown command runn (run, check, status, snapshot, pause, resume, reload, drop, quickstart)"],
+    [["runn", "x"], "unknown command runn (run, check, plan, status, snapshot, pause, resume, unpark, reload, dlq, drop, quickstart)"],
     [["run"], "which folder?"],
     [["check", "--jsno", "x"], "--jsno"],
   ])("usage: %j", async (args, words) => {
