@@ -46,7 +46,6 @@ export class Merging implements AsyncDisposable {
   /** Of the flush before what is pending; never rejects. */
   #underWay: Promise<void> | null = null;
   #failure: { readonly cause: unknown } | null = null;
-  #hasMerged = false;
 
   constructor(options: SinkOptions, parts: SinkParts, source: SourceWatch, worker: Worker, letters: OpenLetters) {
     this.#options = options;
@@ -81,9 +80,9 @@ export class Merging implements AsyncDisposable {
     return this.#barriers;
   }
 
-  /** Something was merged, or nothing that was read waits for it: under load there is always something that does. */
-  get isWorking(): boolean {
-    return this.#hasMerged || (this.#since === null && this.#underWay === null);
+  /** Nothing that was read waits for a flush, or for its end. */
+  get isIdle(): boolean {
+    return this.#since === null && this.#underWay === null;
   }
 
   /** How long a poll may wait so that the flush that is due next is not late, ms. */
@@ -184,7 +183,7 @@ export class Merging implements AsyncDisposable {
     const openMs = performance.now() - started;
     const worker = { sink: this.#options.name, fence: this.#fence, startedMs };
     const flushed = await flushPending(session, pending, { sweeps, expiries, move }, worker, force);
-    this.#hasMerged = true;
+    this.#parts.observer.state("reading"); // under load there is always something that waits
     for (const letter of flushed.newLetters) {
       this.#letters.open(letter);
       this.#pending.supersede(letter);

@@ -160,8 +160,8 @@ export class Reading {
       for (const fetched of polled ?? [])
         await (fetched.topic === this.#barrierTopic ? this.#takeBarriers(fetched, force) : this.#take(fetched, force));
       if (this.#merging.flushIsDue()) await this.#merging.begin(force, reader);
-      // Not sooner: a sink that reads and can't merge is not running.
-      if (this.#merging.isWorking) this.#parts.observer.state("reading");
+      // Not sooner: a sink that reads and can't merge is not running. One that has merged says so itself.
+      if (this.#merging.isIdle) this.#parts.observer.state("reading");
     }
     await this.#merging.flush(force, reader);
   }
