@@ -83,7 +83,7 @@ function compareBranches(reader: types.UnwrappedUnionType, writer: Type, path: s
   if (tried.some(({ found }) => found.length === 0)) return [];
   const closest = tried.find(({ found }) => found.every(({ logical }) => logical)) ?? tried.find(({ alike }) => alike);
   return (
-    closest?.found ?? [{ path, logical: false, what: `${label(writer)} can't be read as any of ${reader.types.map(label).join(", ")}` }]
+    closest?.found ?? [{ path, logical: false, what: `${label(writer)} can't be read as one of ${reader.types.map(label).join(", ")}` }]
   );
 }
 
@@ -153,7 +153,7 @@ function bare(type: Type): Type {
 }
 
 function valuesOf(map: types.MapType): Type {
-  return map.valuesType as Type; // avsc declares it as any
+  return map.valuesType as Type; // avsc declares no type for it
 }
 
 function isUnion(type: Type): type is types.UnwrappedUnionType {
