@@ -26,7 +26,10 @@ try {
   const instance = await DuckDBInstance.create(process.argv[1], { access_mode: "READ_ONLY" });
   const connection = await instance.connect();
   console.log("open", (await (await connection.runAndReadAll("SELECT count(*)::text FROM analytics.orders")).getRowsJson())[0][0]);
-  process.stdin.once("data", () => process.exit());
+  process.stdin.once("data", () => {
+    connection.closeSync(); // named here, or the garbage collector would close the file behind our back
+    process.exit();
+  });
 } catch (error) {
   console.log("refused", error.message.split("\\n")[0]);
   process.exit();
@@ -94,6 +97,7 @@ test("a file that stays held is WAREHOUSE_LOCKED with its holder, and waiting en
   await using place = await duckdbPlace();
   await flushOnce(place, new Worker());
   const reader = await otherProgram(place.file);
+  expect(reader.said).toBe("open 1");
   const warehouse = openDuckdb({ path: place.file, lockWaitMs: 100 });
   await expect(warehouse.open(signal)).rejects.toMatchObject({
     code: "WAREHOUSE_LOCKED",
