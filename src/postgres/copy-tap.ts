@@ -6,23 +6,31 @@
 const HEADER_BYTES = 5;
 const COPY_DATA = 0x64;
 const READY_FOR_QUERY = 0x5a;
+/** What is kept for messages that are cut by a chunk's end: most rows are shorter. */
+const HALF_BYTES = 64 * 1024;
 
 type DataListener = (bytes: Buffer) => void;
 
 /**
  * Stands between a socket and whoever listens to its data, until the answer to the next query is over: the bodies of CopyData
- * go to `take`, all other messages, whole, to the listeners. They must hold no half of a message when it begins. The bytes that
- * `take` gets, [start, end), are the socket's and valid during the call only; what it throws surfaces in the socket's event.
+ * go to `take`, all other messages, whole, to the listeners, who may keep them. They must hold no half of a message when it begins.
+ * The bytes that `take` gets, [start, end), are valid during the call only, as a chunk of the socket needs to be; what it throws
+ * surfaces in the socket's event.
  */
 export class CopyTap {
   readonly #stream: NodeJS.ReadableStream;
   readonly #take: (bytes: Buffer, start: number, end: number) => void;
   readonly #listeners: readonly DataListener[];
-  /** Of a message that has not come whole. */
-  #pieces: Buffer[] = [];
+  /** Begins with the `#have` bytes of a message that has not come whole. */
+  #half = Buffer.allocUnsafe(HALF_BYTES);
   #have = 0;
   readonly #onData = (chunk: Buffer): void => this.#chunk(chunk);
   #over = false;
+
+  /** Whether the listeners have the socket for themselves again. */
+  get over(): boolean {
+    return this.#over;
+  }
 
   constructor(stream: NodeJS.ReadableStream, take: (bytes: Buffer, start: number, end: number) => void) {
     this.#stream = stream;
@@ -33,53 +41,60 @@ export class CopyTap {
   }
 
   #chunk(chunk: Buffer): void {
-    let bytes = chunk;
     let at = 0;
-    const [first] = this.#pieces;
-    if (first !== undefined) {
-      const missing = first.length < HEADER_BYTES ? chunk.length : messageBytes(first, 0) - this.#have;
-      this.#pieces.push(missing < chunk.length ? chunk.subarray(0, missing) : chunk);
-      this.#have += Math.min(missing, chunk.length);
-      if (missing > chunk.length) return;
-      const joined = Buffer.concat(this.#pieces.splice(0), this.#have); // once, however many chunks a row is long
-      if (first.length < HEADER_BYTES) bytes = joined;
-      else {
-        this.#messages(joined, 0);
-        at = missing;
-        if (this.#over) {
-          this.#pass(chunk.subarray(at));
-          return;
-        }
-      }
+    if (this.#have > 0) {
+      at = this.#add(chunk, 0, HEADER_BYTES);
+      if (this.#have < HEADER_BYTES) return;
+      const whole = messageBytes(this.#half, 0);
+      at = this.#add(chunk, at, whole);
+      if (this.#have < whole) return;
+      this.#have = 0;
+      this.#messages(this.#half, 0, whole);
+      if (this.#half.length > HALF_BYTES) this.#half = Buffer.allocUnsafe(HALF_BYTES); // a large row's memory is not kept
     }
-    at = this.#messages(bytes, at);
-    if (at === bytes.length) return;
-    this.#pieces = [bytes.subarray(at)];
-    this.#have = bytes.length - at;
+    if (this.#over) return this.#pass(chunk, at, chunk.length);
+    at = this.#messages(chunk, at, chunk.length);
+    if (at < chunk.length) this.#add(chunk, at, chunk.length - at);
   }
 
-  /** Where the first message begins that is not whole. */
-  #messages(bytes: Buffer, from: number): number {
+  /** Adds to the half message until it has `wanted` bytes; how far into the chunk that came. */
+  #add(chunk: Buffer, from: number, wanted: number): number {
+    const end = Math.min(chunk.length, from + Math.max(0, wanted - this.#have));
+    // Once its length is known there is room for all of it, however many chunks it is long.
+    const room = Math.max(this.#have + end - from, this.#have >= HEADER_BYTES ? wanted : 0);
+    if (room > this.#half.length) {
+      const larger = Buffer.allocUnsafe(room);
+      this.#half.copy(larger, 0, 0, this.#have);
+      this.#half = larger;
+    }
+    chunk.copy(this.#half, this.#have, from, end);
+    this.#have += end - from;
+    return end;
+  }
+
+  /** Where the first message begins that is not whole before `limit`. */
+  #messages(bytes: Buffer, from: number, limit: number): number {
     let at = from;
-    while (bytes.length - at >= HEADER_BYTES) {
+    while (limit - at >= HEADER_BYTES) {
       const end = at + messageBytes(bytes, at);
-      if (end > bytes.length) break;
+      if (end > limit) break;
       if (bytes[at] === COPY_DATA) this.#take(bytes, at + HEADER_BYTES, end);
-      else if (bytes[at] !== READY_FOR_QUERY) this.#pass(bytes.subarray(at, end));
+      else if (bytes[at] !== READY_FOR_QUERY) this.#pass(bytes, at, end);
       else {
         this.#over = true;
         this.#stream.off("data", this.#onData);
         for (const listener of this.#listeners) this.#stream.on("data", listener);
-        this.#pass(bytes.subarray(at)); // what may follow is theirs again, halves of messages too
-        return bytes.length;
+        this.#pass(bytes, at, limit); // what may follow is theirs again, halves of messages too
+        return limit;
       }
       at = end;
     }
     return at;
   }
 
-  #pass(bytes: Buffer): void {
-    for (const listener of this.#listeners) listener.call(this.#stream, bytes);
+  #pass(bytes: Buffer, start: number, end: number): void {
+    const copy = Buffer.from(bytes.subarray(start, end));
+    for (const listener of this.#listeners) listener.call(this.#stream, copy);
   }
 }
 

@@ -18,11 +18,16 @@ function message(type: string, body: Buffer): Buffer {
 function copied(chunks: readonly Buffer[], take: (row: Buffer) => boolean): { readonly passed: Buffer[]; readonly copy: CopyOut } {
   const stream = new EventEmitter();
   const passed: Buffer[] = [];
-  stream.on("data", (bytes: Buffer) => passed.push(Buffer.from(bytes)));
+  const own = (bytes: Buffer): void => void passed.push(bytes);
+  stream.on("data", own);
   const connection = Object.assign(new EventEmitter(), { stream, query: () => undefined });
   const copy = new CopyOut("COPY", (bytes, start, end) => take(Buffer.from(bytes.subarray(start, end))));
   copy.submit(connection as unknown as Connection);
-  for (const chunk of chunks) stream.emit("data", chunk);
+  for (const chunk of chunks) {
+    const reused = Buffer.from(chunk);
+    stream.emit("data", reused);
+    if (stream.listeners("data")[0] !== own) reused.fill(0xff); // as by the next read
+  }
   return { passed, copy };
 }
 
@@ -47,6 +52,21 @@ test("rows come whole and in order, wherever the socket's chunks end; other mess
       expect(passed.filter(({ length }) => length > 0)).toEqual([...others, READY]);
     }),
   );
+});
+
+test("a row that is longer than any chunk comes whole", () => {
+  const wide = Buffer.alloc(1_000_000, "wide ");
+  const rows: Buffer[] = [];
+  const all = Buffer.concat([message(COPY_DATA, wide), message(COPY_DATA, Buffer.from("next")), READY]);
+  copied(
+    cut(
+      all,
+      Array.from({ length: 20 }, (_, index) => 3 + index * 65_536),
+    ),
+    (row) => rows.push(row) > 0,
+  );
+  expect(rows.map((row) => row.length)).toEqual([wide.length, 4]);
+  expect(rows[0]?.equals(wide)).toBe(true);
 });
 
 test("behind the answer's end the listener has the socket for itself again, halves of messages among it", () => {
