@@ -1,6 +1,8 @@
 // Takes the bodies of CopyData from a socket's bytes. Through pg's parser each of them costs an object, two views and two events, and
 // a message that is cut by the end of a chunk a buffer of twice the chunk's size.
 
+import { ReadingSocket } from "./reading-socket.ts";
+
 /* Message ::= type Byte1  length Int32 (its own four bytes and what follows)  body Byte[length − 4]
  * CopyData is of type 'd'; ReadyForQuery, 'Z', ends the answer to a query. PostgreSQL manual, "Message Formats". */
 const HEADER_BYTES = 5;
@@ -27,17 +29,13 @@ export class CopyTap {
   readonly #onData = (chunk: Buffer): void => this.#chunk(chunk);
   #over = false;
 
-  /** Whether the listeners have the socket for themselves again. */
-  get over(): boolean {
-    return this.#over;
-  }
-
   constructor(stream: NodeJS.ReadableStream, take: (bytes: Buffer, start: number, end: number) => void) {
     this.#stream = stream;
     this.#take = take;
     this.#listeners = stream.listeners("data") as DataListener[];
     for (const listener of this.#listeners) stream.off("data", listener);
     stream.on("data", this.#onData);
+    if (stream instanceof ReadingSocket) stream.lends = true;
   }
 
   #chunk(chunk: Buffer): void {
@@ -82,6 +80,7 @@ export class CopyTap {
       else if (bytes[at] !== READY_FOR_QUERY) this.#pass(bytes, at, end);
       else {
         this.#over = true;
+        if (this.#stream instanceof ReadingSocket) this.#stream.lends = false;
         this.#stream.off("data", this.#onData);
         for (const listener of this.#listeners) this.#stream.on("data", listener);
         this.#pass(bytes, at, limit); // what may follow is theirs again, halves of messages too

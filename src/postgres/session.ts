@@ -3,6 +3,7 @@ import { Client, type ClientConfig, type QueryResult } from "pg";
 import { TailraceError } from "../core/errors.ts";
 import { CopyOut, type CopyTaker } from "./copy-out.ts";
 import { databaseError, serverMessage, type Peer } from "./database-errors.ts";
+import { ReadingSocket } from "./reading-socket.ts";
 
 /** How to reach a database. */
 export type ConnectionSettings = {
@@ -98,7 +99,7 @@ export class Session implements AsyncDisposable {
     signal.throwIfAborted();
     const { statementMs = STATEMENT_MS, startup = {} } = options;
     const config = clientConfig(settings, { statement_timeout: statementMs, lock_timeout: LOCK_MS, ...startup });
-    const client = newClient(kind === "sql" ? config : forReplication(config));
+    const client = newClient({ ...(kind === "sql" ? config : forReplication(config)), stream: () => new ReadingSocket() });
     const session = new Session(client, statementMs, signal);
     try {
       await client.connect();

@@ -1,5 +1,4 @@
 // The replication stream: pg connects and logs in, the messages of the copy that follows are taken from the socket's bytes.
-import { Socket, type OnReadOpts, type SocketConstructorOpts } from "node:net";
 import type { Client } from "pg";
 import { TailraceError } from "../core/errors.ts";
 import { formatLsn, toLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
@@ -7,6 +6,7 @@ import { CopyTap } from "./copy-tap.ts";
 import type { Peer, ServerMessage } from "./database-errors.ts";
 import { limitsFor, liveness, type Limits } from "./liveness.ts";
 import { ReadPace } from "./read-pace.ts";
+import { ReadingSocket } from "./reading-socket.ts";
 import { clientConfig, forReplication, MONEY_TEXT, newClient, peerFor, quoteIdentifier, type ConnectionSettings } from "./session.ts";
 import { makeTemporarySlot } from "./slot.ts";
 import { noticeError, streamError } from "./stream-errors.ts";
@@ -86,10 +86,6 @@ export async function openStream(options: StreamOptions, signal: AbortSignal): P
   return stream;
 }
 
-/** Node.js takes it of a socket's constructor too (manual, "Net"); its type declarations lack that. */
-type ReadingSocketOpts = SocketConstructorOpts & { readonly onread: OnReadOpts };
-/** Of a read from the socket at most. */
-const READ_BYTES = 64 * 1024;
 /** How long a closing stream waits for the server's goodbye: in the middle of a large transaction it says none. */
 const GOODBYE_MS = 800;
 /** A server that shuts down asks again as soon as it is answered, until all is acknowledged: without a pause both spin. */
@@ -120,11 +116,7 @@ class ReplicationStream implements Stream {
   readonly #limits: Limits;
   readonly #client: Client;
   /** The one under any TLS. The client can't be stopped before it is connected; this can. */
-  // It reads into one buffer: by default each read makes one of 64 KiB, and a paused socket reads on until so much has gathered.
-  readonly #socket = new Socket({
-    onread: { buffer: Buffer.allocUnsafeSlow(READ_BYTES), callback: (count, buffer) => this.#read(buffer as Buffer, count) },
-  } satisfies ReadingSocketOpts as SocketConstructorOpts);
-  #tap: CopyTap | undefined;
+  readonly #socket = new ReadingSocket();
   #state: "connecting" | "streaming" | "closed" = "connecting";
   #from: Lsn;
   #acknowledged: Lsn;
@@ -194,13 +186,6 @@ class ReplicationStream implements Stream {
     if (this.#rest === undefined) this.#client.connection.stream.resume();
   }
 
-  /** Never reached with TLS, whose socket reads by itself from the one under it. */
-  #read(buffer: Buffer, count: number): boolean {
-    const bytes = buffer.subarray(0, count);
-    this.#socket.emit("data", this.#tap?.over === false ? bytes : Buffer.from(bytes)); // pg's parser keeps halves of messages; the tap copies them
-    return true;
-  }
-
   /** All that the socket had is handled: with TLS each message is a chunk. */
   #handled(): void {
     this.#turn = undefined;
@@ -231,7 +216,7 @@ class ReplicationStream implements Stream {
     await this.#client.connect();
     if (from === null) this.#from = this.#acknowledged = await makeTemporarySlot(this.#client, slot);
     const { stream } = this.#client.connection; // with TLS it is another than before
-    this.#tap = new CopyTap(stream, (bytes, start, end) => this.#take(bytes, start, end));
+    new CopyTap(stream, (bytes, start, end) => this.#take(bytes, start, end));
     stream.on("data", (chunk: Buffer) => {
       this.#came.bytes += chunk.length;
       this.#turn ??= setImmediate(() => this.#handled());
