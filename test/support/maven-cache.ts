@@ -16,7 +16,7 @@ export type MavenProgram = {
 
 const PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1";
 const LOWEST_JAVA = 17;
-const CACHE = path.join(process.env.XDG_CACHE_HOME ?? path.join(homedir(), ".cache"), "tailrace-tests");
+export const CACHE = path.join(process.env.XDG_CACHE_HOME ?? path.join(homedir(), ".cache"), "tailrace-tests");
 
 /** Why `program` can't run here, and what to do about it; null when it can. */
 export async function missingFor(program: MavenProgram): Promise<string | null> {

@@ -48,10 +48,11 @@ export function uniqueName(prefix: string): string {
 
 /** `describe`, skipped where there is no Kafka or no registry; why was said at the start of the run. */
 export const describeWithKafka = describe.skipIf(isMissing("kafka") || isMissing("registry"));
+export const describeWithFlink = describe.skipIf(isMissing("kafka") || isMissing("registry") || isMissing("flink"));
 export const describeWithRegistry = describe.skipIf(isMissing("registry"));
 export const describeWithPostgres15 = describe.skipIf(isMissing("postgres15"));
 
-function isMissing(name: ServerName): boolean {
+function isMissing(name: ServerName | "flink"): boolean {
   return inject("missing")[name] !== null;
 }
 

@@ -3,6 +3,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { TestProject } from "vitest/node";
+import { FLINK } from "./flink.ts";
 import { KAFKA, startKafka } from "./kafka.ts";
 import { missingFor } from "./maven-cache.ts";
 import { missingPostgres, startTestPostgres } from "./postgres.ts";
@@ -15,8 +16,8 @@ declare module "vitest" {
   interface ProvidedContext {
     /** Answers GET /<server> with the server's address, after starting it. */
     serversUrl: string;
-    /** Why a server can't be had here; null when it can. */
-    missing: Readonly<Record<ServerName, string | null>>;
+    /** Why a server, or a foreign reader from Maven, can't be had here; null when it can. */
+    missing: Readonly<Record<ServerName | "flink", string | null>>;
   }
 }
 
@@ -83,12 +84,13 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
 }
 
 /** On a build machine a server that is not there is a failure; elsewhere its tests are skipped, and that is said aloud. */
-async function whatIsMissing(): Promise<Record<ServerName, string | null>> {
+async function whatIsMissing(): Promise<Record<ServerName | "flink", string | null>> {
   const entries = Object.entries(shared).map(async ([name, { override, missing }]) => {
     const given = override !== null && (process.env[override] ?? "") !== "";
     return [name, given ? null : await missing()] as const;
   });
-  const missing = Object.fromEntries(await Promise.all(entries)) as Record<ServerName, string | null>;
+  const servers = Object.fromEntries(await Promise.all(entries)) as Record<ServerName, string | null>;
+  const missing = { ...servers, flink: await missingFor(FLINK) };
   const reasons = [...new Set(Object.values(missing).filter((reason) => reason !== null))];
   if (reasons.length === 0) return missing;
   if (process.env.CI === "true") throw new Error(`CI=true and servers for tests are missing:\n${reasons.join("\n")}`);
