@@ -3,6 +3,8 @@ import { tableSchemas, type AvroField, type AvroRecord, type AvroType } from "..
 import { topicName } from "../core/naming.ts";
 import type { SchemaTrial, TrialVerdict } from "../core/schema-registry.ts";
 import { keyColumns, tableLabel, type Table } from "../core/table.ts";
+import { acceptCommands } from "../source/table-schemas.ts";
+import { parkedTopicName } from "../source/topics.ts";
 
 export type PlannedSubject = { readonly subject: string; readonly schema: string } & TrialVerdict;
 
@@ -16,6 +18,16 @@ export type PlannedTarget = {
   readonly refused: string | null;
 };
 
+/** What the source does with a table whose schema the registry, or R-logical, refuses (`schema_changes.incompatible`). */
+export type Refusal = {
+  /** `parked`: this table alone is set aside. `stopped`: the source stops before the first event of the schema. */
+  readonly then: "parked" | "stopped";
+  /** Where the table's events would go; null: `stopped`. */
+  readonly parkedTopic: string | null;
+  /** The commands that let the schema pass, and the source or the table go on. */
+  readonly fix: string;
+};
+
 export type PlannedTable = {
   readonly source: string;
   readonly table: string;
@@ -25,6 +37,8 @@ export type PlannedTable = {
   readonly columns: readonly string[];
   /** Why the source would stop, or leave the table out, whatever the registry says; null: it would not. */
   readonly refused: string | null;
+  /** null: the registry refuses nothing, or the source stops whatever it says. */
+  readonly refusal: Refusal | null;
   readonly targets: readonly PlannedTarget[];
 };
 
@@ -44,6 +58,19 @@ export async function planSubjects(
     subjects.push({ subject, schema, ...verdict });
   }
   return subjects;
+}
+
+/** `mayPark`: by its policy and its name. `registryUrl`: where an operator reaches the registry. */
+export function refusalOf(
+  { source, table, topic, subjects, refused }: Omit<PlannedTable, "refusal" | "targets">,
+  mayPark: boolean,
+  registryUrl: string,
+): Refusal | null {
+  const refusing = subjects.filter(({ verdict }) => verdict === "refused").map(({ subject }) => subject);
+  if (refused !== null || refusing.length === 0) return null;
+  const commands = acceptCommands(registryUrl, refusing);
+  if (!mayPark) return { then: "stopped", parkedTopic: null, fix: `${commands}; then tailrace resume DIR ${source}` };
+  return { then: "parked", parkedTopic: parkedTopicName(topic), fix: `${commands}; then tailrace unpark DIR ${source} ${table}` };
 }
 
 /** Why the change makes the source stop though the registry may take the schemas; null: it does not. */

@@ -4,16 +4,26 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import type { LoadedConfig, ServiceConfig, SinkConfig, SourceConfig } from "../config/config.ts";
 import { TailraceError } from "../core/errors.ts";
-import type { SchemaTrial } from "../core/schema-registry.ts";
+import { topicName } from "../core/naming.ts";
 import { keyColumns, tableLabel, type Table } from "../core/table.ts";
 import type { TargetSpec } from "../core/warehouse.ts";
-import { openRegistry, openWarehouse, sinkOptions, sourceOptions } from "../parts.ts";
+import { openRegistry, openWarehouse, sinkOptions, sourceOptions, type Registry } from "../parts.ts";
 import { assumeAlter, TRIAL_SETTINGS } from "../postgres/assumed-table.ts";
 import { resolveTables } from "../postgres/catalog.ts";
 import { Session } from "../postgres/session.ts";
 import { findConnector } from "../service/names.ts";
 import { targetSpec } from "../sink/staging.ts";
-import { columnChanges, columnLines, keyChange, planSubjects, type PlannedTable, type PlannedTarget } from "./plan-table.ts";
+import { dataTopicNames, mayHaveParkedTopic } from "../source/topics.ts";
+import {
+  columnChanges,
+  columnLines,
+  keyChange,
+  planSubjects,
+  refusalOf,
+  type PlannedTable,
+  type PlannedTarget,
+  type Refusal,
+} from "./plan-table.ts";
 import { exitCodes, usageError } from "./report.ts";
 
 /** Bound of all looks at one source with its sinks, ms. */
@@ -31,12 +41,12 @@ export type PlanOptions = {
 export async function runPlan(config: LoadedConfig, { assume, source: name, json }: PlanOptions): Promise<number> {
   const sources = name === null ? config.sources : [findConnector(config.sources, name, "source")];
   if (assume !== null && sources.length !== 1) throw usageError("--assume is about one source: name it with --source NAME");
-  const { trial, close } = openTrial(config.service);
+  const { registry, close } = openTrial(config.service);
   const tables: PlannedTable[] = [];
   try {
     for (const source of sources) {
       const sinks = config.sinks.filter((sink) => sink.source === source.name);
-      const planned = await planSource(source, sinks, trial, assume, AbortSignal.timeout(PLAN_MS));
+      const planned = await planSource(source, sinks, registry, assume, AbortSignal.timeout(PLAN_MS));
       tables.push(...planned);
       if (!json) process.stdout.write(planned.flatMap((table) => tableLines(table, assume !== null)).join(""));
     }
@@ -48,18 +58,16 @@ export async function runPlan(config: LoadedConfig, { assume, source: name, json
 }
 
 /** An embedded registry that was not made yet has no schemas; opening it would make it. */
-function openTrial(service: ServiceConfig): { readonly trial: SchemaTrial | null; readonly close: () => Promise<void> } {
+function openTrial(service: ServiceConfig): { readonly registry: Registry["registry"] | null; readonly close: () => Promise<void> } {
   const isMade =
     service.log.kind !== "embedded" || service.registry.kind === "confluent" || existsSync(path.join(service.log.path, "registry"));
-  if (!isMade) return { trial: null, close: async () => undefined };
-  const { registry, close } = openRegistry(service);
-  return { trial: registry, close };
+  return isMade ? openRegistry(service) : { registry: null, close: async () => undefined };
 }
 
 async function planSource(
   source: SourceConfig,
   sinks: readonly SinkConfig[],
-  trial: SchemaTrial | null,
+  registry: Registry["registry"] | null,
   assume: string | null,
   signal: AbortSignal,
 ): Promise<readonly PlannedTable[]> {
@@ -72,33 +80,25 @@ async function planSource(
   const { tables, problems } = await resolveTables(session, options.selection, options.publication);
   const [problem] = problems;
   if (problem !== undefined) throw problem;
+  const topics = dataTopicNames(options.topics, tables);
+  const plan = async (table: Table, judged: Partial<Pick<PlannedTable, "columns" | "refused">> = {}): Promise<PlannedTable> => {
+    const subjects = await planSubjects(source.topics.prefix, table, registry, signal);
+    const topic = topicName(source.topics.prefix, table);
+    const names = { source: source.name, table: tableLabel(table), topic };
+    const planned = { ...names, subjects, columns: columnLines(table), refused: null, ...judged };
+    const mayPark = options.incompatible(table) === "park" && mayHaveParkedTopic(topic, topics);
+    return { ...planned, refusal: registry === null ? null : refusalOf(planned, mayPark, registry.url), targets: [] };
+  };
   if (assume === null) {
     const planned: PlannedTable[] = [];
-    for (const table of tables) planned.push({ ...(await planTable(source, table, trial, signal)), targets: [] });
+    for (const table of tables) planned.push(await plan(table));
     return await withTargets(planned, tables, source, sinks, signal);
   }
   const { before, after } = await assumeAlter(session, assume, tables, options.publication);
-  if (typeof after === "string") {
-    const refused = `the table could not be captured any more: ${after}`;
-    return [{ ...(await planTable(source, before, trial, signal)), columns: [], refused, targets: [] }];
-  }
-  const planned = {
-    ...(await planTable(source, after, trial, signal)),
-    columns: columnChanges(before, after),
-    refused: keyChange(before, after),
-  };
-  return await withTargets([{ ...planned, targets: [] }], [after], source, sinks, signal);
-}
-
-async function planTable(
-  source: SourceConfig,
-  table: Table,
-  trial: SchemaTrial | null,
-  signal: AbortSignal,
-): Promise<Omit<PlannedTable, "targets">> {
-  const subjects = await planSubjects(source.topics.prefix, table, trial, signal);
-  const topic = subjects.at(-1)!.subject.slice(0, -"-value".length);
-  return { source: source.name, table: tableLabel(table), topic, subjects, columns: columnLines(table), refused: null };
+  if (typeof after === "string")
+    return [await plan(before, { columns: [], refused: `the table could not be captured any more: ${after}` })];
+  const planned = await plan(after, { columns: columnChanges(before, after), refused: keyChange(before, after) });
+  return await withTargets([planned], [after], source, sinks, signal);
 }
 
 /** Each sink's warehouse is asked once. `tables`: of `planned`, in their order. */
@@ -145,7 +145,10 @@ const verdicts = {
   fits: "would be registered as its next version",
 } as const;
 
-function tableLines({ source, table, topic, subjects, columns, refused, targets }: PlannedTable, assumed: boolean): readonly string[] {
+function tableLines(
+  { source, table, topic, subjects, columns, refused, refusal, targets }: PlannedTable,
+  assumed: boolean,
+): readonly string[] {
   const lines = [`source ${source}: ${table} → topic ${topic}`];
   if (refused !== null) lines.push(`  REFUSED ${refused}`);
   lines.push(...(assumed && columns.length === 0 ? ["  no column of its events changes"] : columns.map((column) => `  ${column}`)));
@@ -155,6 +158,7 @@ function tableLines({ source, table, topic, subjects, columns, refused, targets 
         ? `  REFUSED ${subject.subject}: ${subject.reason}`
         : `  ${subject.subject}: ${verdicts[subject.verdict]}`,
     );
+  if (refusal !== null) lines.push(`  ${refusalWords(refusal)}; to let it pass: ${refusal.fix}`);
   if (assumed) lines.push(`  schema: ${subjects.at(-1)?.schema ?? ""}`);
   for (const { sink, target, ddl, refused: why } of targets) {
     if (why !== null) lines.push(`  REFUSED sink ${sink}: ${why}`);
@@ -162,4 +166,9 @@ function tableLines({ source, table, topic, subjects, columns, refused, targets 
     else lines.push(`  sink ${sink}: ${target}`, ...ddl.flatMap((sql) => `${sql};`.split("\n").map((line) => `    ${line}`)));
   }
   return lines.map((line) => `${line}\n`);
+}
+
+function refusalWords({ parkedTopic }: Refusal): string {
+  if (parkedTopic === null) return "STOPS the source before the first event of this schema (schema_changes.incompatible)";
+  return `PARKED: the table's events go to ${parkedTopic} and wait there, the other tables go on (schema_changes.incompatible)`;
 }

@@ -67,8 +67,16 @@ async function registerTexts(
   throw new SchemasRefused(
     latest === null ? "nothing to compare with" : differenceFrom(latest, schemas.value),
     refused.map(({ words }) => words).join("; "),
-    refused.map(({ subject }) => `curl -X DELETE ${registry.url}/subjects/${encodeURIComponent(subject)}`).join(" && "),
+    acceptCommands(
+      registry.url,
+      refused.map(({ subject }) => subject),
+    ),
   );
+}
+
+/** Shell commands after which the registry takes what it refuses of these subjects, in one line: their versions are deleted, softly. */
+export function acceptCommands(url: string, subjects: readonly string[]): string {
+  return subjects.map((subject) => `curl -X DELETE ${url}/subjects/${encodeURIComponent(subject)}`).join(" && ");
 }
 
 /** `stop`: the source ends by it, and begins again when an operator resumes it. */

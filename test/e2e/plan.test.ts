@@ -30,7 +30,7 @@ beforeAll(async () => {
     sourceDocument({
       name: "shop",
       url: database.url,
-      tables: ["public.items", "public.indexed", "public.parts"],
+      tables: ["public.items", { table: "public.indexed", schema_changes: { incompatible: "stop" } }, "public.parts"],
       postgres: { slot: prefix, publication: prefix },
       topics: { prefix, partitions: 1 },
     }),
@@ -129,7 +129,6 @@ describe("beside a service that runs", () => {
   });
 
   test.each([
-    ["ALTER TABLE parts ALTER n TYPE text", /-value.*string/],
     ["ALTER TABLE items DROP CONSTRAINT items_pkey", /no primary key/],
     ["ALTER TABLE items DROP id", /no primary key/],
     ["ALTER TABLE indexed DROP region", /REPLICA IDENTITY was dropped/],
@@ -138,8 +137,34 @@ describe("beside a service that runs", () => {
     const before = await catalogs();
     const { code, stdout } = await scene.command("plan", ["--assume", sql]);
     expect(stdout).toMatch(new RegExp(`REFUSED .*${why.source}`));
+    expect(stdout).not.toMatch(/PARKED|STOPS/); // the source stops, or leaves the table out, whatever the policy is
     expect(code).toBe(3);
     expect(await catalogs()).toEqual(before);
+  });
+
+  test("what the registry would refuse of a table whose policy is park is set aside: exit 3, with the topic and the way back", async () => {
+    const assume = ["--assume", "ALTER TABLE parts ALTER n TYPE text"];
+    const { code, tables } = await plan(...assume);
+    const topic = `${prefix}.public.parts`;
+    expect(code).toBe(3);
+    const fix = expect.stringMatching(
+      `^curl -X DELETE http://\\S+/registry/subjects/${topic}-value; then tailrace unpark DIR shop public.parts$`,
+    ) as string;
+    expect(tables).toMatchObject([{ refused: null, refusal: { then: "parked", parkedTopic: `${topic}.parked`, fix } }]);
+    const { stdout } = await scene.command("plan", assume);
+    expect(stdout).toMatch(new RegExp(`  REFUSED ${topic}-value: .*string`));
+    expect(stdout).toMatch(
+      new RegExp(`  PARKED: the table's events go to ${topic}.parked .*; to let it pass: curl .*tailrace unpark DIR shop public.parts\n`),
+    );
+  });
+
+  test("of a table whose policy is stop the source would stop: exit 3, with the way back", async () => {
+    const { code, tables } = await plan("--assume", "ALTER TABLE indexed ALTER id DROP DEFAULT, ALTER id TYPE text");
+    expect(code).toBe(3);
+    const fix = expect.stringMatching(/^curl -X DELETE \S+-value; then tailrace resume DIR shop$/) as string;
+    expect(tables).toMatchObject([{ refused: null, refusal: { then: "stopped", parkedTopic: null, fix } }]);
+    const { stdout } = await scene.command("plan", ["--assume", "ALTER TABLE indexed ALTER id DROP DEFAULT, ALTER id TYPE text"]);
+    expect(stdout).toMatch(/ {2}STOPS the source .*; to let it pass: curl .*tailrace resume DIR shop\n/);
   });
 
   test.each([
