@@ -135,10 +135,11 @@ export class ServiceProcess implements AsyncDisposable {
     return [...lines, ...this.#noise.slice(-count)].join("\n");
   }
 
-  /** Asks the HTTP server. */
-  async get(route: string, method = "GET"): Promise<Response> {
+  /** Asks the HTTP server. `body`: a JSON text. */
+  async get(route: string, method = "GET", body?: string): Promise<Response> {
     if (this.#address === null) throw new Error("the service does not listen yet");
-    return fetch(`${this.#address}${route}`, { method, signal: AbortSignal.timeout(ANSWER_MS) });
+    const sent = body === undefined ? {} : { body, headers: { "content-type": "application/json" } };
+    return fetch(`${this.#address}${route}`, { method, signal: AbortSignal.timeout(ANSWER_MS), ...sent });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
