@@ -48,6 +48,8 @@ export type SnapshotOptions = {
   readonly maxLagBytes: number;
   /** Bytes of WAL that the server may keep for the slot before no chunk is begun. */
   readonly maxRetainedBytes: number;
+  /** R-keyless: how long a table that is held, or yields, may keep its snapshot, which keeps vacuum off the whole database, and its reader, ms; 60 s. */
+  readonly keylessHeldMs?: number;
 };
 
 export type SourceParts = {

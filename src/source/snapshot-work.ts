@@ -13,7 +13,7 @@ import { estimateRows, keyTexts, nextBoundary, type WireKey } from "../postgres/
 import { seeTable, type SnapshotTable } from "../postgres/snapshot-table.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import type { CapturedTable } from "./captured-table.ts";
-import { ChunkOrder } from "./chunk-order.ts";
+import { ChunkOrder, GATHER_MS } from "./chunk-order.ts";
 import { ChunkPace, restAfter, RowLimit, type Hold } from "./chunk-pace.ts";
 import type { SnapshotOptions } from "./parts.ts";
 import { allowListeners, SessionKeeper } from "./session-keeper.ts";
@@ -26,9 +26,9 @@ import { parseVisibility, type Chunk } from "./window.ts";
 
 /** Bytes of one chunk's rows. With `parallel` chunks, and as many in the log's rounds, it bounds the memory. */
 const CHUNK_BYTES = 16 * 1024 * 1024;
-/** Nothing rings when a table is paused or the stream catches up: looked at this often, ms. */
+/** Nothing rings when a table is paused or the stream catches up: looked at this often, ms; nor when keys have been gathered. */
 const LOOK_MS = 500;
-/** R-keyless: how long a table that is held, or yields, may keep its snapshot, which keeps vacuum off the whole database, and its reader, ms. */
+/** SnapshotOptions.keylessHeldMs. */
 const HELD_MS = 60_000;
 const NO_HOLD: Hold = { ms: 0, others: 0 };
 const RETRY = { firstMs: 200, maxMs: 10_000 };
@@ -106,7 +106,7 @@ export class SnapshotWork {
           continue;
         }
         await keeper.closeWhenIdle();
-        await this.#snapshots.bell.wait(LOOK_MS, signal);
+        await this.#snapshots.bell.wait(this.#snapshots.all.some(({ queued }) => queued > 0) ? GATHER_MS : LOOK_MS, signal);
       } catch (cause) {
         if (isOver()) return;
         const error = TailraceError.from(cause);
@@ -182,12 +182,8 @@ export class SnapshotWork {
 
   #take(): ChunkJob | null {
     const now = performance.now();
-    for (const snapshot of this.#due()) {
-      if (!this.#opener.isOpen(snapshot) || this.#troubles.rests(tableLabel(snapshot.table), now)) continue;
-      const job = this.#order.next(snapshot, now);
-      if (job !== null) return job;
-    }
-    return null;
+    const ready = this.#due().filter((snapshot) => this.#opener.isOpen(snapshot) && !this.#troubles.rests(tableLabel(snapshot.table), now));
+    return this.#order.next(ready, now);
   }
 
   /** `held`: the job that the caller gives back when this throws. */
@@ -295,10 +291,11 @@ export class SnapshotWork {
 
   /** Between two chunks of one snapshot: false when it is to be given up. */
   async #mayGoOn(snapshot: TableSnapshot, signal: AbortSignal): Promise<boolean> {
+    const { keylessHeldMs = HELD_MS } = this.#options.snapshot;
     const heldSince = performance.now();
     while (this.#snapshots.isCurrent(snapshot)) {
       if (this.#due().includes(snapshot) && !this.#yields()) return true;
-      if (performance.now() - heldSince > HELD_MS) break;
+      if (performance.now() - heldSince > keylessHeldMs) break;
       await pause(LOOK_MS, signal);
       signal.throwIfAborted();
     }

@@ -189,6 +189,78 @@ test("R-keyless: while a table without a key is read it can be held and let go o
   expect(await scene.events("words")).toHaveLength(100_000);
 }, 120_000);
 
+test("R-keyless: a table without a key that is held longer than its snapshot may be kept lets go of it and of its reader, and is read again from its beginning", async () => {
+  await using database = await (await server).createDatabase("troubles");
+  await database.sql("CREATE TABLE items (id int PRIMARY KEY); INSERT INTO items SELECT generate_series(1, 100)");
+  await database.sql("CREATE TABLE words (n int); ALTER TABLE words REPLICA IDENTITY FULL");
+  await database.sql("INSERT INTO words SELECT generate_series(1, 50000)");
+  const keptSnapshots = async (): Promise<number> =>
+    (await database.sql("SELECT FROM pg_stat_activity WHERE datname = current_database() AND xact_start < now() - interval '1 second'"))
+      .length;
+  await using scene = await SourceScene.open(database, {
+    snapshot: { mode: "initial", parallel: 1, maxRowsPerSecond: 30_000, keylessHeldMs: 2_000 },
+  });
+  const rows = (): number => scene.snapshots.find(({ table }) => table === "public.words")?.rows ?? 0;
+  await scene.while(async () => {
+    await eventually("a chunk is durable", () => rows() > 0);
+    scene.paused.add("public.words");
+    await eventually("its snapshot is kept", async () => (await keptSnapshots()) > 0);
+    await eventually("its snapshot is kept no more", async () => (await keptSnapshots()) === 0, 20_000);
+    await database.sql("DELETE FROM words WHERE n <= 20000; INSERT INTO words SELECT generate_series(-10, -1)");
+    const swept = await scene.sweptBelow("items");
+    await scene.control?.requestSnapshot([{ table: { schema: "public", name: "items" }, where: null }], "a test");
+    await eventually("the only reader reads another table", async () => (await scene.sweptBelow("items")) !== swept, 20_000);
+    expect(scene.snapshots.find(({ table }) => table === "public.words")?.state).toBe("paused");
+    scene.paused.clear();
+    await scene.untilRead();
+  });
+  const floor = await scene.sweptBelow("words");
+  const read = (await scene.events("words")).filter(({ sequence }) => sequence >= floor);
+  expect(read.every(({ op }) => op === "r")).toBe(true);
+  expect(read.map(({ values }) => Number(values[0])).sort((a, b) => a - b)).toEqual(
+    (await database.sql<{ n: number }>("SELECT n FROM words ORDER BY n")).map(({ n }) => n),
+  );
+}, 120_000);
+
+test("R-keyless: a table without a key whose reading fails, again and again, does not keep a new table out", async () => {
+  await using database = await (await server).createDatabase("troubles");
+  await database.sql("CREATE TABLE wide (n int, big text); ALTER TABLE wide ALTER big SET STORAGE EXTERNAL, REPLICA IDENTITY FULL");
+  await database.sql("INSERT INTO wide SELECT i, repeat('x', 9 * 1024 * 1024) FROM generate_series(1, 2) i"); // one block: more than a chunk takes
+  await using scene = await SourceScene.open(database, { snapshot: { mode: "initial" } });
+  await scene.while(async () => {
+    await scene.untilWarned("SNAPSHOT_ROW_WIDE");
+    await database.sql("CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (1)");
+    await eventually("the new table is read", async () => (await scene.sweptBelow("late")) !== "", 40_000);
+    await eventually("the other fails still", () => scene.snapshots.length === 1 && scene.snapshots[0]?.state === "waiting");
+    expect(scene.snapshots[0]).toMatchObject({ table: "public.wide", rows: 0 });
+    await database.sql("DELETE FROM wide WHERE n = 1");
+    await scene.untilRead();
+  });
+  const floor = await scene.sweptBelow("wide");
+  const read = (await scene.events("wide")).filter(({ sequence }) => sequence >= floor);
+  expect(read.map(({ op, values }) => [op, values[0]])).toEqual([["r", 2]]);
+}, 120_000);
+
+test("R-window-toast: while many keys of one table are read again, another table is read by the same reader", async () => {
+  await using database = await (await server).createDatabase("troubles");
+  await database.sql("CREATE TABLE moving (id int PRIMARY KEY, big text); ALTER TABLE moving ALTER big SET STORAGE EXTERNAL");
+  await database.sql("INSERT INTO moving SELECT i, repeat(md5(i::text), 70) FROM generate_series(1, 15000) i");
+  await database.sql("CREATE TABLE other (id int PRIMARY KEY); INSERT INTO other SELECT generate_series(1, 10000)");
+  await using scene = await SourceScene.open(database, { snapshot: { mode: "initial", parallel: 1, chunkRows: 100 } });
+  const chunks = (table: string): number => scene.chunks.get(table) ?? 0;
+  await scene.while(async () => {
+    await scene.untilRead();
+    scene.chunks.clear();
+    await database.sql("UPDATE moving SET id = id + 100000");
+    await eventually("some keys are read again", () => chunks("public.moving") > 2);
+    const swept = await scene.sweptBelow("other");
+    await scene.control?.requestSnapshot([{ table: { schema: "public", name: "other" }, where: null }], "a test");
+    await eventually("the other table is read", async () => (await scene.sweptBelow("other")) !== swept);
+    expect(chunks("public.moving")).toBeLessThan(15_000 / 500);
+    await scene.untilRead();
+  });
+}, 120_000);
+
 test("R-window: while a table that is half read is held, the keys of its changes are kept for moments only", async () => {
   await using database = await (await server).createDatabase("troubles");
   await database.sql("CREATE TABLE items (id int PRIMARY KEY, n int); INSERT INTO items SELECT i, 0 FROM generate_series(1, 20000) i");

@@ -58,6 +58,8 @@ export class SourceScene implements AsyncDisposable {
   touches = 0;
   /** Rows of chunks that became durable. */
   snapshotRows = 0;
+  /** Chunks that became durable, by table. */
+  readonly chunks = new Map<string, number>();
   /** Labels of the tables that are parked, as last told. */
   parked: readonly string[] = [];
   /** What was said at `warn`. */
@@ -340,7 +342,10 @@ export class SourceScene implements AsyncDisposable {
       bytesInFlight: quiet,
       parked: (list) => (this.parked = list.map(({ table }) => tableLabel(table))),
       snapshots: (list) => (this.snapshots = list),
-      snapshotRows: (_, rows) => (this.snapshotRows += rows),
+      snapshotRows: (table, rows) => {
+        this.snapshotRows += rows;
+        this.chunks.set(table, (this.chunks.get(table) ?? 0) + 1);
+      },
       snapshotMemory: (_, touches) => (this.touches = touches),
     };
     const logger: Log = {
