@@ -198,6 +198,8 @@ export interface WarehouseSession extends AsyncDisposable {
   forget(sink: string): Promise<Forgotten>;
   /** Makes the target, adds columns to it, or widens them. Throws TARGET_DIFFERS with the SQL that would mend it. */
   ensureTarget(spec: TargetSpec): Promise<void>;
+  /** Adds the mark of soft deletes to a target that merges of hard ones have made, for a sweep before any merge of soft ones. */
+  ensureMark(sweep: Sweep): Promise<void>;
   /**
    * Merges, moves the checkpoint and records the run in one transaction, or nothing of it. Throws CHECKPOINT_MOVED;
    * WAREHOUSE_REFUSED; ROW_REFUSED with the table when a value or a constraint of the target is at fault.

@@ -44,6 +44,7 @@ export async function flushPending(
 ): Promise<Flushed> {
   const prepared = [...pending.tables.values()].map(prepare);
   for (const { route, columns } of pending.tables.values()) await session.ensureTarget(targetSpec(route.target, route.deletes, columns));
+  for (const sweep of sweeps) await session.ensureMark(sweep);
   const letterFloors = [...pending.letterFloors(), ...sweeps.map(({ topic, opening }) => ({ topic, sequence: opening }))];
   const refused: DeadLetter[] = [];
   for (;;) {

@@ -76,6 +76,11 @@ export function isMergedInto({ deletes }: Pick<Sweep, "deletes">, columns: reado
   return (deletes === "hard" ? [sequence] : [sequence, deleted]).every((needed) => columns.some(({ name }) => name === needed));
 }
 
+/** Whether a merge of hard deletes has made the target of a sweep of soft ones, which has nothing to mark its rows by. */
+export function lacksMark(sweep: Pick<Sweep, "deletes">, columns: readonly { readonly name: string }[]): boolean {
+  return isMergedInto({ deletes: "hard" }, columns) && !isMergedInto(sweep, columns);
+}
+
 /**
  * Whether the row of `floors` (undefined: there is none) says that nothing is left below a sweep's opening: ends are said
  * again after a crash, and to look for rows to delete takes as long as to read the whole target.

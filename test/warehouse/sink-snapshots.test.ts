@@ -271,5 +271,17 @@ for (const kind of [duckdbKind, postgresKind]) {
       expect(scene.flushes.at(-1)).toMatchObject({ deadLetters: [], openLetters: 0 });
       expect(await letters(place)).toEqual([["UNCHANGED_WITHOUT_ROW", "superseded"]]);
     });
+
+    test("R-sweep: deletes that have become soft: the rows of a table that was emptied in the gap are marked deleted, though no event of it comes", async () => {
+      await using place = await kind.make();
+      await using scene = await SinkScene.open();
+      await scene.publish(0, insert(1, 1n, "gone", "last"));
+      await flush(scene, place);
+      await scene.barrier([1, 0], 10);
+      await flush(scene, place, "soft");
+      expect(await place.sql("SELECT id::text, name, note, _tailrace_deleted::text FROM analytics.orders o")).toEqual([
+        ["1", "gone", "last", "true"],
+      ]);
+    });
   });
 }

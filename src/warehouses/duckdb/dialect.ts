@@ -211,6 +211,10 @@ export function sweep({ opening, ...of }: Sweep): readonly string[] {
   return [removeBelow(of, opening), ...raiseFloor(of, opening)];
 }
 
+export function addMark(target: TableName): string {
+  return `ALTER TABLE ${inWarehouse(target)} ADD COLUMN ${quoteName(DELETED)} BOOLEAN`;
+}
+
 function removeBelow({ target, deletes }: Pick<MergePlan, "target" | "deletes">, sequence: string): string {
   const [table, at] = [inWarehouse(target), quoteText(sequence)];
   const [seq, deleted] = [quoteName(SEQUENCE), quoteName(DELETED)];

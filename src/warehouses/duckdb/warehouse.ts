@@ -3,7 +3,7 @@ import { DuckDBBlobValue, type DuckDBConnection, type DuckDBValue } from "@duckd
 import { reasonOf, TailraceError } from "../../core/errors.ts";
 import { reach } from "../../core/failpoint.ts";
 import { ValueRefused } from "../../core/staged-rows.ts";
-import { tableLabel } from "../../core/table.ts";
+import { tableLabel, type TableName } from "../../core/table.ts";
 import type {
   Checkpoint,
   CheckpointMove,
@@ -23,6 +23,7 @@ import type {
 import {
   everyNth,
   isMergedInto,
+  lacksMark,
   isSwept,
   requireFence,
   requireMoved,
@@ -32,7 +33,7 @@ import {
   toOpenKey,
   type StateRow,
 } from "../state-rows.ts";
-import { expire, merge, raiseFloor, STAGED_TABLE, sweep, truncate } from "./dialect.ts";
+import { addMark, expire, merge, raiseFloor, STAGED_TABLE, sweep, truncate } from "./dialect.ts";
 import { Engine, openFile, type DuckdbFile, type DuckdbOptions } from "./file.ts";
 import { inspectFile, planFile } from "./inspection.ts";
 import { appendRows, putBytes, putCount, putText, stagedLoad, type Load } from "./load.ts";
@@ -145,6 +146,12 @@ class DuckdbSession implements WarehouseSession {
     });
   }
 
+  async ensureMark(sweep: Sweep): Promise<void> {
+    if (!lacksMark(sweep, await this.#columnsOf(sweep.target))) return;
+    this.#columns = null;
+    await this.#transaction(() => this.#run(addMark(sweep.target)));
+  }
+
   async flush(flush: Flush, signal: AbortSignal): Promise<FlushResult> {
     return this.#interruptible(signal, async () => {
       const result = await this.#transaction(async () => {
@@ -227,12 +234,16 @@ class DuckdbSession implements WarehouseSession {
   }
 
   async #sweep(one: Sweep): Promise<void> {
-    this.#columns ??= await this.#findColumns();
     const { schema, name } = one.target;
     const [floor] = await this.#rows(readFloor, [schema, name]);
     if (isSwept(one, floor)) return;
-    const columns = this.#columns.filter((column) => column.schema === schema && column.table === name);
+    const columns = await this.#columnsOf(one.target);
     for (const sql of isMergedInto(one, columns) ? sweep(one) : raiseFloor(one, one.opening)) await this.#run(sql);
+  }
+
+  async #columnsOf({ schema, name }: TableName): Promise<readonly FoundColumn[]> {
+    this.#columns ??= await this.#findColumns();
+    return this.#columns.filter((column) => column.schema === schema && column.table === name);
   }
 
   async #moveCheckpoints(sink: string, moves: readonly CheckpointMove[]): Promise<void> {

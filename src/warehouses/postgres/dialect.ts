@@ -1,5 +1,5 @@
 // PostgreSQL's SQL for a target: its types, its DDL and one merge. Pure text. MERGE needs PostgreSQL 15.
-import type { ColumnKind, ColumnType } from "../../core/table.ts";
+import type { ColumnKind, ColumnType, TableName } from "../../core/table.ts";
 import {
   EXPIRED_ROWS,
   metadataColumns,
@@ -187,6 +187,10 @@ export function truncate(plan: MergePlan, sequence: string, staging = "tailrace_
 /** R-sweep: runs when everything is merged, so that soft deletes find the last values in the target. */
 export function sweep({ opening, ...of }: Sweep): readonly string[] {
   return [removeBelow(of, opening), ...raiseFloor(of, opening)];
+}
+
+export function addMark(target: TableName): string {
+  return `ALTER TABLE ${quoteTable(target)} ADD COLUMN ${DELETED} boolean`;
 }
 
 function removeBelow({ target, deletes }: Pick<MergePlan, "target" | "deletes">, sequence: string): string {

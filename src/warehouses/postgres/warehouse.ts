@@ -24,6 +24,7 @@ import type {
 import {
   everyNth,
   isMergedInto,
+  lacksMark,
   isSwept,
   requireFence,
   requireMoved,
@@ -33,7 +34,7 @@ import {
   toOpenKey,
 } from "../state-rows.ts";
 import { addressOf, close, connect, isRowsFault, queryUnbounded, warehouseError, type Connection } from "./connection.ts";
-import { expire, merge, raiseFloor, sweep, truncate } from "./dialect.ts";
+import { addMark, expire, merge, raiseFloor, sweep, truncate } from "./dialect.ts";
 import { inspectDatabase, planDatabase } from "./inspection.ts";
 import { copyRows } from "./load.ts";
 import {
@@ -226,6 +227,14 @@ class PostgresSession implements WarehouseSession {
     if (this.#released) return; // the connection may be another session's by now
     this.#released = true;
     await this.#release();
+  }
+
+  async ensureMark(sweep: Sweep): Promise<void> {
+    if (!lacksMark(sweep, (await this.#findTarget(sweep)).columns)) return;
+    await this.#transaction(async () => {
+      await this.#rows(lockDdl);
+      if (lacksMark(sweep, (await this.#findTarget(sweep)).columns)) await this.#rows(addMark(sweep.target));
+    });
   }
 
   async #findTarget({ target }: Pick<TargetSpec, "target">): Promise<FoundTarget> {

@@ -74,6 +74,51 @@ export function sweepsSuite(warehouse: OpenWarehouse): void {
       expect((await rows()).length).toBe(1);
     });
 
+    test("a target that is first made by the flush of a sweep, after the opening mark, loses what streamed before the mark; said again, the end has nothing to take", async () => {
+      const streamed = [change(1, { id: 1n, name: "deleted in the gap" }), change(2, { id: 2n, name: "old" })];
+      const read = [change(6, { id: 2n, name: "read" }), change(7, { id: 3n, name: "newer" })];
+      await mergeAndSweep(hard, [...streamed.slice(0, 1), ...read], at(5));
+      const left = [
+        ["2", "read", null],
+        ["3", "newer", null],
+      ];
+      expect(await rows()).toEqual(left);
+      await mergeAndSweep(hard, streamed, at(5));
+      expect(await rows()).toEqual(left);
+    });
+
+    test("a target that is dropped after a sweep and made again from the start of the log gets nothing that the sweep took, though the end is passed over", async () => {
+      const log = [
+        change(1, { id: 1n, name: "deleted in the gap" }),
+        change(6, { id: 2n, name: "read" }),
+        change(8, { id: 3n, name: "newer" }),
+      ];
+      await mergeAndSweep(hard, log, at(5));
+      await sql("DROP TABLE analytics.orders");
+      await merge(hard, log.slice(0, 1)).catch(() => undefined); // so a connection that is kept hears of it
+      await sql("SELECT 1");
+      await merge(hard, log.slice(0, 1));
+      expect(await rows()).toEqual([]);
+      await mergeAndSweep(hard, log.slice(1), at(5));
+      expect(await rows()).toEqual([
+        ["2", "read", null],
+        ["3", "newer", null],
+      ]);
+    });
+
+    test("a target that merges of hard deletes have made, and none of soft ones yet: its rows below the mark are marked deleted all the same", async () => {
+      await merge(hard, [change(1, { id: 1n, name: "gone" }), change(6, { id: 2n, name: "stays" })]);
+      const sweep = { target: TARGET, deletes: "soft", opening: at(5) } as const;
+      for (const _ of ["once", "said again"]) {
+        await warehouse.session.ensureMark(sweep);
+        await warehouse.worker.merge(warehouse.session, [], { sweeps: [sweep] });
+      }
+      expect(await softRows()).toEqual([
+        ["1", "gone", null, "true"],
+        ["2", "stays", null, null],
+      ]);
+    });
+
     test("a target that does not exist, or that no merge has made, has its floor and nothing else", async () => {
       const other = { schema: "analytics", name: "other" };
       await merge(targetSpec({ schema: "analytics", name: "first" }, ["id"], COLUMNS), []);
