@@ -2,9 +2,10 @@
 import kafkajs from "kafkajs";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { KafkaOptions } from "../../src/log/kafka/options.ts";
+import { Scene, sourceDocument } from "../e2e/scene.ts";
 import { SourceScene } from "../postgres/source/source-scene.ts";
 import { startKafka, type KafkaServer } from "../support/kafka.ts";
-import { describeWithKafka, postgres } from "../support/servers.ts";
+import { describeWithKafka, postgres, registry, uniqueName } from "../support/servers.ts";
 import { closeLater, eventually, makeTopic, numbered, numbersOf, openLog, plainOptions, range, within } from "./log-fixture.ts";
 
 const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } = kafkajs;
@@ -74,6 +75,10 @@ describeWithKafka("a broker with an authorizer", () => {
     await admin.createAcls({ acl: [ruleOf(topic, AclOperationTypes.WRITE, AclPermissionTypes.DENY)] });
     await seen(2);
   };
+  const denyDescribing = async (topics: readonly string[]): Promise<void> => {
+    await admin.createAcls({ acl: topics.map((topic) => ruleOf(topic, AclOperationTypes.DESCRIBE, AclPermissionTypes.DENY)) });
+    await seen(1 + topics.length);
+  };
   const allowWriting = async (topic: string): Promise<void> => {
     await admin.deleteAcls({ filters: [ruleOf(topic, AclOperationTypes.WRITE, AclPermissionTypes.DENY)] });
     await seen(1);
@@ -117,6 +122,72 @@ describeWithKafka("a broker with an authorizer", () => {
     await allowWriting(topic);
     await scene.while(async () => scene.untilRows("item", 100));
     expect((await scene.rows("item")).map(({ id }) => id)).toEqual(range(1, 101));
+  });
+
+  test("a source that may not see some of its topics names them, makes none in their place, and goes on when it may", async () => {
+    await allow();
+    await using database = await (await postgres()).createDatabase("acl");
+    await database.sql("CREATE TABLE item (id int PRIMARY KEY)");
+    await using scene = await SourceScene.open(database, { log: openLog(user()) });
+    const { prefix } = scene.options.topics;
+    await scene.while(async () => {
+      await database.sql("INSERT INTO item VALUES (1)");
+      await scene.untilRows("item", 1);
+    });
+    for (const topic of [`${prefix}.state`, `${prefix}.barriers`, `${prefix}.dead_letters`, scene.topic("item")]) {
+      await denyDescribing([topic]);
+      expect(await scene.refusal()).toMatchObject({
+        code: "LOG_DENIED",
+        retry: "auto",
+        message: expect.stringMatching(new RegExp(`TOPIC_AUTHORIZATION_FAILED: DESCRIBE on topic ${topic}$`)) as string,
+      });
+      await admin.deleteAcls({ filters: [ruleOf(topic, AclOperationTypes.DESCRIBE, AclPermissionTypes.DENY)] });
+      await seen(1);
+    }
+    await database.sql("INSERT INTO item SELECT generate_series(2, 100)");
+    await scene.while(async () => scene.untilRows("item", 100));
+    expect((await scene.rows("item")).map(({ id }) => id)).toEqual(range(1, 101));
+  });
+
+  test("check names the topics that may not be seen, those that are to be made among them, with the fix, and is no connection's fault", async () => {
+    await allow();
+    await using database = await (await postgres()).createDatabase("acl");
+    await database.sql(
+      "CREATE TABLE item (id int PRIMARY KEY); CREATE TABLE other (id int PRIMARY KEY); CREATE TABLE third (id int PRIMARY KEY)",
+    );
+    const prefix = uniqueName("acl");
+    const service = closeLater(await Scene.open());
+    const { brokers = [], ca = "" } = broker.secure ?? {};
+    await service.configure(
+      {
+        kind: "service",
+        log: { kafka: { brokers, ssl: { ca }, sasl: { mechanism: "scram-sha-512", ...login } } },
+        registry: { url: (await registry()).url },
+      },
+      sourceDocument({
+        name: "shop",
+        url: database.url,
+        tables: ["public.*"],
+        postgres: { slot: prefix, publication: prefix },
+        topics: { prefix },
+      }),
+    );
+    const good = await service.command("check");
+    expect(good.code, good.stdout).toBe(0);
+    await denyDescribing([`${prefix}.public.item`, `${prefix}.public.other`]);
+    const { code, stdout } = await service.command("check", ["--json"]);
+    const { findings } = JSON.parse(stdout) as { findings: readonly { kind: string }[] };
+    expect(findings.filter(({ kind }) => kind === "problem")).toEqual([
+      {
+        of: "source shop",
+        kind: "problem",
+        code: "LOG_DENIED",
+        message: `the log refuses to list topics: TOPIC_AUTHORIZATION_FAILED: DESCRIBE on topic ${prefix}.public.item, ${prefix}.public.other`,
+        fix: expect.stringContaining("an ACL") as string,
+        silent: false,
+      },
+    ]);
+    expect(code).toBe(3);
   });
 
   test("a user without any right is told what is refused, for every kind of call", async () => {

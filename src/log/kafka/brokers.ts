@@ -88,8 +88,12 @@ export class Brokers {
   async topics(names: readonly string[], signal: AbortSignal): Promise<readonly Topic[]> {
     const { topics } = await this.metadata(names, signal);
     // What may not be seen may be there: taken for absent, a state or a barrier would be begun anew.
-    const hidden = topics.find(({ errorCode }) => errorCode === TOPIC_AUTHORIZATION_FAILED);
-    if (hidden !== undefined) throw new ProtocolError(hidden.errorCode, `topic ${hidden.name ?? hidden.topicId}`);
+    const hidden = topics.filter(({ errorCode }) => errorCode === TOPIC_AUTHORIZATION_FAILED);
+    if (hidden.length > 0)
+      throw new ProtocolError(
+        TOPIC_AUTHORIZATION_FAILED,
+        `DESCRIBE on topic ${hidden.map(({ name, topicId }) => name ?? topicId).join(", ")}`,
+      );
     return topics
       .filter((topic) => topic.errorCode === 0)
       .map((topic) => ({ name: topic.name ?? "", id: topic.topicId, partitions: topic.partitions.length }));
