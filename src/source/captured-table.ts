@@ -4,7 +4,7 @@ import { murmur2 } from "../core/partition.ts";
 import { compareSequence, type Sequence } from "../core/sequence.ts";
 import { keyColumns, tableLabel, type Column, type ColumnType, type Table } from "../core/table.ts";
 import type { Relation } from "../postgres/pgoutput.ts";
-import type { PartitionBuffer } from "./publisher.ts";
+import type { PartitionBuffer } from "./partition-buffers.ts";
 
 export type CapturedTable = {
   readonly table: Table;

@@ -11,7 +11,7 @@ import { needsText } from "../postgres/types.ts";
 import { countedOps, inShapeOf, inWiderTypes, keylessPartition, sameShape, type CapturedTable } from "./captured-table.ts";
 import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import type { Parking } from "./parking.ts";
-import type { PartitionBuffer } from "./publisher.ts";
+import type { PartitionBuffer } from "./partition-buffers.ts";
 import { registerSchemas, schemaRefused, SchemasRefused, type SchemaIds } from "./table-schemas.ts";
 import { higherTails, type Tail } from "./tails.ts";
 import type { DataTopic } from "./topics.ts";

@@ -12,7 +12,8 @@ import { messageTag, oldKind, PgoutputReader, type Relation } from "../postgres/
 import { readMark } from "../postgres/snapshot-mark.ts";
 import { counterOf, type CapturedTable } from "./captured-table.ts";
 import type { SourceDeadLetter } from "./dead-letters.ts";
-import type { PartitionBuffer, Publisher } from "./publisher.ts";
+import type { PartitionBuffer } from "./partition-buffers.ts";
+import type { Publisher } from "./publisher.ts";
 import { Redelivery } from "./redelivery.ts";
 import { extent, sameKey } from "./row-bytes.ts";
 import type { MarkedChunk, SnapshotStream } from "./snapshot-stream.ts";

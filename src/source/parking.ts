@@ -8,7 +8,8 @@ import type { ParkedTable, SourceState } from "../core/source-state.ts";
 import { tableLabel, type Table, type TableName } from "../core/table.ts";
 import type { CapturedTable } from "./captured-table.ts";
 import type { SourceOptions, SourceParts } from "./parts.ts";
-import type { PartitionBuffer, Publisher } from "./publisher.ts";
+import type { PartitionBuffer } from "./partition-buffers.ts";
+import type { Publisher } from "./publisher.ts";
 import { registerSchemas, type SchemaIds, type SchemasRefused } from "./table-schemas.ts";
 import { ensureParkedTopic, mayHaveParkedTopic } from "./topics.ts";
 

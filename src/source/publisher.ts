@@ -1,13 +1,14 @@
-// From encoded events to the log: one buffer a partition, cut into rounds, several rounds in flight, barriers behind
+// From encoded events to the log: the buffers of the partitions, cut into rounds, several rounds in flight, barriers behind
 // them. Decides when a commit is durable; what may be acknowledged follows from that (acks.ts).
 import { TailraceError } from "../core/errors.ts";
 import type { EncodedBatch, LogWriter, Topic } from "../core/event-log.ts";
 import { reach } from "../core/failpoint.ts";
 import { ZERO_LSN, type Lsn } from "../core/lsn.ts";
-import { RecordBatchWriter } from "../core/record-batch.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
 import { barrierTopic, encodeBarrier, type Barrier, type SnapshotEnd } from "../core/barrier.ts";
 import { ackable, type Round } from "./acks.ts";
+import { FlushWaits } from "./flush-waits.ts";
+import { PartitionBuffers, type PartitionBuffer, type TakenBatches } from "./partition-buffers.ts";
 
 /** Bytes of events that make a round full. Smaller: more requests. Larger: more latency and memory a round. */
 const ROUND_BYTES = 512 * 1024;
@@ -23,21 +24,7 @@ const BYTES_IN_FLIGHT = 32 * 1024 * 1024;
 const GATHER_MS = 1;
 /** How long a barrier waits for a round that takes it along, ms: a request of its own would cost as much again. */
 const BARRIER_MS = 5;
-
-/** The events of one partition that no round holds yet. */
-export type PartitionBuffer = {
-  readonly topic: string;
-  readonly partition: number;
-  /** Largest record batch that the log takes, bytes. */
-  readonly maxBytes: number;
-  batch: RecordBatchWriter;
-  /** Offset that the batch's first record will get. */
-  begin: number;
-  /** Offset after the last event of a transaction whose COMMIT has been read. */
-  committed: number;
-  /** Has events of the transaction being read. */
-  touched: boolean;
-};
+const NOTHING: TakenBatches = { batches: [], writers: [], expected: [] };
 
 export type PublisherEvents = {
   /** The log is behind: stop reading (true), or go on (false). */
@@ -81,9 +68,7 @@ export class Publisher {
   readonly #epoch: number;
   readonly #events: PublisherEvents;
   readonly #signal: AbortSignal;
-  readonly #topics: { readonly topic: Topic; readonly buffers: readonly PartitionBuffer[]; readonly kind: "data" | "aside" }[] = [];
-  readonly #filled: PartitionBuffer[] = [];
-  readonly #spare: RecordBatchWriter[] = [];
+  readonly #buffers = new PartitionBuffers();
   readonly #rounds: RoundInFlight[] = [];
   #bytes = 0;
   #bytesInFlight = 0;
@@ -109,8 +94,7 @@ export class Publisher {
   #published: Lsn;
   #sendScheduled = false;
   #idle: (() => void)[] = [];
-  #flushes: { readonly rounds: readonly RoundInFlight[]; readonly resolve: () => void; readonly reject: (error: TailraceError) => void }[] =
-    [];
+  readonly #flushes = new FlushWaits();
   /** R-park: named in barriers. */
   parked: readonly TableName[] = [];
 
@@ -141,17 +125,12 @@ export class Publisher {
 
   /** Adds a topic, `ends` being the offset that the next record of each partition gets. Barriers name data topics only. */
   addTopic(topic: Topic, ends: readonly number[], maxBytes: number, kind: "data" | "aside" = "data"): readonly PartitionBuffer[] {
-    const buffers = ends.map((end, partition): PartitionBuffer => {
-      return { topic: topic.name, partition, maxBytes, batch: this.#takeBatch(), begin: end, committed: end, touched: false };
-    });
-    this.#topics.push({ topic, buffers, kind });
-    return buffers;
+    return this.#buffers.add(topic, ends, maxBytes, kind);
   }
 
   /** Nothing more goes to this topic, and no barrier names it from now on; what went there must be durable. */
   removeTopic(name: string): void {
-    const index = this.#topics.findIndex(({ topic }) => topic.name === name);
-    if (index >= 0) this.#topics.splice(index, 1);
+    this.#buffers.remove(name);
   }
 
   /** Commit LSN of the last transaction whose barrier is durable. */
@@ -176,10 +155,7 @@ export class Publisher {
 
   /** Notes that `bytes` were appended to the buffer. `counter`: which count of the round grows. */
   appended(buffer: PartitionBuffer, bytes: number, counter: number): void {
-    if (!buffer.touched) {
-      buffer.touched = true;
-      this.#filled.push(buffer);
-    }
+    if (!buffer.touched) this.#buffers.touch(buffer);
     this.#counts[counter] = (this.#counts[counter] ?? 0) + 1;
     this.#bytes += bytes;
     if (this.#bytes < ROUND_BYTES) this.#sendSoon();
@@ -206,17 +182,13 @@ export class Publisher {
     this.#cut();
     if (this.#failed) throw notPublished();
     const rounds = this.#rounds.filter(({ appended }) => !appended);
-    if (rounds.length > 0) await new Promise<void>((resolve, reject) => this.#flushes.push({ rounds, resolve, reject }));
+    if (rounds.length > 0) await this.#flushes.until(rounds);
   }
 
   /** The transaction is complete. */
   commit(commitLsn: Lsn, endLsn: Lsn, kind: CommitKind): void {
     this.#open = false;
-    for (const buffer of this.#filled) {
-      buffer.touched = false;
-      buffer.committed = buffer.begin + buffer.batch.count;
-    }
-    this.#filled.length = 0;
+    this.#buffers.commit();
     if (kind === "redelivered") return;
     this.#pendingEnd = endLsn;
     if (kind === "barrier") this.#lastCommit = this.#pendingCommit = { lsn: commitLsn, micros: this.#commitMicros };
@@ -244,7 +216,7 @@ export class Publisher {
   #giveUp(): void {
     this.#failed = true;
     for (const resolve of this.#idle.splice(0)) resolve();
-    for (const { reject } of this.#flushes.splice(0)) reject(notPublished());
+    this.#flushes.reject(notPublished());
   }
 
   /** What may be acknowledged now. */
@@ -289,23 +261,7 @@ export class Publisher {
   /** Whether a request goes. */
   #cut(): boolean {
     if (this.#failed || (this.#bytes === 0 && this.#pendingEnd === null && !this.#announces)) return false;
-    const batches: EncodedBatch[] = [];
-    const writers: RecordBatchWriter[] = [];
-    const expected: number[] = [];
-    const now = Date.now();
-    if (this.#bytes > 0) {
-      for (const { buffers } of this.#topics) {
-        for (const buffer of buffers) {
-          const count = buffer.batch.count;
-          if (count === 0) continue;
-          batches.push({ topic: buffer.topic, partition: buffer.partition, bytes: buffer.batch.finish(now), count });
-          writers.push(buffer.batch);
-          expected.push(buffer.begin);
-          buffer.begin += count;
-          buffer.batch = this.#takeBatch();
-        }
-      }
-    }
+    const { batches, writers, expected } = this.#bytes > 0 ? this.#buffers.take(Date.now()) : NOTHING;
     const round: RoundInFlight = { endLsn: this.#pendingEnd, durable: false, appended: batches.length === 0, barrier: this.#barrier() };
     const started = performance.now();
     const bytes = this.#bytes;
@@ -327,25 +283,15 @@ export class Publisher {
       .then((offsets) => {
         for (const [index, batch] of batches.entries()) refuseSecondWriter(batch, expected[index], offsets[index]);
         reach("source.after_append");
-        for (const writer of writers) {
-          writer.reset();
-          this.#spare.push(writer);
-        }
+        for (const writer of writers) this.#buffers.release(writer);
         round.appended = true;
-        this.#tellFlushed();
+        this.#flushes.look();
         this.#bytesInFlight -= bytes;
         this.#events.published({ ...report, durationMs: performance.now() - started });
         this.#sendSoon();
       })
       .catch((cause: unknown) => this.#fail(cause));
     return true;
-  }
-
-  #tellFlushed(): void {
-    if (this.#flushes.length === 0) return;
-    const over = this.#flushes.filter(({ rounds }) => rounds.every(({ appended }) => appended));
-    this.#flushes = this.#flushes.filter((flush) => !over.includes(flush));
-    for (const { resolve } of over) resolve();
   }
 
   /** Ends wait, and no transaction is open whose events a barrier could cut in half. */
@@ -358,12 +304,7 @@ export class Publisher {
     if (commit === null) return null;
     const snapshots = this.#pendingEnds;
     this.#pendingEnds = [];
-    const data = this.#topics.filter(({ kind }) => kind === "data");
-    const topics = data.map(({ topic, buffers }) => ({
-      name: topic.name,
-      id: topic.id,
-      next: buffers.map((buffer) => buffer.committed),
-    }));
+    const topics = this.#buffers.places();
     return { epoch: this.#epoch, commitLsn: commit.lsn, commitMicros: commit.micros, topics, parked: this.parked, snapshots };
   }
 
@@ -406,7 +347,7 @@ export class Publisher {
     }
     this.#barrierInFlight = true;
     const value = encodeBarrier({ ...barrier, snapshots: ends });
-    const batch = this.#takeBatch();
+    const batch = this.#buffers.takeWriter();
     batch.append(null, 0, 0, value, 0, value.length);
     const encoded: EncodedBatch = { topic: barrierTopic(this.#prefix), partition: 0, bytes: batch.finish(Date.now()), count: 1 };
     const at = this.#barrierEnd++;
@@ -417,8 +358,7 @@ export class Publisher {
         refuseSecondWriter(encoded, at, offset);
         reach("source.after_barrier");
         this.#barrierInFlight = false;
-        batch.reset();
-        this.#spare.push(batch);
+        this.#buffers.release(batch);
         this.#published = barrier.commitLsn;
         if (ends.length > 0) this.#events.announced(ends);
         this.#finish(last);
@@ -441,10 +381,6 @@ export class Publisher {
     if (full === this.#paused) return;
     this.#paused = full;
     this.#events.backpressure(full);
-  }
-
-  #takeBatch(): RecordBatchWriter {
-    return this.#spare.pop() ?? new RecordBatchWriter();
   }
 
   #fail(cause: unknown): void {

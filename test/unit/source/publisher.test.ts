@@ -5,7 +5,8 @@ import type { TailraceError } from "../../../src/core/errors.ts";
 import type { EncodedBatch, LogRecord, LogWriter } from "../../../src/core/event-log.ts";
 import { toLsn, type Lsn } from "../../../src/core/lsn.ts";
 import { readRecords } from "../../../src/core/record-batch.ts";
-import { Publisher, type PartitionBuffer } from "../../../src/source/publisher.ts";
+import type { PartitionBuffer } from "../../../src/source/partition-buffers.ts";
+import { Publisher } from "../../../src/source/publisher.ts";
 
 /** A log whose appends settle when the test says so. */
 class SlowWriter implements LogWriter {
