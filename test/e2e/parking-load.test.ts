@@ -30,7 +30,7 @@ const BEFORE_MS = 10_000;
 const WHILE_MS = 8_000;
 const AFTER_MS = 3_000;
 /** A 99th percentile below this is the flush's interval and the machine's mood: doubling begins here. */
-const FLOOR_MS = 750;
+const FLOOR_MS = 1_500;
 /** Longer than this without anything new in the warehouse is a pause, on a busy machine too. */
 const PAUSE_MS = 5_000;
 
