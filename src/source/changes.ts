@@ -1,18 +1,17 @@
 // The hot path: a pgoutput message in, Avro records in the partitions' buffers out, in one synchronous call. No object,
 // promise, closure or string per row.
 import { FRAME_BYTES } from "../avro/encoder.ts";
-import { ByteWriter } from "../core/byte-writer.ts";
+import type { ByteWriter } from "../core/byte-writer.ts";
 import { TailraceError, type ErrorPlace } from "../core/errors.ts";
 import { formatLsn, toLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { partitionOf } from "../core/partition.ts";
-import { BATCH_HEADER_BYTES, RECORD_OVERHEAD_BYTES, TOMBSTONE_OVERHEAD_BYTES } from "../core/record-batch.ts";
-import { formatSequence, SEQUENCE_TEXT_BYTES, type Sequence } from "../core/sequence.ts";
+import { formatSequence, type Sequence } from "../core/sequence.ts";
 import { Tuple } from "../core/tuple.ts";
 import { messageTag, oldKind, PgoutputReader, type Relation } from "../postgres/pgoutput.ts";
 import { readMark } from "../postgres/snapshot-mark.ts";
-import { counterOf, type CapturedTable } from "./captured-table.ts";
+import type { CapturedTable } from "./captured-table.ts";
 import type { SourceDeadLetter } from "./dead-letters.ts";
-import type { PartitionBuffer } from "./partition-buffers.ts";
+import { EventRecords, type RowOp } from "./event-records.ts";
 import type { Publisher } from "./publisher.ts";
 import { Redelivery } from "./redelivery.ts";
 import { extent, sameKey } from "./row-bytes.ts";
@@ -21,8 +20,6 @@ import { copySent, foldUnsent } from "./unsent.ts";
 
 /** Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL's timestamps begin. */
 const POSTGRES_EPOCH_MICROS = 946_684_800_000_000n;
-
-type RowOp = "c" | "u" | "d" | "t" | "r";
 
 export type ChangesOptions = {
   readonly publisher: Publisher;
@@ -53,8 +50,9 @@ export class Changes {
   readonly #publisher: Publisher;
   readonly #snapshots: SnapshotStream | null;
   readonly #reader = new PgoutputReader();
-  readonly #out = new ByteWriter(256 * 1024);
-  readonly #sequenceText = new ByteWriter(SEQUENCE_TEXT_BYTES);
+  readonly #records: EventRecords;
+  /** Of #records. */
+  readonly #out: ByteWriter;
   readonly #chunkRow = new Tuple();
   readonly #tables = new Map<number, CapturedTable | null>();
   #lastOid = -1;
@@ -83,6 +81,8 @@ export class Changes {
     this.#options = options;
     this.#publisher = options.publisher;
     this.#snapshots = options.snapshots;
+    this.#records = new EventRecords(options.publisher, options.tombstones);
+    this.#out = this.#records.out;
     this.#redelivery = new Redelivery(options.epoch, options.highestTail, options.startedAt);
   }
 
@@ -271,7 +271,7 @@ export class Changes {
         this.#out.position = 0;
         captured.encoder.writeEvent("t", null, null, ordinal, this.#walHigh, this.#walLow, null, this.#out);
         const buffer = captured.buffers[partition]!;
-        this.#append(captured, buffer, -1, this.#sizeOf(buffer, "t", -1), ordinal, "t");
+        this.#records.append(captured, buffer, -1, this.#records.sizeOf(buffer, "t", -1), ordinal, "t");
       }
     }
   }
@@ -299,10 +299,10 @@ export class Changes {
       this.#tellTransaction(captured, false);
       captured.encoder.writeEvent(op, before, after, ordinal, this.#walHigh, this.#walLow, movedFrom, out);
       this.#touch(captured, op, keyEnd, after, movedFrom);
-      const bytes = this.#sizeOf(buffer, op, keyEnd);
+      const bytes = this.#records.sizeOf(buffer, op, keyEnd);
       // Only now: a row that becomes a dead letter is held against the letters, not against its partition's events.
       if (!this.#redelivery.has(captured.watermarks[partition], this.#commitLsn, ordinal))
-        this.#append(captured, buffer, keyEnd, bytes, ordinal, op);
+        this.#records.append(captured, buffer, keyEnd, bytes, ordinal, op);
     } catch (cause) {
       if (!(cause instanceof TailraceError) || cause.retry !== "never") throw cause;
       this.#touch(captured, op === "d" ? "d" : "c", keyEnd, null, null); // the letter stands for the row as it is now
@@ -364,37 +364,11 @@ export class Changes {
       const buffer = captured.buffers[partition]!;
       this.#tellTransaction(captured, true);
       captured.encoder.writeEvent("r", null, tuple, row, this.#walHigh, this.#walLow, null, out);
-      this.#append(captured, buffer, keyEnd, this.#sizeOf(buffer, "r", keyEnd), row, "r");
+      this.#records.append(captured, buffer, keyEnd, this.#records.sizeOf(buffer, "r", keyEnd), row, "r");
     } catch (cause) {
       if (!(cause instanceof TailraceError) || cause.retry !== "never") throw cause;
       this.#setAside(captured, tuple.bytes.subarray(...extent(tuple)), "r", keyEnd, row, cause);
     }
-  }
-
-  /** Bytes that the event in `out` takes in a batch, its tombstone among them; `keyEnd` −1: it has no key. Throws ROW_TOO_LARGE. */
-  #sizeOf(buffer: PartitionBuffer, op: RowOp, keyEnd: number): number {
-    const tombstone = this.#hasTombstone(op, keyEnd) ? keyEnd + TOMBSTONE_OVERHEAD_BYTES : 0;
-    const bytes = this.#out.position + RECORD_OVERHEAD_BYTES + tombstone;
-    if (bytes + BATCH_HEADER_BYTES > buffer.maxBytes) throw new TailraceError("ROW_TOO_LARGE", { bytes, limit: buffer.maxBytes });
-    return bytes;
-  }
-
-  #hasTombstone(op: RowOp, keyEnd: number): boolean {
-    return op === "d" && keyEnd >= 0 && this.#options.tombstones;
-  }
-
-  /** Moves the event in `out` to its partition's buffer. */
-  #append(captured: CapturedTable, buffer: PartitionBuffer, keyEnd: number, bytes: number, ordinal: number, op: RowOp): void {
-    const out = this.#out;
-    const valueStart = Math.max(keyEnd, 0);
-    this.#publisher.reserve(buffer, bytes);
-    buffer.batch.append(keyEnd < 0 ? null : out.bytes, 0, keyEnd, out.bytes, valueStart, out.position);
-    if (this.#hasTombstone(op, keyEnd)) {
-      this.#sequenceText.position = 0;
-      captured.encoder.writeTombstoneSequence(ordinal, this.#sequenceText);
-      buffer.batch.appendTombstone(out.bytes, 0, keyEnd, this.#sequenceText.bytes);
-    }
-    this.#publisher.appended(buffer, bytes, captured.counter + counterOf[op]);
   }
 
   #setAside(captured: CapturedTable, bytes: Buffer, op: RowOp, keyEnd: number, ordinal: number, error: TailraceError): void {
