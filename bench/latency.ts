@@ -99,7 +99,11 @@ function options(url: string): SourceOptions {
     publication: `tailrace_${NAME}`,
     create: true,
     systemId: null,
-    selection: { matches: (schema, table) => schema === "public" && (table === "ticks" || table === "shelf"), named: [] },
+    selection: {
+      matches: (schema, table) => schema === "public" && (table === "ticks" || table === "shelf"),
+      named: [],
+      asked: () => null,
+    },
     topics: { prefix: NAME, partitions: 4, replication: -1, create: true, tombstones: true },
     snapshot: {
       mode: "initial",

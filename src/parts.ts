@@ -96,9 +96,11 @@ export function sourceOptions(source: SourceConfig): SourceOptions {
 /** R-harmless: a table that is named must be captured, a glob takes what it can. */
 export function tableSelection(source: SourceConfig): TableSelection {
   const patterns = source.tables.map(({ pattern }) => pattern);
+  const asked = source.tables.map(({ pattern, as }) => ({ pattern, as: as === null ? null : new Map(Object.entries(as)) }));
   return {
     matches: (schema, name) => patterns.some((pattern) => matchesTable(pattern, { schema, name })),
     named: patterns.filter(namesOneTable).map((pattern) => ({ schema: pattern.schema.text, name: pattern.table.text })),
+    asked: (table) => firstMatch(asked, table)?.as ?? null,
   };
 }
 

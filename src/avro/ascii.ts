@@ -61,3 +61,8 @@ export function writeAscii(text: string, out: ByteWriter): void {
   out.ensure(text.length);
   out.position += out.bytes.write(text, out.position, "latin1");
 }
+
+/** ASCII as it is. */
+export function writeWord(word: string, out: ByteWriter): void {
+  out.position += out.bytes.write(word, out.position, "latin1");
+}

@@ -220,11 +220,11 @@ function digits(value: number): number {
 }
 
 /** Begins a string of at most SHORT_TEXT bytes; where its length goes. */
-function beginShort(out: ByteWriter): number {
+export function beginShort(out: ByteWriter): number {
   out.ensure(SHORT_TEXT + 1);
   return out.position++;
 }
 
-function endShort(lengthAt: number, out: ByteWriter): void {
+export function endShort(lengthAt: number, out: ByteWriter): void {
   out.bytes[lengthAt] = (out.position - lengthAt - 1) << 1;
 }

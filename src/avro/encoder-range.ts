@@ -2,9 +2,10 @@
 // brings as it is. All integers are big-endian; each rule is that of the function it names.
 import { ByteWriter } from "../core/byte-writer.ts";
 import type { RangeName } from "../core/table.ts";
-import { writeFourDigits, writeInteger, writePair, writeSmallFraction } from "./ascii.ts";
-import { EPOCH_DAYS, writeNumeric } from "./encoder-binary.ts";
+import { writeInteger, writeWord } from "./ascii.ts";
+import { writeNumeric } from "./encoder-binary.ts";
 import { writeUnsigned64 } from "./encoder-printed.ts";
+import { isBeforeChrist, isInfinite, printDate, printTimestamp } from "./printed-moment.ts";
 import { malformed, writeBytes, type ValueColumn, type ValueWriter } from "./value-writer.ts";
 
 /** rangetypes.h: RANGE_EMPTY and its neighbours; other bits are never sent. */
@@ -16,9 +17,6 @@ const UPPER_INFINITE = 0x10;
 
 /** Longest printed bound but for numeric's: a timestamp before Christ in its quotes. */
 const BOUND_BYTES = 64;
-const DAY_SECONDS = 86_400;
-/** 0001-01-01 in days since 2000-01-01. */
-const FIRST_YEAR = -730_119;
 
 /** Writes one bound as it stands in a printed range, in quotes where it has a blank; `out` has BOUND_BYTES of room. */
 type BoundWriter = ValueWriter;
@@ -113,73 +111,25 @@ const numericBound: BoundWriter = (bytes, start, length, out, column) => {
   out.copy(piece.bytes, text, piece.position);
 };
 
-/* date ::= days since 2000-01-01 Int32; its extremes are ±infinity */
 const dateBound: BoundWriter = (bytes, start, length, out, column) => {
   if (length !== 4) throw malformed(column, "a range of binary dates");
   const days = bytes.readInt32BE(start);
-  if (days === 0x7fff_ffff || days === -0x8000_0000) return writeWord(days < 0 ? "-infinity" : "infinity", out);
-  if (days >= FIRST_YEAR) return writeDay(days, out);
+  if (!isBeforeChrist(days)) return printDate(days, out);
   out.bytes[out.position++] = 0x22;
-  writeDay(days, out);
-  writeWord(" BC", out);
+  printDate(days, out);
   out.bytes[out.position++] = 0x22;
 };
 
-/* timestamp, timestamptz ::= µs since 2000-01-01 Int64; its extremes are ±infinity. In UTC, as the stream's session has it. */
 function timestampBound(hasZone: boolean): BoundWriter {
   return (bytes, start, length, out, column) => {
     if (length !== 8) throw malformed(column, "a range of binary timestamps");
     const high = bytes.readInt32BE(start);
     const low = bytes.readUInt32BE(start + 4);
-    if ((high === 0x7fff_ffff && low === 0xffff_ffff) || (high === -0x8000_0000 && low === 0))
-      return writeWord(high < 0 ? "-infinity" : "infinity", out);
-    // in seconds and what is left: each step is exact in a double
-    const millions = Math.floor(high / 1_000_000);
-    const rest = (high - millions * 1_000_000) * 0x1_0000_0000 + low;
-    const seconds = millions * 0x1_0000_0000 + Math.floor(rest / 1_000_000);
-    const day = Math.floor(seconds / DAY_SECONDS);
-    const second = seconds - day * DAY_SECONDS;
+    if (isInfinite(high, low)) return printTimestamp(high, low, hasZone, out);
     out.bytes[out.position++] = 0x22;
-    writeDay(day, out);
-    out.bytes[out.position++] = 0x20;
-    writePair(Math.floor(second / 3600), out);
-    out.bytes[out.position++] = 0x3a;
-    writePair(Math.floor(second / 60) % 60, out);
-    out.bytes[out.position++] = 0x3a;
-    writePair(second % 60, out);
-    writeSmallFraction(rest % 1_000_000, out);
-    if (hasZone) writeWord("+00", out);
-    if (day < FIRST_YEAR) writeWord(" BC", out);
+    printTimestamp(high, low, hasZone, out);
     out.bytes[out.position++] = 0x22;
   };
-}
-
-function writeWord(word: string, out: ByteWriter): void {
-  out.position += out.bytes.write(word, out.position, "latin1");
-}
-
-/**
- * `2026-11-21` of days since 2000-01-01, in the Gregorian calendar whenever it was; the year before 1 is 1, of those ` BC`.
- * Years are counted from March, in eras of 400 years (146,097 days), so that a leap day is the last of its year.
- */
-function writeDay(days: number, out: ByteWriter): void {
-  const since = days + EPOCH_DAYS + 719_468; // 0000-03-01
-  const era = Math.floor(since / 146_097);
-  const dayOfEra = since - era * 146_097;
-  const yearOfEra = Math.floor(
-    (dayOfEra - Math.floor(dayOfEra / 1_460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365,
-  );
-  const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
-  const monthFromMarch = Math.floor((5 * dayOfYear + 2) / 153);
-  const month = monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9;
-  const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
-  const named = year > 0 ? year : 1 - year;
-  if (named > 9_999) writeInteger(named, out);
-  else writeFourDigits(named, out);
-  out.bytes[out.position++] = 0x2d;
-  writePair(month, out);
-  out.bytes[out.position++] = 0x2d;
-  writePair(dayOfYear - Math.floor((153 * monthFromMarch + 2) / 5) + 1, out);
 }
 
 const forms: Readonly<Record<RangeName, { readonly bound: BoundWriter; readonly isMany: boolean }>> = {

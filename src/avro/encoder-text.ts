@@ -162,7 +162,7 @@ const writeBytea: ValueWriter = (bytes, start, length, out, column) => {
   out.varint(size);
   out.ensure(size);
   for (let at = start + 2; at < start + length; at += 2) {
-    const byte = (nibble(bytes[at]!) << 4) | nibble(bytes[at + 1]!);
+    const byte = (hexNibble(bytes[at]!) << 4) | hexNibble(bytes[at + 1]!);
     if (byte < 0) throw malformed(column, "bytea in hex");
     out.bytes[out.position++] = byte;
   }
@@ -339,7 +339,7 @@ function hexInteger(text: string): number {
 }
 
 /** −1 for what is no hex digit. */
-function nibble(character: number): number {
+export function hexNibble(character: number): number {
   if (character >= 0x30 && character <= 0x39) return character - 0x30;
   if (character >= 0x61 && character <= 0x66) return character - 0x57;
   return -1;

@@ -5,7 +5,7 @@ import { fieldNames } from "../core/naming.ts";
 import { SEQUENCE_TEXT_BYTES } from "../core/sequence.ts";
 import { keyColumns, tableLabel, type Table } from "../core/table.ts";
 import { tupleState, type Tuple } from "../core/tuple.ts";
-import { binaryWriter, textWriter } from "./encoder-array.ts";
+import { binaryColumnWriter, textColumnWriter } from "./encoder-as.ts";
 import { malformed, outOfRange, valueColumn, type ValueColumn, type ValueWriter } from "./value-writer.ts";
 
 /** What an event does: create, update, delete, truncate; `r`: a row that a snapshot read. */
@@ -80,8 +80,8 @@ export class TableEncoder {
     this.#keySchemaId = options.keySchemaId;
     this.#valueSchemaId = options.valueSchemaId;
     this.#columns = table.columns.map((column) => valueColumn(table, column));
-    this.#binary = table.columns.map(({ type }) => binaryWriter(type));
-    this.#text = table.columns.map(({ type }) => textWriter(type));
+    this.#binary = table.columns.map(binaryColumnWriter);
+    this.#text = table.columns.map(textColumnWriter);
     this.#required = Uint8Array.from(table.columns, (column) => (column.keyPosition > 0 ? 1 : 0));
     this.#key = keyColumns(table).map((column) => table.columns.indexOf(column));
     this.#fields = fieldNames(table).map((name) => avroStrings(name));

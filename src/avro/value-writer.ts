@@ -1,6 +1,7 @@
 // What the two wire forms of a value share: the writer's signature, and the ways in which a value can be refused.
 import type { ByteWriter } from "../core/byte-writer.ts";
 import { TailraceError } from "../core/errors.ts";
+import { sentType } from "../core/read-as.ts";
 import { tableLabel, type Column, type ScalarKind, type TableName } from "../core/table.ts";
 
 /** What a writer may ask of a value's column. */
@@ -23,7 +24,8 @@ export type WireForm = Readonly<Record<ScalarKind, ValueWriter>>;
 
 /** What the writers need to know of a column. */
 export function valueColumn(table: TableName, column: Column): ValueColumn {
-  const type = column.type.kind === "array" ? column.type.element : column.type;
+  const sent = sentType(column);
+  const type = sent.kind === "array" ? sent.element : sent;
   const { precision, scale } = "scale" in type ? type : { precision: 0, scale: 0 };
   return { table: tableLabel(table), name: column.name, precision, scale };
 }

@@ -2,6 +2,7 @@
 import type { SourceConfig } from "../config/config.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { EventLog } from "../core/event-log.ts";
+import { sentType } from "../core/read-as.ts";
 import { tableLabel, type ColumnKind } from "../core/table.ts";
 import { sourceOptions } from "../parts.ts";
 import { Session } from "../postgres/session.ts";
@@ -89,7 +90,9 @@ const TOASTED: ReadonlySet<ColumnKind> = new Set([
 
 function noteTables(of: string, { tables, skipped }: SeenDatabase, tell: Found): void {
   for (const { table, reason } of skipped) tell({ of, kind: "note", message: `table ${tableLabel(table)} is not captured: ${reason}` });
-  const unsent = tables.filter(({ identity, columns }) => identity !== "full" && columns.some(({ type }) => TOASTED.has(type.kind)));
+  const unsent = tables.filter(
+    ({ identity, columns }) => identity !== "full" && columns.some((column) => TOASTED.has(sentType(column).kind)),
+  );
   if (unsent.length > 0) {
     const message = `${namesOf(unsent)}: an UPDATE leaves large values out that it does not change; the event names them in \`unchanged\` and holds null there. Tailrace's sinks keep the target's value; a reader that does not look at \`unchanged\` would need ALTER TABLE … REPLICA IDENTITY FULL`;
     tell({ of, kind: "warning", message });

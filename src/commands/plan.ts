@@ -94,7 +94,7 @@ async function planSource(
     for (const table of tables) planned.push(await plan(table));
     return await withTargets(planned, tables, source, sinks, signal);
   }
-  const { before, after } = await assumeAlter(session, assume, tables, options.publication);
+  const { before, after } = await assumeAlter(session, assume, tables, options.publication, options.selection.asked);
   if (typeof after === "string")
     return [await plan(before, { columns: [], refused: `the table could not be captured any more: ${after}` })];
   const planned = await plan(after, { columns: columnChanges(before, after), refused: keyChange(before, after) });

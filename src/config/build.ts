@@ -125,8 +125,12 @@ function buildSource(value: z.output<typeof sourceSchema>, secret: SecretAt): So
     },
     tables: tables.map((entry) =>
       isPattern(entry)
-        ? { pattern: entry, incompatible }
-        : { pattern: entry.table, incompatible: entry.schema_changes?.incompatible ?? incompatible },
+        ? { pattern: entry, as: null, incompatible }
+        : {
+            pattern: entry.table,
+            as: entry.as ?? null,
+            incompatible: entry.schema_changes?.incompatible ?? incompatible,
+          },
     ),
     topics: { ...topics, prefix: topics.prefix ?? name },
     snapshot: {

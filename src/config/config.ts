@@ -1,6 +1,7 @@
 // What a configuration says, checked and with its defaults: the types that the rest of Tailrace works with.
 
 import type { Compatibility } from "../core/schema-registry.ts";
+import type { ReadAs } from "../core/table.ts";
 import type { Secret } from "./secret.ts";
 import type { TablePattern, TargetTemplate } from "./table-pattern.ts";
 
@@ -67,8 +68,8 @@ export type SourceConfig = {
     /** The slot goes with its connection. No key of a file says so: it is the quickstart's. */
     readonly temporary?: boolean;
   };
-  /** A table is captured when one of them takes it. At least one. */
-  readonly tables: readonly { readonly pattern: TablePattern; readonly incompatible: IncompatiblePolicy }[];
+  /** A table is captured when one of them takes it; the first that does says what becomes of it. At least one. */
+  readonly tables: readonly SourceTableConfig[];
   readonly topics: {
     readonly prefix: string;
     readonly partitions: number;
@@ -90,6 +91,13 @@ export type SourceConfig = {
     /** Bytes of WAL that the server may keep for the slot before no chunk is begun. */
     readonly maxRetainedBytes: number;
   };
+};
+
+export type SourceTableConfig = {
+  readonly pattern: TablePattern;
+  /** By column; null: every column is as its type has it. */
+  readonly as: Readonly<Record<string, ReadAs>> | null;
+  readonly incompatible: IncompatiblePolicy;
 };
 
 export type SinkConfig = {

@@ -7,7 +7,7 @@ import type { Kind } from "./schema.ts";
 /** Paths without list positions, as in `tables.mode`. */
 const KEYS: Readonly<Record<Kind, readonly string[]>> = {
   service: ["http.token", "log.embedded.retention", "log.kafka.delivery", "delivery"],
-  source: ["tables.columns", "tables.mask", "tables.as", "wal_budget", "delivery"],
+  source: ["tables.columns", "tables.mask", "wal_budget", "delivery"],
   sink: ["tables.contract", "contract", "delivery"],
 };
 

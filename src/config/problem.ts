@@ -146,6 +146,7 @@ function keysOf(schema: z.core.$ZodType | null): readonly string[] {
 function expectedOf(schema: z.core.$ZodType | null, fallback: string): string {
   if (schema instanceof z.ZodUnion) return schema.options.map((option) => expectedOf(option, fallback)).join(", or ");
   if (schema instanceof z.ZodObject) return `a map of ${keysOf(schema).join(", ")}`;
+  if (schema instanceof z.ZodRecord) return "a map";
   if (schema instanceof z.ZodArray) return "a list";
   if (schema instanceof z.ZodBoolean) return "true or false";
   if (schema instanceof z.ZodNumber) return fallback;

@@ -5,6 +5,7 @@ import * as zlib from "node:zlib";
 import * as z from "zod";
 
 import { compatibilityLevels } from "../core/schema-registry.ts";
+import { readAsNames } from "../core/table.ts";
 import { isPostgresUrl } from "./address.ts";
 import { DURATION_PATTERN, parseDuration } from "./duration.ts";
 import { parseSize, SIZE_PATTERN } from "./size.ts";
@@ -189,7 +190,16 @@ export const sourceSchema = z
       .array(
         z.union([
           tablePattern(),
-          z.strictObject({ table: tablePattern(), schema_changes: schemaChanges().optional().describe("Of the tables that this takes.") }),
+          z.strictObject({
+            table: tablePattern(),
+            as: z
+              .record(z.string().min(1, "a column's name"), z.enum(readAsNames))
+              .optional()
+              .describe(
+                "Columns whose events hold another type than their own would have, as in { total: string }. string: PostgreSQL's text; double: a number, rounded; bytes: of a uuid or MAC address.",
+              ),
+            schema_changes: schemaChanges().optional().describe("Of the tables that this takes."),
+          }),
         ]),
       )
       .min(1, "at least one table")
@@ -295,11 +305,17 @@ export function schemaAt(root: z.core.$ZodType, path: readonly PropertyKey[]): z
   let at: z.core.$ZodType = unwrapped(root);
   for (const step of path) {
     if (at instanceof z.ZodUnion) at = at.options.map(unwrapped).find((option) => option instanceof z.ZodObject) ?? at;
-    const next: unknown = at instanceof z.ZodObject ? at.shape[String(step)] : at instanceof z.ZodArray ? at.element : undefined;
+    const next = under(at, step);
     if (!(next instanceof z.ZodType)) return null;
     at = unwrapped(next);
   }
   return at;
+}
+
+function under(schema: z.core.$ZodType, step: PropertyKey): unknown {
+  if (schema instanceof z.ZodObject) return schema.shape[String(step)];
+  if (schema instanceof z.ZodRecord) return schema.valueType;
+  return schema instanceof z.ZodArray ? schema.element : undefined;
 }
 
 function unwrapped(schema: z.core.$ZodType): z.core.$ZodType {

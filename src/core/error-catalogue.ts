@@ -106,6 +106,11 @@ export const errors = {
     remedy: "take it out of the source's tables",
     retry: "operator",
   },
+  COLUMN_AS: {
+    what: "column {column} of {table} can't be read as the configuration has it (`as`): {reason}; allowed: {allowed}",
+    remedy: "correct `as` in the source's tables (docs/types.md says what can be read as what)",
+    retry: "auto",
+  },
   NAME_COLLISION: {
     what: "{first} and {second} would both be called {name}",
     remedy: "rename one, or capture them through two sources with different topics.prefix",

@@ -84,11 +84,18 @@ export const DATE_MINUS_INFINITY = -2_147_483_648;
 export const TIMESTAMP_INFINITY = 9_223_372_036_854_775_807n;
 export const TIMESTAMP_MINUS_INFINITY = -9_223_372_036_854_775_808n;
 
+/** What `as` of the configuration may ask a column's values to be in Avro. */
+export const readAsNames = ["string", "double", "bytes"] as const;
+export type ReadAs = (typeof readAsNames)[number];
+
 export type TableName = { readonly schema: string; readonly name: string };
 
 export type Column = {
   readonly name: string;
+  /** What its events hold. */
   readonly type: ColumnType;
+  /** Of a column that `as` of the configuration gives another type than its own: what the database sends, and what was asked for. */
+  readonly sent?: { readonly type: ColumnType; readonly as: ReadAs };
   /** PostgreSQL's type OID and modifier, as RELATION messages carry them. */
   readonly typeOid: number;
   readonly typeModifier: number;

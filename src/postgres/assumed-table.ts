@@ -1,6 +1,7 @@
 // What a table would be after an ALTER TABLE: tried on an empty copy of it in pg_temp, in a transaction that is rolled back. Of the
 // table itself no more is held than what reading its columns takes (ACCESS SHARE), and for moments.
 import { TailraceError } from "../core/errors.ts";
+import type { AskedTypes } from "../core/read-as.ts";
 import { keyColumns } from "../core/table.ts";
 import { readAlterStatement } from "./alter-statement.ts";
 import { readRelations } from "./catalog.ts";
@@ -22,6 +23,7 @@ export async function assumeAlter(
   sql: string,
   tables: readonly CatalogTable[],
   publication: string,
+  asked: AskedTypes,
 ): Promise<AssumedTable> {
   const statement = readAlterStatement(sql);
   if ("problem" in statement) throw refused(statement.problem);
@@ -44,7 +46,7 @@ export async function assumeAlter(
     const [now] = await readRelations(session, [before.oid], publication);
     const [altered] = await readRelations(session, [copy.oid], null);
     if (now === undefined || altered === undefined) throw new TailraceError("TABLE_MISSING", { table: statement.table });
-    const verdict = judgeTable(inPlaceOf(now, altered), new Set([now.oid]));
+    const verdict = judgeTable(inPlaceOf(now, altered), new Set([now.oid]), asked(now));
     if (verdict.kind === "captured") return { before, after: { ...verdict.table, partitioned: before.partitioned } };
     return { before, after: "reason" in verdict ? verdict.reason : "it would be a partition" };
   } finally {

@@ -1,5 +1,6 @@
 // Which tables a source captures, and what they are made of: read from the catalogs, judged by table-judgement.ts.
 import { TailraceError } from "../core/errors.ts";
+import { readableAs, sentType, type AskedColumns, type AskedTypes } from "../core/read-as.ts";
 import { tableLabel, type ColumnType, type TableName } from "../core/table.ts";
 import { quoteIdentifier, type Session } from "./session.ts";
 import { judgeTable, type CatalogTable, type Relation } from "./table-judgement.ts";
@@ -10,6 +11,8 @@ export type TableSelection = {
   readonly matches: (schema: string, name: string) => boolean;
   /** Tables written out in full: what is wrong with one of these is an error, with others a reason to skip them. */
   readonly named: readonly TableName[];
+  /** `as` of the configuration. */
+  readonly asked: AskedTypes;
 };
 
 export type ResolvedTables = {
@@ -17,7 +20,7 @@ export type ResolvedTables = {
   readonly tables: readonly CatalogTable[];
   /** Matched by a glob and left out, with the reason: to be said once, at start. */
   readonly skipped: readonly { readonly table: TableName; readonly reason: string }[];
-  /** TABLE_MISSING, TABLE_WITHOUT_KEY, TABLE_UNSUPPORTED of named tables; the source may not start with any. */
+  /** TABLE_MISSING, TABLE_WITHOUT_KEY, TABLE_UNSUPPORTED of named tables, COLUMN_AS; the source may not start with any. */
   readonly problems: readonly TailraceError[];
 };
 
@@ -48,21 +51,27 @@ export async function resolveTables(session: Session, selection: TableSelection,
   const skipped: { table: TableName; reason: string }[] = [];
   const chosen = new Set(relations.map((relation) => relation.oid));
   for (const relation of relations) {
-    const verdict = judgeTable(relation, chosen);
+    const verdict = judgeTable(relation, chosen, selection.asked(relation));
     const name = { schema: relation.schema, name: relation.name };
     if (verdict.kind === "captured") tables.push(verdict.table);
     else if (verdict.kind === "covered") continue;
     else if (!isNamed.has(tableKey(relation))) skipped.push({ table: name, reason: verdict.reason });
     else problems.push(refusal(name, verdict));
   }
+  problems.push(...wronglyAsked(tables, relations, selection.asked));
   return { tables, skipped, problems };
 }
 
 /** The table of a relation OID as it is now, as `publication` sends it; null when it is gone or can't be captured (any more). */
-export async function describeTable(session: Session, oid: number, publication: PublicationName): Promise<CatalogTable | null> {
+export async function describeTable(
+  session: Session,
+  oid: number,
+  publication: PublicationName,
+  asked: AskedTypes,
+): Promise<CatalogTable | null> {
   const [relation] = await readRelations(session, [oid], publication);
   if (relation === undefined) return null;
-  const verdict = judgeTable(relation, new Set([oid]));
+  const verdict = judgeTable(relation, new Set([oid]), asked(relation));
   return verdict.kind === "captured" ? verdict.table : null;
 }
 
@@ -114,7 +123,7 @@ export async function harmedTables(
   );
   const harmed: { table: TableName; reason: string }[] = [];
   for (const relation of relations) {
-    const verdict = judgeTable(relation, new Set([relation.oid]));
+    const verdict = judgeTable(relation, new Set([relation.oid]), null);
     if (verdict.kind === "keyless") harmed.push({ table: { schema: relation.schema, name: relation.name }, reason: verdict.reason });
   }
   return harmed;
@@ -208,3 +217,39 @@ function refusal(table: TableName, verdict: { readonly kind: "keyless" | "unsupp
 function tableKey(table: TableName): string {
   return `${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)}`;
 }
+
+/** COLUMN_AS: a column that none of the tables has that an entry of the configuration takes, or whose type can't be read so. */
+function wronglyAsked(tables: readonly CatalogTable[], relations: readonly Relation[], asked: AskedTypes): readonly TailraceError[] {
+  const problems: TailraceError[] = [];
+  const found = new Map<AskedColumns, { readonly labels: string[]; readonly columns: Set<string> }>();
+  for (const table of tables) {
+    const columns = asked(table);
+    if (columns === null) continue;
+    const taken = found.get(columns) ?? { labels: [], columns: new Set() };
+    found.set(columns, taken);
+    taken.labels.push(tableLabel(table));
+    for (const { name, keyPosition, ...column } of table.columns) {
+      taken.columns.add(name);
+      const as = columns.get(name);
+      const allowed = readableAs(sentType(column), keyPosition > 0);
+      if (as === undefined || allowed.includes(as)) continue;
+      const own = relations.find(({ oid }) => oid === table.oid)?.columns?.find((each) => each.name === name)?.type.label;
+      const reason = `its type ${own ?? ""} can't be read as ${as}${keyPosition > 0 ? " in a key" : ""}`;
+      problems.push(new TailraceError("COLUMN_AS", { table: tableLabel(table), column: name, reason, allowed: allowed.join(", ") }));
+    }
+  }
+  for (const [columns, taken] of found) {
+    for (const column of columns.keys()) {
+      if (taken.columns.has(column)) continue;
+      const names = [...taken.columns].slice(0, NAMED_COLUMNS);
+      const allowed = `the columns ${names.join(", ")}${names.length < taken.columns.size ? ", …" : ""}`;
+      problems.push(
+        new TailraceError("COLUMN_AS", { table: taken.labels.join(", "), column, reason: "no such column is captured", allowed }),
+      );
+    }
+  }
+  return problems;
+}
+
+/** In an error text. */
+const NAMED_COLUMNS = 50;

@@ -1,6 +1,7 @@
 // R-chunk: one transaction reads some rows of a table and marks its place in the stream. The lock comes before the
 // snapshot: a rewrite that commits in between leaves the snapshot without a single row of the table.
 import { TailraceError } from "../core/errors.ts";
+import { isReadAsText, type AskedTypes } from "../core/read-as.ts";
 import { readGrant, readingError } from "./snapshot-errors.ts";
 import { MONEY_TEXT, quoteIdentifier, quoteLiteral, type Session } from "./session.ts";
 import type { KeyRange, KeyText } from "../core/snapshot-record.ts";
@@ -20,6 +21,8 @@ export type ChunkRequest = {
   /** As it was when the part was planned. */
   readonly table: SnapshotTable;
   readonly publication: string | null;
+  /** `as` of the configuration. */
+  readonly asked: AskedTypes;
   readonly part: ChunkPart;
   /** SQL of a further condition. */
   readonly where: string | null;
@@ -66,18 +69,18 @@ export async function readChunk(session: Session, request: ChunkRequest, events:
 }
 
 async function read(session: Session, request: ChunkRequest, events: ChunkEvents): Promise<ChunkOutcome> {
-  const { table, publication, under, limitBytes } = request;
+  const { table, publication, asked, under, limitBytes } = request;
   const grant = readGrant(session, table);
   // One round trip, and nothing in it takes a snapshot.
   const begin = `BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE ${rowsSql(table)} IN ACCESS SHARE MODE`;
   await session.query(under === null ? begin : `${begin}; SET TRANSACTION SNAPSHOT ${quoteLiteral(under)}`, [], { grant });
-  const seen = await seeTable(session, table.table.oid, publication);
+  const seen = await seeTable(session, table.table.oid, publication, asked);
   // What is locked is whoever has the name now; that it is our table, under its name, shows here.
   if (seen.table === null || !readsAlike(seen.table, table)) return { kind: "changed", table: seen.table };
   if (under !== null && seen.rewritten)
     throw new TailraceError("SNAPSHOT_LOST", { table: labelOf(table), reason: "its rows were moved to other files since" });
   events.seen(seen.snapshot, seen.table);
-  // Money within a composite has the text that the stream would bring.
+  // Money in a composite or an array has the text that the stream would bring.
   if (needsText(table.table.columns)) await session.query(`SET LOCAL lc_monetary TO '${MONEY_TEXT.lc_monetary}'`);
   const rows = new ChunkRows(table.table.columns, limitBytes, request.memory);
   const fits = await session.copyOut(copySql(request), (bytes, start, end) => rows.take(bytes, start, end), { grant });
@@ -90,9 +93,9 @@ async function read(session: Session, request: ChunkRequest, events: ChunkEvents
 
 /** Types that are read as text come by their output functions: a cast to text is another function, and for some types (inet) another text. */
 function copySql({ table, part, where }: ChunkRequest): string {
-  const columns = table.table.columns.map(({ name, type }) => {
+  const columns = table.table.columns.map(({ name, ...type }) => {
     const column = quoteIdentifier(name);
-    return type.kind === "other" ? `CASE WHEN ${column} IS DISTINCT FROM NULL THEN format('%s', ${column}) END` : column;
+    return isReadAsText(type) ? `CASE WHEN ${column} IS DISTINCT FROM NULL THEN format('%s', ${column}) END` : column;
   });
   const conditions = [partCondition(table, part), publishedCondition(table, where)].filter((each) => each !== null);
   const whereSql = conditions.length === 0 ? "" : ` WHERE ${conditions.join(" AND ")}`;

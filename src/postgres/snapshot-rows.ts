@@ -1,5 +1,6 @@
 // A chunk's rows: the tuples of COPY's binary format, one behind the other in one buffer. No object for any of them.
 import { TailraceError } from "../core/errors.ts";
+import { isReadAsText } from "../core/read-as.ts";
 import type { Column } from "../core/table.ts";
 import { tupleState, type Tuple } from "../core/tuple.ts";
 
@@ -40,9 +41,9 @@ export class ChunkRows {
   #ended = false;
 
   /** `limitBytes`: at most 1 GiB. One row is taken whatever its size. The rows of the chunk that `memory` was given to before are gone. */
-  constructor(columns: readonly Pick<Column, "type">[], limitBytes: number, memory: ChunkMemory = new ChunkMemory()) {
+  constructor(columns: readonly Pick<Column, "type" | "sent">[], limitBytes: number, memory: ChunkMemory = new ChunkMemory()) {
     if (!(limitBytes > 0 && limitBytes <= MOST_BYTES)) throw new RangeError(`a chunk of ${limitBytes} bytes`);
-    this.#forms = Uint8Array.from(columns, ({ type }) => (type.kind === "other" ? tupleState.text : tupleState.binary));
+    this.#forms = Uint8Array.from(columns, (column) => (isReadAsText(column) ? tupleState.text : tupleState.binary));
     this.#limit = limitBytes;
     this.#memory = memory;
     this.#bytes = memory.bytes;

@@ -1,4 +1,5 @@
 // R-harmless: which relations may be captured, by which key, and why not. Pure: plain values from the catalogs in, a verdict out.
+import { typeAsAsked, type AskedColumns } from "../core/read-as.ts";
 import { tableLabel, type Column, type Table, type TableName } from "../core/table.ts";
 import { columnType, type TypeFacts } from "./types.ts";
 
@@ -62,8 +63,8 @@ export type TableVerdict =
 /** From this version on an UPDATE fails when the replica identity holds a generated column that is not published. */
 const CHECKS_GENERATED_SINCE = 180_000;
 
-/** `chosen`: OIDs of all relations selected, to know whether a partition's root is among them. */
-export function judgeTable(relation: Relation, chosen: ReadonlySet<number>): TableVerdict {
+/** `chosen`: OIDs of all relations selected, to know whether a partition's root is among them. `asked`: of its columns (`as`). */
+export function judgeTable(relation: Relation, chosen: ReadonlySet<number>, asked: AskedColumns | null): TableVerdict {
   if (relation.ancestors?.some((oid) => chosen.has(oid)) === true) return { kind: "covered" };
   const unsupported = unsupportedReason(relation);
   if (unsupported !== null) return { kind: "unsupported", reason: unsupported };
@@ -87,7 +88,7 @@ export function judgeTable(relation: Relation, chosen: ReadonlySet<number>): Tab
 
   const columns = sent.map((column): Column => ({
     name: column.name,
-    type: columnType(column.type),
+    ...typeAsAsked(columnType(column.type), asked?.get(column.name), identity.key.includes(column.attnum)),
     typeOid: column.typeOid,
     typeModifier: column.typeModifier,
     keyPosition: identity.key.indexOf(column.attnum) + 1,

@@ -1,4 +1,5 @@
 // PostgreSQL's types as Tailrace's column types (design, section 6), and which of them the binary protocol is read for.
+import { isReadAsText } from "../core/read-as.ts";
 import type { Column, ColumnType, ElementType, PlainKind, RangeName } from "../core/table.ts";
 
 /** What pg_type says of a column's type; of a domain, what it says of the base type at the bottom. */
@@ -124,7 +125,7 @@ function numericType(modifier: number): ElementType {
   return scale >= 0 && scale <= precision ? { kind: "decimal", precision, scale } : { kind: "numeric" };
 }
 
-/** Whether the stream of these columns must use the text protocol: one has a type whose binary form is not read. */
-export function needsText(columns: readonly Pick<Column, "type">[]): boolean {
-  return columns.some((column) => column.type.kind === "other");
+/** Whether the stream of these columns must use the text protocol: one has a type whose binary form is not read, or not as it is asked for. */
+export function needsText(columns: readonly Pick<Column, "type" | "sent">[]): boolean {
+  return columns.some(isReadAsText);
 }

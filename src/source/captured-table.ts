@@ -1,6 +1,7 @@
 // A captured table while it streams: its compiled encoder, its partitions, and what the log already holds of it.
 import type { TableEncoder } from "../avro/encoder.ts";
 import { murmur2 } from "../core/partition.ts";
+import { typeAsAsked, type AskedColumns } from "../core/read-as.ts";
 import { compareSequence, type Sequence } from "../core/sequence.ts";
 import { keyColumns, tableLabel, type Column, type ColumnType, type Table } from "../core/table.ts";
 import type { Relation } from "../postgres/pgoutput.ts";
@@ -69,16 +70,17 @@ export function sameShape(table: Table, relation: Relation): boolean {
 
 /**
  * The table in the shape of a relation of the stream's past, from which the catalog (`now`) may have moved on: a column was
- * added, dropped or got another type since. `types`: of the relation's columns, null for one that nobody knows any more.
+ * added, dropped or got another type since. `types`: of the relation's columns, null for one that nobody knows any more; `asked`: of them (`as`).
  * null when it can't be read so: an unknown type, another key.
  */
-export function inShapeOf(relation: Relation, now: Table, types: readonly (ColumnType | null)[]): Table | null {
+export function inShapeOf(relation: Relation, now: Table, types: readonly (ColumnType | null)[], asked: AskedColumns | null): Table | null {
   const columns: Column[] = [];
   for (const [index, { name, typeOid, typeModifier }] of relation.columns.entries()) {
     const known = now.columns.find((column) => column.name === name);
     const type = types[index] ?? null;
     if (type === null) return null;
-    columns.push({ name, type, typeOid, typeModifier, keyPosition: known?.keyPosition ?? 0 });
+    const keyPosition = known?.keyPosition ?? 0;
+    columns.push({ name, ...typeAsAsked(type, asked?.get(name), keyPosition > 0), typeOid, typeModifier, keyPosition });
   }
   const past = { ...now, columns };
   return keyColumns(past).length === keyColumns(now).length && sameKey(past, relation) ? past : null;

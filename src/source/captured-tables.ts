@@ -196,9 +196,10 @@ export class CapturedTables {
    * rows of before an ALTER TABLE whose outcome is all that the catalog shows.
    */
   async #reshape(captured: CapturedTable, relation: Relation): Promise<CapturedTable> {
-    const now = await describeTable(this.#prepared.session, relation.oid, this.#options.publication);
+    const { publication, selection } = this.#options;
+    const now = await describeTable(this.#prepared.session, relation.oid, publication, selection.asked);
     const types = await describeTypes(this.#prepared.session, relation.columns);
-    const table = now === null ? null : inShapeOf(relation, now, types);
+    const table = now === null ? null : inShapeOf(relation, now, types, selection.asked(now));
     if (now === null || table === null || keyNames(table) !== keyNames(captured.table)) {
       const unknown = relation.columns.find((_, index) => types[index] === null);
       const why = unknown === undefined ? difference(relation, captured.table, now) : `the type of its column ${unknown.name} was dropped`;

@@ -68,6 +68,7 @@ export async function runSnapshots(session: SnapshotSession, signal: AbortSignal
   const work = new SnapshotWork({
     settings,
     publication: options.publication,
+    asked: options.selection.asked,
     snapshot: options.snapshot,
     snapshots,
     logger: parts.logger,

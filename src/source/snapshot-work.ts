@@ -3,6 +3,7 @@
 import { TailraceError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import { backoffMs, pause } from "../core/pause.ts";
+import type { AskedTypes } from "../core/read-as.ts";
 import type { QueuedKey } from "../core/snapshot-record.ts";
 import { tableLabel } from "../core/table.ts";
 import { relationExists } from "../postgres/catalog.ts";
@@ -36,6 +37,7 @@ const RETRY = { firstMs: 200, maxMs: 10_000 };
 export type SnapshotWorkOptions = {
   readonly settings: ConnectionSettings;
   readonly publication: string;
+  readonly asked: AskedTypes;
   readonly snapshot: SnapshotOptions;
   readonly snapshots: Snapshots;
   readonly logger: Log;
@@ -222,7 +224,7 @@ export class SnapshotWork {
     under: string | null,
     signal: AbortSignal,
   ): Promise<{ readonly outcome: ChunkOutcome; readonly hold: Hold }> {
-    const { tables, publication } = this.#options;
+    const { tables, publication, asked } = this.#options;
     const captured = await tables.inShape(table.table);
     const { window } = this.#snapshots;
     // R-keyless: no event can be told to be of one of its rows, so none is judged.
@@ -236,7 +238,7 @@ export class SnapshotWork {
     try {
       const outcome = await readChunk(
         await keeper.session(),
-        { table, publication, part, where: job.snapshot.where, limitBytes: CHUNK_BYTES, under, memory: keeper.memory },
+        { table, publication, asked, part, where: job.snapshot.where, limitBytes: CHUNK_BYTES, under, memory: keeper.memory },
         {
           seen: (visible) => window.known(chunk, parseVisibility(visible)),
           read: (rows) => {
@@ -307,7 +309,7 @@ export class SnapshotWork {
     const known = this.#seen.get(label);
     if (known !== undefined) return known;
     const oid = this.#options.tables.find(label)?.table.oid;
-    const { table } = oid === undefined ? { table: null } : await seeTable(session, oid, this.#options.publication);
+    const { table } = oid === undefined ? { table: null } : await seeTable(session, oid, this.#options.publication, this.#options.asked);
     if (table === null) throw new TailraceError("TABLE_MISSING", { table: label });
     this.#seen.set(label, table);
     return table;

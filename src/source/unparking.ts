@@ -226,7 +226,7 @@ export class Unparking {
   /** The ids that the shape to which the stream has come has in the table's own subjects; what the table is by now is admitted too. Throws STILL_REFUSED. */
   async #present({ table, topic, label }: CapturedTable): Promise<SchemaIds> {
     const { options, parts, session, signal } = this.#parts;
-    const now = await describeTable(session, table.oid, options.publication);
+    const now = await describeTable(session, table.oid, options.publication, options.selection.asked);
     const isNow = now !== null && JSON.stringify(now.columns) === JSON.stringify(table.columns);
     try {
       if (now !== null && !isNow) await registerSchemas(parts.registry, now, topic, { what: "present" }, signal);

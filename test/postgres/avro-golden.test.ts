@@ -7,7 +7,16 @@ import { EventDecoder } from "../../src/avro/decoder.ts";
 import { TableEncoder } from "../../src/avro/encoder.ts";
 import { tableSchemas } from "../../src/avro/schema.ts";
 import { ByteWriter } from "../../src/core/byte-writer.ts";
-import type { Column, ColumnType, PlainKind, RangeName, Table } from "../../src/core/table.ts";
+import { isReadAsText, typeAsAsked } from "../../src/core/read-as.ts";
+import {
+  readAsNames,
+  type Column,
+  type ColumnType,
+  type PlainKind,
+  type RangeName,
+  type ReadAs,
+  type Table,
+} from "../../src/core/table.ts";
 import { Tuple, tupleState } from "../../src/core/tuple.ts";
 import { readEvent } from "../support/row-values.ts";
 import { describeWithPostgres15, postgres, postgres15, uniqueName, type SharedPostgres } from "../support/servers.ts";
@@ -15,7 +24,7 @@ import { avscType } from "../unit/avro/events.ts";
 import { decimalText } from "../unit/avro/rows.ts";
 
 /** A column, its values as SQL literals, and SQL that prints a value of it (`v`) whatever the session's settings are. */
-type Case = { readonly sql: string; readonly type: ColumnType; readonly values: readonly string[]; readonly print: string };
+type Case = Pick<Column, "type" | "sent"> & { readonly sql: string; readonly values: readonly string[]; readonly print: string };
 
 const AS_TEXT = "v::text";
 /** What the type's output function prints; the cast of some types to text is another function. */
@@ -358,6 +367,39 @@ const nastyArrays: Case = {
     .map((items) => `ARRAY[${items.map((item) => (item === null ? "NULL" : `'${item.replaceAll("'", "''")}'`)).join(", ")}]::text[]`),
 };
 
+/** Numbers that PostgreSQL itself does not cast to a double. */
+const BEYOND_DOUBLES = ["1e1000", "1e-1000", "repeat('9', 997)::numeric", "-repeat('9', 997)::numeric"];
+
+/** The case, its column read as something else than its own type (`as` of the configuration), where that is another. */
+function askedCases(each: Case): readonly Case[] {
+  const { kind } = each.type;
+  const prints: Readonly<Record<ReadAs, string>> = {
+    string: kind === "money" ? "v::numeric::text" : AS_PRINTED,
+    double: `encode(float8send(${kind === "money" ? "v::numeric::text" : kind === "float4" ? "v" : "v::text"}::float8), 'hex')`,
+    bytes: `encode(${kind}_send(v), 'hex')`,
+  };
+  return readAsNames.flatMap((as) => {
+    const column = typeAsAsked(each.type, as, false);
+    if (column.sent === undefined) return [];
+    const values = as === "double" ? each.values.filter((value) => !BEYOND_DOUBLES.includes(value)) : each.values;
+    // A decimal's NaN has no place in its own case.
+    return [{ ...each, ...column, print: prints[as], values: kind === "decimal" ? [...values, "'NaN'"] : values }];
+  });
+}
+
+/** Far moments and lists of lists, which have no place in the cases of their own types. */
+const farCases: readonly Case[] = [
+  plain("timestamp", "timestamp", AS_PRINTED, ["'294276-12-31 23:59:59.999999'", "'294247-01-10 04:00:54.775807'"]),
+  plain("timestamptz", "timestamptz", AS_PRINTED, ["'294276-12-31 23:59:59.999999+00'"]),
+  {
+    sql: "int4[]",
+    type: { kind: "array", element: { kind: "int4" } },
+    values: ["'{{1,2},{3,NULL}}'", "'[0:1]={1,2}'", "'[2:2][3:3]={{1}}'"],
+    print: AS_PRINTED,
+  },
+  { sql: "text[]", type: { kind: "array", element: { kind: "text" } }, values: [`'{{"a,b",NULL},{"NULL",""}}'`], print: AS_PRINTED },
+];
+
 /** What the protocol's text form alone carries. */
 const textCases: readonly Case[] = ["floatrange:'[1,5)'", "point:'(1,2)'", "floatrange[]:'{\"[1,5)\",NULL}'"].map((pair): Case => {
   const [sql = "", value = ""] = pair.split(/:(.*)/s);
@@ -408,10 +450,11 @@ function behaves(server: () => Promise<SharedPostgres>, infiniteIntervals: reado
   });
 }
 
-test("values that 64-bit microseconds, a decimal or an Avro array can't hold are refused in both protocols", async () => {
+test("values that 64-bit microseconds, a decimal or an Avro array can't hold are refused in both protocols, as is a number beyond the doubles that was to be one", async () => {
   const shared = await postgres();
   const refused: readonly Case[] = [
     decimal(5, 2, ["'NaN'"]),
+    ...askedCases(plain("numeric", "numeric", AS_TEXT, ["1e309", "-1e400"])),
     plain("timestamp", "timestamp", AS_TEXT, ["'294247-01-10 04:00:54.775807'", "'294276-12-31 23:59:59.999999'"]),
     {
       sql: "int4[]",
@@ -421,11 +464,11 @@ test("values that 64-bit microseconds, a decimal or an Avro array can't hold are
     },
   ];
   await using source = await openSource(shared);
-  for (const [index, { sql, type, values }] of refused.entries()) {
+  for (const [index, { sql, values, ...column }] of refused.entries()) {
     await source.client.query(`CREATE TABLE t${index} (id int PRIMARY KEY, v ${sql})`);
     for (const [id, value] of values.entries()) await source.client.query(`INSERT INTO t${index} SELECT ${id}, ${value}`);
     for (const binary of [false, true]) {
-      const { encode } = encoding(`t${index}`, type);
+      const { encode } = encoding(`t${index}`, column);
       const rows = (await changes(source, binary)).get(`t${index}`) ?? [];
       expect(rows).toHaveLength(values.length);
       for (const row of rows) expect(() => encode(row.after)).toThrow(expect.objectContaining({ code: "VALUE_OUT_OF_RANGE" }));
@@ -446,7 +489,7 @@ test.each([
     );
     await source.client.query("UPDATE t0 SET id = id; ALTER TABLE t0 REPLICA IDENTITY FULL; UPDATE t0 SET id = id");
     const [, unsent, full] = (await changes(source, true)).get("t0") ?? [];
-    const { encodeUpdate, schema } = encoding("t0", type);
+    const { encodeUpdate, schema } = encoding("t0", { type });
     const decoder = new EventDecoder(schema);
     const first = readEvent(decoder, encodeUpdate(unsent));
     expect([first.after, first.unchanged]).toEqual([[1, null], [1]]);
@@ -462,7 +505,7 @@ test("a TOASTed key column that an UPDATE leaves alone is not sent, but the old 
   await source.client.query(`INSERT INTO t0 SELECT string_agg(md5(i::text), ''), 1 FROM generate_series(1, 75) i; UPDATE t0 SET v = 2`);
   const [insert, update] = (await changes(source, true)).get("t0") ?? [];
   expect(update?.after.state[0]).toBe(tupleState.unchanged);
-  const { encoder } = encoding("t0", { kind: "int4" }, { kind: "text" });
+  const { encoder } = encoding("t0", { type: { kind: "int4" } }, { kind: "text" });
   const key = (row: Tuple | undefined, old: Tuple | null): Buffer => {
     const out = new ByteWriter(64);
     encoder.writeKey(row!, old, out);
@@ -497,7 +540,9 @@ async function through(server: SharedPostgres, own: readonly Case[]): Promise<re
     "CREATE TYPE mood AS ENUM ('so so'); CREATE TYPE floatrange AS RANGE (subtype = float8); CREATE EXTENSION ltree; CREATE EXTENSION hstore",
   );
   const scalars = [...own, ...printedCases, ...rangeCases];
-  const all = [...scalars, ...scalars.map(arrayCase), nastyArrays, ...textCases];
+  const arrays = scalars.map(arrayCase);
+  const asked = [...scalars, ...farCases, ...arrays, nastyArrays].flatMap(askedCases);
+  const all = [...scalars, ...arrays, nastyArrays, ...textCases, ...asked];
   for (const [index, { sql, values }] of all.entries()) {
     await client.query(`CREATE TABLE t${index} (id int PRIMARY KEY, v ${sql})`);
     for (const [id, value] of values.entries()) await client.query(`INSERT INTO t${index} SELECT ${id}, ${value}`);
@@ -507,13 +552,14 @@ async function through(server: SharedPostgres, own: readonly Case[]): Promise<re
   const seen: Seen[] = [];
   for (const [index, each] of all.entries()) {
     const printed = await client.query<{ printed: string }>(`SELECT ${each.print} AS printed FROM t${index} ORDER BY id`);
-    const { schema, encode } = encoding(`t${index}`, each.type);
+    const { schema, encode } = encoding(`t${index}`, each);
     printed.rows.forEach((row, id) => {
       const [text, binary] = [textRows, binaryRows].map((rows) => rows.get(`t${index}`)?.[id]?.after);
       if (text === undefined || binary === undefined) throw new Error(`row ${id} of t${index} did not come`);
-      const isOther = each.type.kind === "other";
-      seen.push({ column: each.sql, printed: row.printed, text: encode(text), binary: isOther ? null : encode(binary), schema });
-      if (!isOther) expect([binary.state[0], text.state[0]]).toEqual([tupleState.binary, tupleState.text]);
+      const isText = isReadAsText(each);
+      const column = `${each.sql}${each.sent === undefined ? "" : ` as ${each.sent.as}`}`;
+      seen.push({ column, printed: row.printed, text: encode(text), binary: isText ? null : encode(binary), schema });
+      if (!isText) expect([binary.state[0], text.state[0]]).toEqual([tupleState.binary, tupleState.text]);
     });
   }
   return seen;
@@ -527,11 +573,11 @@ type Encoding = {
 };
 
 /** The events of a table (id, v), id its key. */
-function encoding(name: string, type: ColumnType, keyType: ColumnType = { kind: "int4" }): Encoding {
+function encoding(name: string, { type, sent }: Pick<Column, "type" | "sent">, keyType: ColumnType = { kind: "int4" }): Encoding {
   const unknown = { typeOid: 0, typeModifier: -1 };
   const columns: readonly Column[] = [
     { name: "id", type: keyType, keyPosition: 1, ...unknown },
-    { name: "v", type, keyPosition: 0, ...unknown },
+    { name: "v", type, ...(sent === undefined ? {} : { sent }), keyPosition: 0, ...unknown },
   ];
   const table: Table = { schema: "public", name, oid: 1, identity: "default", columns };
   const constants = { version: "0", connector: "shop", database: "d" };

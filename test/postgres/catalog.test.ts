@@ -1,6 +1,7 @@
 // Which tables are captured, by which key, and why not: read from real catalogs of both versions.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { TableName } from "../../src/core/table.ts";
+import type { AskedColumns } from "../../src/core/read-as.ts";
+import type { ReadAs, TableName } from "../../src/core/table.ts";
 import { describeTable, harmedTables, resolveTables, type ResolvedTables } from "../../src/postgres/catalog.ts";
 import { Session } from "../../src/postgres/session.ts";
 import { describeWithPostgres15, postgres, postgres15, type SharedPostgres, type TestDatabase } from "../support/servers.ts";
@@ -55,9 +56,14 @@ for (const [name, suite, server] of [
       await database[Symbol.asyncDispose]();
     });
 
-    const glob = (): Promise<ResolvedTables> => resolveTables(session, { matches: (schema) => schema === "public", named: [] }, null);
+    const glob = (): Promise<ResolvedTables> =>
+      resolveTables(session, { matches: (schema) => schema === "public", named: [], asked: () => null }, null);
     const named = (...names: string[]): Promise<ResolvedTables> =>
-      resolveTables(session, { matches: () => false, named: names.map((each): TableName => ({ schema: "public", name: each })) }, null);
+      resolveTables(
+        session,
+        { matches: () => false, named: names.map((each): TableName => ({ schema: "public", name: each })), asked: () => null },
+        null,
+      );
     const keyOf = async (table: string): Promise<unknown> => {
       const { tables } = await named(table);
       const columns = tables[0]?.columns.filter((column) => column.keyPosition > 0).sort((a, b) => a.keyPosition - b.keyPosition);
@@ -100,6 +106,37 @@ for (const [name, suite, server] of [
       }
       // Since 18 an unpublished generated column in the identity makes them fail too.
       expect(await refused("full_generated")).toBe(skipped.some((each) => each.table.name === "full_generated"));
+    });
+
+    test("a column that can't be read as it is asked for is a problem that names table, column and what is allowed; the others are", async () => {
+      await database.sql(`CREATE SCHEMA asked; CREATE TABLE asked.one (id numeric PRIMARY KEY, total numeric(12,2), note text, code uuid);
+        CREATE TABLE asked.two (id int PRIMARY KEY, note varchar(3), late timestamp)`);
+      const columns = new Map<string, ReadAs>([
+        ["id", "double"],
+        ["total", "double"],
+        ["note", "double"],
+        ["code", "bytes"],
+        ["late", "string"],
+        ["gone", "string"],
+      ]);
+      const asked = (): AskedColumns => columns;
+      const { tables, problems } = await resolveTables(session, { matches: (schema) => schema === "asked", named: [], asked }, null);
+      expect(problems.map(({ code, message }) => [code, message.split("(`as`): ")[1]])).toEqual([
+        ["COLUMN_AS", "its type numeric can't be read as double in a key; allowed: string"],
+        ["COLUMN_AS", "its type text can't be read as double; allowed: string"],
+        ["COLUMN_AS", "its type integer can't be read as double in a key; allowed: string"],
+        ["COLUMN_AS", "its type character varying can't be read as double; allowed: string"],
+        ["COLUMN_AS", "no such column is captured; allowed: the columns id, total, note, code, late"],
+      ]);
+      expect(problems.at(-1)?.message).toContain("column gone of asked.one, asked.two");
+      expect(tables[0]?.columns.map(({ type, sent }) => [type.kind, sent?.type.kind])).toEqual([
+        ["numeric", undefined],
+        ["float8", "decimal"],
+        ["text", undefined],
+        ["bytea", "uuid"],
+      ]);
+      expect(tables[1]?.columns.at(-1)).toMatchObject({ type: { kind: "text" }, sent: { type: { kind: "timestamp" }, as: "string" } });
+      await database.sql("DROP SCHEMA asked CASCADE");
     });
 
     test("a named table that can't be captured is a problem, with its code", async () => {
@@ -192,7 +229,7 @@ for (const [name, suite, server] of [
 
     test("names with quotes, dots, blanks and any script are taken as they are", async () => {
       const odd = { schema: 'Größe "q"', name: "naïve. Table" };
-      const { tables } = await resolveTables(session, { matches: () => false, named: [odd] }, null);
+      const { tables } = await resolveTables(session, { matches: () => false, named: [odd], asked: () => null }, null);
       expect(tables.map(({ schema, name: table, columns }) => [schema, table, columns.map((column) => column.name)])).toEqual([
         [odd.schema, odd.name, ["Ключ", "a b"]],
       ]);
@@ -200,20 +237,20 @@ for (const [name, suite, server] of [
 
     test("a table met by its OID is described as it is now, or is gone", async () => {
       const [row] = await database.sql<{ oid: number }>("SELECT 'public.other'::regclass::oid AS oid");
-      expect(await describeTable(session, row?.oid ?? 0, null)).toMatchObject({
+      expect(await describeTable(session, row?.oid ?? 0, null, () => null)).toMatchObject({
         schema: "public",
         name: "other",
         columns: [{ name: "id", keyPosition: 1 }],
       });
       await database.sql("DROP TABLE public.other");
-      expect(await describeTable(session, row?.oid ?? 0, null)).toBeNull();
+      expect(await describeTable(session, row?.oid ?? 0, null, () => null)).toBeNull();
     });
 
     test("a publication's column list decides which columns the stream sends", async () => {
       await database.sql("CREATE PUBLICATION some_columns FOR TABLE by_index (id, code, region)");
       const { tables } = await resolveTables(
         session,
-        { matches: () => false, named: [{ schema: "public", name: "by_index" }] },
+        { matches: () => false, named: [{ schema: "public", name: "by_index" }], asked: () => null },
         "some_columns",
       );
       expect(tables[0]?.columns.map((column) => column.name)).toEqual(["id", "code", "region"]);

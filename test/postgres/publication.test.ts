@@ -37,7 +37,11 @@ for (const [name, suite, server] of [
       (
         await resolveTables(
           session,
-          { matches: (schema, table) => schema === "public" && (names.includes(table) || names.includes("*")), named: [] },
+          {
+            matches: (schema, table) => schema === "public" && (names.includes(table) || names.includes("*")),
+            named: [],
+            asked: () => null,
+          },
           null,
         )
       ).tables;

@@ -4,7 +4,8 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { TableEncoder } from "../../src/avro/encoder.ts";
 import { ByteWriter } from "../../src/core/byte-writer.ts";
-import { columnKinds } from "../../src/core/table.ts";
+import { isReadAsText, type AskedTypes } from "../../src/core/read-as.ts";
+import { columnKinds, readAsNames, type ReadAs } from "../../src/core/table.ts";
 import { Tuple } from "../../src/core/tuple.ts";
 import { messageTag, PgoutputReader } from "../../src/postgres/pgoutput.ts";
 import type { Session } from "../../src/postgres/session.ts";
@@ -121,6 +122,37 @@ for (const [name, suite, server] of [
       expect(inText).toEqual(byChunk);
     });
 
+    test("R-chunk: columns that are asked for as another type have the same bytes, those read as text among them", async () => {
+      for (const as of readAsNames) {
+        const { table, byChunk, inText } = await threeWays({ ...BOTH_PROTOCOLS, ...TEXT_ONLY }, as);
+        expect(table.table.columns.filter(({ sent }) => sent?.as === as).length).toBeGreaterThan(as === "bytes" ? 2 : 7);
+        expect(inText).toEqual(byChunk);
+        const inEither = Object.entries(BOTH_PROTOCOLS).filter((_, index) => !isReadAsText(table.table.columns[index + 1]!));
+        const either = await threeWays(Object.fromEntries(inEither), as);
+        expect(either.byChunk.length).toBeGreaterThan(5);
+        expect(either.inText).toEqual(either.byChunk);
+        expect(either.inBinary).toEqual(either.byChunk);
+      }
+    });
+
+    test("R-chunk: a key that is asked for as another type has the same bytes", async () => {
+      for (const [type, as, values] of [
+        ["numeric(12,3)", "string", BOTH_PROTOCOLS["numeric(12,3)"]!],
+        ["timestamptz", "string", BOTH_PROTOCOLS.timestamptz!],
+        ["int8", "string", BOTH_PROTOCOLS.int8!],
+        ["uuid", "bytes", BOTH_PROTOCOLS.uuid!],
+      ] as const) {
+        const name = uniqueName("key");
+        await database.sql(`CREATE TABLE ${name} (id ${type} PRIMARY KEY)`);
+        const publication = await published(name);
+        for (const value of values) await database.sql(`INSERT INTO ${name} SELECT ${value}`);
+        const table = await see(session, `public.${name}`, null, () => new Map([["id", as]]));
+        expect(table.table.columns[0]?.sent?.as).toBe(as);
+        const byChunk = await chunkBytes(table, () => new Map([["id", as]]));
+        for (const binary of [false, true]) expect(await streamBytes(table, publication, values.length, binary), type).toEqual(byChunk);
+      }
+    });
+
     test("R-chunk: a key of every kind that can be one has the same bytes", async () => {
       const keys = Object.entries(BOTH_PROTOCOLS).filter(([type]) => !["json", "xml", "xid", "cid", "jsonpath"].includes(type));
       for (const [type, values] of keys) {
@@ -145,7 +177,10 @@ for (const [name, suite, server] of [
     }
 
     /** Rows with the first, second, … value of each type, then two of nulls alone, then mixed ones. */
-    async function threeWays(types: Readonly<Record<string, readonly string[]>>): Promise<{
+    async function threeWays(
+      types: Readonly<Record<string, readonly string[]>>,
+      as?: ReadAs,
+    ): Promise<{
       readonly table: SnapshotTable;
       readonly byChunk: readonly string[];
       readonly inText: readonly string[];
@@ -164,15 +199,16 @@ for (const [name, suite, server] of [
         return `INSERT INTO ${name} SELECT ${row}, ${values.join(", ")}`;
       });
       await database.sql(`BEGIN; ${rows.join("; ")}; COMMIT`);
-      const table = await see(session, `public.${name}`);
-      const byChunk = await chunkBytes(table);
+      const asked: AskedTypes = () => (as === undefined ? null : new Map(columns.map((_, index) => [`c${index}`, as])));
+      const table = await see(session, `public.${name}`, null, asked);
+      const byChunk = await chunkBytes(table, asked);
       const inText = await streamBytes(table, on, 1, false);
       return { table, byChunk, inText, inBinary: needsText(table.table.columns) ? [] : await streamBytes(table, on, 1, true) };
     }
 
     /** Key and event of each row, hex, in order. */
-    async function chunkBytes(table: SnapshotTable): Promise<readonly string[]> {
-      const outcome = await read(session, table, EVERYTHING);
+    async function chunkBytes(table: SnapshotTable, asked: AskedTypes = () => null): Promise<readonly string[]> {
+      const outcome = await read(session, table, EVERYTHING, { asked });
       if (outcome.kind !== "read") throw new Error(`the chunk is ${outcome.kind}`);
       const encode = encoding(table);
       const tuple = new Tuple();

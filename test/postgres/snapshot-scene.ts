@@ -1,6 +1,7 @@
 // Chunks for tests: a session, a table as a chunk sees it, and what a chunk brought as plain values.
 import { randomUUID } from "node:crypto";
 import { TailraceError } from "../../src/core/errors.ts";
+import type { AskedTypes } from "../../src/core/read-as.ts";
 import { Tuple, tupleState } from "../../src/core/tuple.ts";
 import type { Session } from "../../src/postgres/session.ts";
 import { readChunk, type ChunkOutcome, type ChunkPart, type ChunkRequest } from "../../src/postgres/snapshot-chunk.ts";
@@ -14,6 +15,7 @@ import { connectionOf } from "./collect.ts";
 
 export const LIMITS: SnapshotLimits = { lockMs: 5_000, statementMs: 30_000, idleMs: 30_000 };
 export const WHOLE: KeyRange = { after: null, upTo: null };
+const ASKED_NOTHING: AskedTypes = () => null;
 export const EVERYTHING: ChunkPart = { kind: "range", range: WHOLE };
 
 export function openReader(url: string, limits: Partial<SnapshotLimits> = {}, signal = new AbortController().signal): Promise<Session> {
@@ -21,9 +23,14 @@ export function openReader(url: string, limits: Partial<SnapshotLimits> = {}, si
 }
 
 /** The table of a name (as SQL has it), as a chunk would see it now. */
-export async function see(session: Session, name: string, publication: string | null = null): Promise<SnapshotTable> {
+export async function see(
+  session: Session,
+  name: string,
+  publication: string | null = null,
+  asked: AskedTypes = ASKED_NOTHING,
+): Promise<SnapshotTable> {
   const [row] = await session.query("SELECT $1::regclass::oid AS oid", [name]);
-  const { table } = await seeTable(session, Number(row?.oid), publication);
+  const { table } = await seeTable(session, Number(row?.oid), publication, asked);
   if (table === null) throw new Error(`${name} can't be captured`);
   return table;
 }
@@ -44,7 +51,7 @@ export function read(
   options: ReadOptions = {},
 ): Promise<ChunkOutcome> {
   const { seen = () => undefined, mark = newMark(), ...rest } = options;
-  const request = { table, part, publication: null, where: null, limitBytes: 1 << 26, under: null, ...rest };
+  const request = { table, part, publication: null, asked: ASKED_NOTHING, where: null, limitBytes: 1 << 26, under: null, ...rest };
   return readChunk(session, request, { seen, read: () => mark });
 }
 

@@ -116,6 +116,11 @@ describe("a value that is not allowed", () => {
   });
 
   test.each([
+    [
+      "a column as a type that none can be asked for as",
+      source().replace("[public.orders]", "[{ table: public.orders, as: { total: strnig } }]"),
+      'tables[0].as.total is "strnig", did you mean string? (allowed: string, double, bytes)',
+    ],
     ["partitions below 1", source("topics: { partitions: 0 }\n"), "topics.partitions is 0, allowed: a whole number from 1 to 10000"],
     ["no replicas", source("topics: { replication: 0 }\n"), "topics.replication is 0"],
     [

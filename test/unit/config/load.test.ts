@@ -202,7 +202,7 @@ registry: { url: "http://registry:8081", auth: { username: u, password: "p$$w" }
       `kind: source
 name: shop
 postgres: { url: postgres://db/shop, slot: s_1, publication: Pub-1, create: false }
-tables: [public.orders, "audit.*", { table: '"my.schema".t' }]
+tables: [public.orders, "audit.*", { table: '"my.schema".t', as: { total: string } }]
 topics: { prefix: eu.shop, partitions: 12, replication: 3, create: false, tombstones: false }
 snapshot: { mode: no_data }
 ` +
@@ -221,6 +221,7 @@ tables: [{ table: public.orders, into: analytics.orders, mode: upsert, deletes: 
       topics: { prefix: "eu.shop", partitions: 12, replication: 3, create: false, tombstones: false },
     });
     expect(config.sources[0]?.tables.map((one) => one.pattern.text)).toEqual(["public.orders", "audit.*", '"my.schema".t']);
+    expect(config.sources[0]?.tables.map((one) => one.as)).toEqual([null, null, { total: "string" }]);
     expect(config.sinks[0]).toMatchObject({
       warehouse: { kind: "postgres" },
       flush: { everyMs: 200, rows: 5 },

@@ -2,7 +2,8 @@
 import path from "node:path";
 import { expect, test } from "vitest";
 import { valueType, type AvroType } from "../../../src/avro/schema.ts";
-import { columnKinds, type ColumnKind, type ColumnType } from "../../../src/core/table.ts";
+import { typeAsAsked } from "../../../src/core/read-as.ts";
+import { columnKinds, readAsNames, type ColumnKind, type ColumnType, type ReadAs } from "../../../src/core/table.ts";
 import { builtInTypes, extensionTypes, needsText, rangeTypes } from "../../../src/postgres/types.ts";
 import { columnType as duckdbType } from "../../../src/warehouses/duckdb/dialect.ts";
 import { columnType as postgresType } from "../../../src/warehouses/postgres/dialect.ts";
@@ -86,8 +87,42 @@ function typesPage(): string {
       return `| ${cells.join(" | ")} |`;
     });
   });
-  return `${PREFACE}\n| In the source | Avro | DuckDB | PostgreSQL | Protocol | |\n|---|---|---|---|---|---|\n${rows.join("\n")}\n`;
+  const types = `| In the source | Avro | DuckDB | PostgreSQL | Protocol | |\n|---|---|---|---|---|---|\n${rows.join("\n")}\n`;
+  return `${PREFACE}\n${types}\n${ASKED}\n| In the source | \`as\` | Avro | DuckDB | PostgreSQL | Protocol | |\n|---|---|---|---|---|---|---|\n${askedRows().join("\n")}\n`;
 }
+
+/** One row for each type that `as` makes another one of. */
+function askedRows(): readonly string[] {
+  return columnKinds.flatMap((kind) => {
+    const [[name, type] = [namesOf(kind), { kind } as ColumnType] as const] = examples[kind] ?? [];
+    return readAsNames.flatMap((as) => {
+      const column = typeAsAsked(type, as, false);
+      if (column.sent === undefined) return [];
+      const protocol = needsText([column]) ? "text" : "binary";
+      const note = askedNotes[as][kind] ?? "";
+      return `| ${kind === "array" ? "arrays" : name} | \`${as}\` | ${avroText(valueType(column.type))} | \`${duckdbType(column.type)}\` | \`${postgresType(column.type)}\` | ${protocol} | ${note} |`;
+    });
+  });
+}
+
+const askedNotes: Readonly<Record<ReadAs, Readonly<Partial<Record<ColumnKind, string>>>>> = {
+  string: {
+    bool: "`t` or `f`",
+    decimal: "all its digits; NaN is kept",
+    money: "its number, as in `-1234.50`",
+    bytea: "`\\x` and hex digits",
+    date: "`2026-11-30`, `infinity`, `0044-03-15 BC`",
+    timestamp: "`2026-11-30 12:00:00.5`, `infinity`; every year that PostgreSQL has",
+    timestamptz: "as `timestamp`, in UTC: `2026-11-30 12:00:00.5+00`",
+    hstore: '`"a"=>"1", "b"=>NULL`',
+    array: "`{{1,2},{3,NULL}}`: of any dimensions, with any first index",
+  },
+  double: {
+    decimal: "NaN is kept; a number beyond the largest double is a dead letter",
+    numeric: "as `numeric(12,2)`; the infinities are kept",
+  },
+  bytes: { uuid: "its 16 bytes", macaddr: "its 6 bytes", macaddr8: "its 8 bytes" },
+};
 
 /** As format_type has them. */
 function namesOf(kind: ColumnKind): string {
@@ -106,6 +141,18 @@ function avroText(type: AvroType): string {
   const digits = logicalType === "decimal" ? `(${String(precision)},${String(scale)})` : "";
   return logicalType === undefined ? avroText(base) : `${avroText(base)}, ${logicalType}${digits}`;
 }
+
+const ASKED = `## As another type
+
+\`as\` of a source's tables ([configuration.md](configuration.md#source)) asks for another Avro type of a column, where its own does not
+suit: \`as: { total: string, ratio: double }\`. A \`string\` is PostgreSQL's text form, which holds every value; a \`double\` is the nearest one
+to the number, and so is not allowed in a key; \`bytes\` are those of a uuid or a MAC address. What is asked for that the type has anyway (\`string\`
+of an \`inet\`, \`double\` of a \`double precision\`, \`bytes\` of a \`bytea\`) changes nothing. All other pairs are refused by name, as is a column
+that no table has: when the source starts, and by \`tailrace check\` (COLUMN_AS).
+
+Of a table that has events already, setting, changing or removing \`as\` is a change of schema like one by ALTER TABLE, and an
+incompatible one: \`tailrace plan\` shows it, \`schema_changes\` says what becomes of it.
+`;
 
 const PREFACE = `# Types
 

@@ -38,6 +38,13 @@ test("a table more changes its source alone", () => {
   expect(compareConfigs(config([shop, lake]), after)).toEqual({ ...nothing, changed: ["shop"], unchanged: ["lake"] });
 });
 
+test("a column that is asked for as another type changes its source", () => {
+  const asked = (as: string): LoadedConfig => config([{ ...shop, tables: [{ table: "public.orders", as: { total: as } }] }, lake]);
+  expect(compareConfigs(asked("string"), asked("string"))).toEqual(nothing);
+  expect(compareConfigs(asked("string"), asked("double"))).toMatchObject({ changed: ["shop"], unchanged: ["lake"] });
+  expect(compareConfigs(config([shop, lake]), asked("double"))).toMatchObject({ changed: ["shop"] });
+});
+
 test("a password that changed is seen, though it is never shown", () => {
   const after = config([{ ...shop, postgres: { url: "postgres://cdc:two@db/shop" } }, lake]);
   expect(compareConfigs(config([shop, lake]), after)).toMatchObject({ changed: ["shop"], unchanged: ["lake"] });
