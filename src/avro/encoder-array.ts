@@ -18,6 +18,7 @@ const EQUALS = 0x3d;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
+const SEMICOLON = 0x3b;
 const NULL_TEXT = Buffer.from("NULL");
 
 /** Holds an element that is quoted with escapes, while it is written. */
@@ -34,7 +35,9 @@ function scalarWriter(type: ScalarType): ValueWriter {
 
 /** What writes a column's text form. */
 export function textWriter(type: ColumnType): ValueWriter {
-  return type.kind === "array" ? textArray(textForm[type.element.kind]) : textForm[type.kind];
+  return type.kind === "array"
+    ? textArray(textForm[type.element.kind], type.element.kind === "box" ? SEMICOLON : COMMA)
+    : textForm[type.kind];
 }
 
 /*
@@ -74,32 +77,34 @@ function binaryArray(writeElement: ValueWriter): ValueWriter {
 }
 
 /*
- * array   ::= ['[' lower ':' upper ']' … '='] '{' [element {',' element}] '}'      (array_out; all types of ours have the comma)
+ * array   ::= ['[' lower ':' upper ']' … '='] '{' [element {',' element}] '}'      (array_out; of boxes ';' instead of ',': pg_type.typdelim)
  * element ::= 'NULL' | '"' {character | '\' character} '"' | character {character}, of which none is one of {}",\ and white space
  * The bounds are printed when a lower one is not 1.
  */
-function textArray(writeElement: ValueWriter): ValueWriter {
+function textArray(writeElement: ValueWriter, delimiter: number): ValueWriter {
   return (bytes, start, length, out, column) => {
     const last = start + length - 1;
     if (length > 0 && bytes[start] === BRACKET) throw isManyBounds(bytes, start, last) ? manyDimensions(column) : otherBound(column);
     if (length < 2 || bytes[start] !== OPEN || bytes[last] !== CLOSE) throw malformed(column, "an array");
     if (bytes[start + 1] === OPEN) throw manyDimensions(column);
-    if (length > 2) writeElements(bytes, start + 1, last, out, column, writeElement);
+    if (length > 2) writeElements(bytes, start + 1, last, out, column, writeElement, delimiter);
     out.byte(0);
   };
 }
 
 /** The elements of `bytes[start, end)`, at least one. */
-function writeElements(...[bytes, start, end, out, column, writeElement]: [...Parameters<ValueWriter>, ValueWriter]): void {
-  const count = countElements(bytes, start, end);
+function writeElements(
+  ...[bytes, start, end, out, column, writeElement, delimiter]: [...Parameters<ValueWriter>, ValueWriter, number]
+): void {
+  const count = countElements(bytes, start, end, delimiter);
   out.varint(count);
   let at = start;
   for (let done = 0; done < count; done++) {
-    if (done > 0 && bytes[at++] !== COMMA) throw malformed(column, "an array");
+    if (done > 0 && bytes[at++] !== delimiter) throw malformed(column, "an array");
     const isQuoted = bytes[at] === QUOTE;
     const from = isQuoted ? at + 1 : at;
     let hasEscapes = false;
-    for (at = from; at < end && bytes[at] !== (isQuoted ? QUOTE : COMMA); at++) {
+    for (at = from; at < end && bytes[at] !== (isQuoted ? QUOTE : delimiter); at++) {
       if (bytes[at] !== BACKSLASH) continue;
       hasEscapes = true;
       at++;
@@ -118,14 +123,14 @@ function writeElements(...[bytes, start, end, out, column, writeElement]: [...Pa
   if (at !== end) throw malformed(column, "an array");
 }
 
-function countElements(bytes: Buffer, start: number, end: number): number {
+function countElements(bytes: Buffer, start: number, end: number, delimiter: number): number {
   let count = 1;
   let isQuoted = false;
   for (let at = start; at < end; at++) {
     const character = bytes[at];
     if (character === BACKSLASH) at++;
     else if (character === QUOTE) isQuoted = !isQuoted;
-    else if (character === COMMA && !isQuoted) count++;
+    else if (character === delimiter && !isQuoted) count++;
   }
   return count;
 }

@@ -1,6 +1,7 @@
 // PostgreSQL's binary form of each kind (what its type's send function writes; all integers big-endian) as Avro.
 import type { ByteWriter } from "../core/byte-writer.ts";
 import { writeAscii, writeFourDigits, writeHexByte, writeInteger, writeSmallFraction } from "./ascii.ts";
+import { geometricForms } from "./encoder-geometric.ts";
 import { writeHstore } from "./encoder-hstore.ts";
 import {
   writeBit,
@@ -15,6 +16,7 @@ import {
   writeXid,
   writeXid8,
 } from "./encoder-printed.ts";
+import { writeNan4, writeNan8, writeReversed } from "./floats.ts";
 import { digitsOf, powersOfTen, unscaled } from "./unscaled.ts";
 import { malformed, outOfRange, writeBytes, type ValueColumn, type ValueWriter, type WireForm } from "./value-writer.ts";
 
@@ -247,6 +249,7 @@ export const binaryForm: Omit<WireForm, "range"> = {
   pg_lsn: writeLsn,
   xid: writeXid,
   xid8: writeXid8,
+  ...geometricForms.binary,
   other: refuse,
 };
 
@@ -256,23 +259,6 @@ export function writeMicros(high: number, low: number, out: ByteWriter, column: 
     throw outOfRange(column, "it is after the year 294246, the last of 64-bit microseconds since 1970");
   }
   out.varlong(high, low);
-}
-
-/** Avro float: IEEE 754, little-endian. One NaN for all, so that both wire forms give the same bytes. */
-export function writeNan4(out: ByteWriter): void {
-  out.ensure(4);
-  out.position = out.bytes.writeUInt32LE(0x7fc0_0000, out.position);
-}
-
-export function writeNan8(out: ByteWriter): void {
-  out.ensure(8);
-  out.bytes.writeUInt32LE(0, out.position);
-  out.position = out.bytes.writeUInt32LE(0x7ff8_0000, out.position + 4);
-}
-
-function writeReversed(bytes: Buffer, start: number, length: number, out: ByteWriter): void {
-  out.ensure(length);
-  for (let at = start + length - 1; at >= start; at--) out.bytes[out.position++] = bytes[at]!;
 }
 
 function numericDigits(bytes: Buffer, start: number, length: number, column: ValueColumn): number {

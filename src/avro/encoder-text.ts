@@ -1,9 +1,11 @@
 // PostgreSQL's text form of each kind as Avro. The stream's session has DateStyle ISO, IntervalStyle iso_8601, TimeZone
 // UTC, bytea_output hex, extra_float_digits 1 and lc_monetary C; what another setting would have printed is refused, not misread.
 import { DATE_INFINITY, DATE_MINUS_INFINITY } from "../core/table.ts";
-import { writeMicros, writeNan4, writeNan8 } from "./encoder-binary.ts";
+import { writeMicros } from "./encoder-binary.ts";
+import { geometricForms } from "./encoder-geometric.ts";
 import { writePrintedHstore } from "./encoder-hstore.ts";
 import { writeLsnHalves } from "./encoder-printed.ts";
+import { writeNan4, writeNan8 } from "./floats.ts";
 import { Int64 } from "./int64.ts";
 import { digitsOf, powersOfTen, unscaled } from "./unscaled.ts";
 import { malformed, outOfRange, writeBytes, type ValueColumn, type ValueWriter, type WireForm } from "./value-writer.ts";
@@ -255,6 +257,7 @@ export const textForm: WireForm = {
   pg_lsn: writeLsn,
   xid: writeBytes,
   xid8: writeBytes,
+  ...geometricForms.text,
   range: writeBytes,
   other: writeBytes,
 };

@@ -1,13 +1,15 @@
 // Rows and keys out of their Avro bytes as JSON shows them to a person. Nothing is rounded: what JSON's numbers can't hold is text.
 import { decimalText, unscaledOf } from "../core/decimal.ts";
-import type { ColumnWriter, MapWriter } from "../core/staged-rows.ts";
+import type { ColumnWriter, MapWriter, PointWriter } from "../core/staged-rows.ts";
 import {
   DATE_INFINITY,
   DATE_MINUS_INFINITY,
   TIMESTAMP_INFINITY,
+  geometricFields,
   TIMESTAMP_MINUS_INFINITY,
   type ColumnKind,
   type ColumnType,
+  type FigureKind,
 } from "../core/table.ts";
 import { FRAME_BYTES } from "./encoder.ts";
 import { RowReader } from "./row-reader.ts";
@@ -30,6 +32,7 @@ export function keyAsJson(schema: string, key: Buffer): JsonRow {
   return rowAsJson(columns, new RowReader(columns), key, FRAME_BYTES) ?? {};
 }
 
+const POINT: ColumnType = { kind: "point" };
 const TEXT: ColumnType = { kind: "text" };
 const DAY_MS = 86_400_000;
 /** ECMA-262: the last millisecond that a Date holds. */
@@ -51,6 +54,23 @@ class JsonColumn implements ColumnWriter {
 
   set value(value: JsonValue) {
     this.#values.push(value);
+  }
+
+  doubles(bytes: Buffer, start: number): void {
+    const names = geometricFields[this.#type.kind as FigureKind];
+    this.value = Object.fromEntries(names.map((name, at) => [name, finite(bytes.readDoubleLE(start + 8 * at))]));
+  }
+
+  points(): PointWriter {
+    const points = new JsonColumn(POINT);
+    this.value = points.#values;
+    return points;
+  }
+
+  path(isClosed: boolean): PointWriter {
+    const points = new JsonColumn(POINT);
+    this.value = { closed: isClosed, points: points.#values };
+    return points;
   }
 
   list(): ColumnWriter {

@@ -1,7 +1,7 @@
 // The Avro schemas of a table's events (design, section 6). The JSON text is the same on every call and in every
 // process: a registry knows a schema by it.
 import { avroNamespace, fieldNames } from "../core/naming.ts";
-import { keyColumns, type Column, type ColumnType, type ScalarKind, type Table } from "../core/table.ts";
+import { geometricFields, keyColumns, type Column, type ColumnType, type FigureKind, type ScalarKind, type Table } from "../core/table.ts";
 
 /** An Avro schema as parsed JSON. */
 export type AvroType = string | readonly AvroType[] | { readonly type: AvroType; readonly [attribute: string]: unknown };
@@ -38,6 +38,18 @@ export type SchemaShape = Pick<Table, "schema" | "name"> & {
   readonly columns: readonly Pick<Column, "name" | "type" | "keyPosition">[];
 };
 
+/** Of records within a row: each is defined where it comes first, and named from then on (onceDefined). */
+const NESTED = "tailrace.geometry";
+
+const nested = (name: string, fields: readonly AvroField[]): AvroType => ({ type: "record", name, namespace: NESTED, fields });
+const figure = (name: string, kind: FigureKind): AvroType =>
+  nested(
+    name,
+    geometricFields[kind].map((field) => ({ name: field, type: "double" })),
+  );
+const point = figure("Point", "point");
+const points: AvroType = { type: "array", items: point };
+
 const valueTypes: Readonly<Record<Exclude<ScalarKind, "decimal" | "money">, AvroType>> = {
   bool: "boolean",
   int2: "int",
@@ -72,6 +84,16 @@ const valueTypes: Readonly<Record<Exclude<ScalarKind, "decimal" | "money">, Avro
   pg_lsn: "string",
   xid: "string",
   xid8: "string",
+  point,
+  line: figure("Line", "line"),
+  lseg: figure("Lseg", "lseg"),
+  box: figure("Box", "box"),
+  path: nested("Path", [
+    { name: "closed", type: "boolean" },
+    { name: "points", type: points },
+  ]),
+  polygon: points,
+  circle: figure("Circle", "circle"),
   range: "string",
   other: "string",
 };
@@ -104,7 +126,8 @@ export function tableSchemas(table: SchemaShape, topic: string): TableSchemas {
   const key = keyRecord(table);
   const { type, name, fields } = envelopeRecord(table);
   return {
-    key: key === null ? null : JSON.stringify({ type: key.type, name: key.name, namespace, fields: key.fields }),
+    key:
+      key === null ? null : JSON.stringify({ type: key.type, name: key.name, namespace, fields: fieldsOnceDefined(key.fields, new Set()) }),
     value: JSON.stringify({ type, name, namespace, fields, [attributes.schema]: table.schema, [attributes.table]: table.name }),
   };
 }
@@ -130,7 +153,29 @@ export function envelopeRecord(table: SchemaShape): AvroRecord {
     { name: "unchanged", type: { type: "array", items: "string" }, default: [] },
   ];
   if (key !== null) fields.push({ name: "moved_from", type: ["null", key], default: null });
-  return { type: "record", name: "Envelope", fields };
+  return { type: "record", name: "Envelope", fields: fieldsOnceDefined(fields, new Set()) };
+}
+
+/** Avro takes one definition of a name: the records of NESTED that `defined` has already become their names. */
+function onceDefined(type: AvroType, defined: Set<string>): AvroType {
+  if (typeof type === "string") return type;
+  if (isUnion(type)) return type.map((branch) => onceDefined(branch, defined));
+  const { name, namespace, fields, items } = type as AvroField & { readonly fields?: readonly AvroField[]; readonly items?: AvroType };
+  if (namespace === NESTED) {
+    const full = `${NESTED}.${name}`;
+    if (defined.has(full)) return full;
+    defined.add(full);
+  }
+  if (fields !== undefined) return { ...type, fields: fieldsOnceDefined(fields, defined) };
+  return items === undefined ? type : { ...type, items: onceDefined(items, defined) };
+}
+
+function fieldsOnceDefined(fields: readonly AvroField[], defined: Set<string>): readonly AvroField[] {
+  return fields.map((field) => ({ ...field, type: onceDefined(field.type, defined) }));
+}
+
+function isUnion(type: AvroType): type is readonly AvroType[] {
+  return Array.isArray(type);
 }
 
 function columnFields(table: SchemaShape): readonly AvroField[] {

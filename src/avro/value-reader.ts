@@ -1,6 +1,6 @@
 // Avro values of each kind: passed over, or handed to whoever takes a column's values. Nothing is made of them.
-import type { ColumnWriter } from "../core/staged-rows.ts";
-import type { ColumnType, ScalarKind } from "../core/table.ts";
+import type { ColumnWriter, PointWriter } from "../core/staged-rows.ts";
+import { geometricFields, type ColumnType, type FigureKind, type ScalarKind } from "../core/table.ts";
 import type { Cursor } from "./cursor.ts";
 import { unreadable } from "./shape.ts";
 
@@ -82,6 +82,53 @@ const map: ValueReader = {
   },
 };
 
+/* record of doubles ::= double × the fields */
+function figure(kind: FigureKind): ValueReader {
+  const size = 8 * geometricFields[kind].length;
+  return {
+    skip: (cursor) => cursor.skip(size),
+    write: (cursor, into) => {
+      cursor.skip(size);
+      into.doubles(cursor.bytes, cursor.position - size, cursor.position);
+    },
+  };
+}
+
+/* points ::= (count  (double double) × count)?  0      one block, as the encoder writes it */
+const POINT_BYTES = 16;
+const polygon: ValueReader = {
+  skip: (cursor) => skipPoints(cursor),
+  write: (cursor, into) => {
+    const count = cursor.count(cursor.bytes.length);
+    writePoints(cursor, count, into.points(count));
+  },
+};
+const path: ValueReader = {
+  skip: (cursor) => {
+    cursor.boolean();
+    skipPoints(cursor);
+  },
+  write: (cursor, into) => {
+    const isClosed = cursor.boolean();
+    const count = cursor.count(cursor.bytes.length);
+    writePoints(cursor, count, into.path(isClosed, count));
+  },
+};
+
+function skipPoints(cursor: Cursor): void {
+  const count = cursor.count(cursor.bytes.length);
+  cursor.skip(count * POINT_BYTES);
+  if (count > 0) endBlocks(cursor);
+}
+
+function writePoints(cursor: Cursor, count: number, into: PointWriter): void {
+  for (let done = 0; done < count; done++) {
+    cursor.skip(POINT_BYTES);
+    into.doubles(cursor.bytes, cursor.position - POINT_BYTES, cursor.position);
+  }
+  if (count > 0) endBlocks(cursor);
+}
+
 /** By kind; what a kind brings is said at ColumnWriter's methods. */
 const scalars: Readonly<Record<ScalarKind, ValueReader>> = {
   bool,
@@ -119,6 +166,13 @@ const scalars: Readonly<Record<ScalarKind, ValueReader>> = {
   pg_lsn: string,
   xid: string,
   xid8: string,
+  point: figure("point"),
+  line: figure("line"),
+  lseg: figure("lseg"),
+  box: figure("box"),
+  path,
+  polygon,
+  circle: figure("circle"),
   range: string,
   other: string,
 };

@@ -108,9 +108,10 @@ function fieldsOf(table: Table): ReadonlyMap<string, string> {
 }
 
 function words(type: AvroType): string {
-  if (typeof type === "string") return type;
+  if (typeof type === "string") return type.slice(type.lastIndexOf(".") + 1);
   if (Array.isArray(type)) return `${words(type[1] as AvroType)}?`;
-  const { type: base, logicalType, precision, scale } = type as { readonly type: AvroType; readonly [name: string]: unknown };
+  const { type: base, logicalType, precision, scale, ...rest } = type as { readonly type: AvroType; readonly [name: string]: unknown };
+  if (typeof rest.name === "string") return rest.name;
   if (logicalType === "decimal") return `decimal(${String(precision)},${String(scale)})`;
   return typeof logicalType === "string" ? `${words(base)} ${logicalType}` : words(base);
 }

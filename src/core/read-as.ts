@@ -13,6 +13,7 @@ type Way = "own" | "either" | "text";
 
 const OWN_STRING = { string: "own" } as const;
 const WHOLE_NUMBER = { string: "either", double: "either" } as const;
+const GEOMETRIC = { string: "text" } as const;
 const MAC = { string: "own", bytes: "either" } as const;
 
 /** No number but a float has a text that is the same by all who print it: PostgreSQL's shortest is not always JavaScript's. */
@@ -52,6 +53,13 @@ const ways: Readonly<Record<ColumnKind, Readonly<Partial<Record<ReadAs, Way>>>>>
   pg_lsn: OWN_STRING,
   xid: OWN_STRING,
   xid8: OWN_STRING,
+  point: GEOMETRIC,
+  line: GEOMETRIC,
+  lseg: GEOMETRIC,
+  box: GEOMETRIC,
+  path: GEOMETRIC,
+  polygon: GEOMETRIC,
+  circle: GEOMETRIC,
   range: OWN_STRING,
   array: { string: "text" },
   other: OWN_STRING,

@@ -22,6 +22,12 @@ export interface ColumnWriter {
   text(bytes: Buffer, start: number, end: number): void;
   /** bytea */
   bytes(bytes: Buffer, start: number, end: number): void;
+  /** point, line, lseg, box, circle: its numbers (geometricFields), 8 bytes each, little-endian */
+  doubles(bytes: Buffer, start: number, end: number): void;
+  /** polygon: begins one, whose points are written by doubles() of what is returned, `count` of them */
+  points(count: number): PointWriter;
+  /** path: the same */
+  path(isClosed: boolean, count: number): PointWriter;
   /** array: begins a list, whose items are written into what is returned, `count` of them; then comes endList(). */
   list(count: number): ColumnWriter;
   endList(): void;
@@ -29,6 +35,9 @@ export interface ColumnWriter {
   map(count: number): MapWriter;
   endMap(): void;
 }
+
+/** The points of one path or polygon. */
+export type PointWriter = Pick<ColumnWriter, "doubles">;
 
 /** The pairs of one map. */
 export interface MapWriter {

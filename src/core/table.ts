@@ -69,6 +69,13 @@ export const columnKinds = [
   "pg_lsn",
   "xid",
   "xid8",
+  "point",
+  "line",
+  "lseg",
+  "box",
+  "path",
+  "polygon",
+  "circle",
   "range",
   "array",
   "other",
@@ -77,6 +84,19 @@ export type ColumnKind = (typeof columnKinds)[number];
 export type ScalarKind = Exclude<ColumnKind, "array">;
 /** Kinds that say all there is to say of a type. */
 export type PlainKind = Exclude<ScalarKind, "decimal" | "money" | "range" | "other">;
+
+/**
+ * Geometric types of a fixed number of doubles, with the names that these have in records, in PostgreSQL's order. A line is
+ * ax + by + c = 0, of a box (x1, y1) is the upper right corner. A polygon is its points; a path says too whether it is closed.
+ */
+export const geometricFields = {
+  point: ["x", "y"],
+  line: ["a", "b", "c"],
+  lseg: ["x1", "y1", "x2", "y2"],
+  box: ["x1", "y1", "x2", "y2"],
+  circle: ["x", "y", "radius"],
+} as const satisfies Partial<Record<ColumnKind, readonly string[]>>;
+export type FigureKind = keyof typeof geometricFields;
 
 /** PostgreSQL's `infinity` and `-infinity` in dates (days, Avro int) and in timestamps (microseconds, Avro long). */
 export const DATE_INFINITY = 2_147_483_647;

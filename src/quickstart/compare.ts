@@ -126,6 +126,7 @@ function compareKeys(a: Row, b: Row, columns: readonly Column[], keys: number): 
 function isSame(source: string | null, copy: string | null, type: string): boolean {
   if (source === copy) return true;
   if (source === null || copy === null) return false;
+  if (isGeometric(type)) return isSameFigure(source, copy);
   if (type.endsWith(LIST) && isFloat(elementOf(type))) {
     const [items, others] = [source, copy].map((list) => list.slice(1, -1).split(",")) as [string[], string[]];
     return items.length === others.length && items.every((item, at) => isSame(item, others[at] ?? "", elementOf(type)));
@@ -133,6 +134,29 @@ function isSame(source: string | null, copy: string | null, type: string): boole
   if (!isFloat(type)) return false;
   const [x, y] = [floatOf(source), floatOf(copy)];
   return x === y || (Number.isNaN(x) && Number.isNaN(y));
+}
+
+/** The same numbers, and of a path the same ends. Arrays of figures are compared as one. */
+function isSameFigure(source: string, copy: string): boolean {
+  const [numbers, others] = [numbersOf(source), numbersOf(copy)];
+  const open = copy.split("'closed': false").length;
+  if (copy.includes("'closed'") && source.split("[(").length !== open) return false;
+  const isNull = (text: string | undefined): boolean => text?.toLowerCase() === "null";
+  return (
+    numbers.length === others.length &&
+    numbers.every((number, at) => isNull(number) === isNull(others[at]) && isSame(number, others[at]!, "float8"))
+  );
+}
+
+function numbersOf(text: string): readonly string[] {
+  return [...text.matchAll(NUMBERS)].map(([number]) => number);
+}
+
+/** Numbers and nulls; what stands in quotes is the name of a field. */
+const NUMBERS = /(?<![\w'])(?:-?(?:inf(?:inity)?|nan|\d[\d.]*(?:e[+-]?\d+)?)|null)(?![\w'])/gi;
+
+function isGeometric(type: string): boolean {
+  return /^(?:point|line|lseg|box|path|polygon|circle)(?:\[\])?$/.test(type);
 }
 
 function isFloat(type: string): boolean {
@@ -182,7 +206,7 @@ async function* sourceRows(
   signal: AbortSignal,
 ): AsyncGenerator<Row, undefined> {
   const texts = columns.map(({ name, type }) => {
-    const isList = type.endsWith(LIST) && copied.get(name)?.endsWith(LIST) === true;
+    const isList = type.endsWith(LIST) && !isGeometric(type) && copied.get(name)?.endsWith(LIST) === true;
     return isList ? sourceList(quote(name), elementOf(type)) : sourceText(quote(name), type);
   });
   const order = columns.flatMap(({ name, type, key }, at) =>
@@ -264,6 +288,7 @@ async function* copyRows(
 
 function copyText(column: string, type: string | undefined): string {
   if (type === undefined) return "NULL::VARCHAR";
+  if (type.startsWith("STRUCT(")) return `${column}::VARCHAR`;
   if (type.endsWith(LIST)) return copyList(column, elementOf(type));
   if (type.startsWith("MAP(")) return copyMap(column);
   switch (type) {

@@ -219,7 +219,7 @@ for (const [name, suite, server] of [
         darr: "array decimal",
         pdom: "array decimal",
         pr: "other public.pair",
-        pt: "other point",
+        pt: "point",
         char: 'other "char"',
         ttz: "timetz",
         mo: "money 19,2",

@@ -194,11 +194,11 @@ for (const [name, suite, server, version] of [
 
       test("names with quotes, capitals and letters of any alphabet", async () => {
         const table = `"Größe"."Kunde ""A"", 'b'\\c"`;
-        await database.sql(`CREATE SCHEMA "Größe"; CREATE TABLE ${table} ("Schlüssel %s" text PRIMARY KEY, "b""\\c'" point);
-          INSERT INTO ${table} VALUES (E'it''s \\\\ "key"', '(1,2)')`);
+        await database.sql(`CREATE SCHEMA "Größe"; CREATE TABLE ${table} ("Schlüssel %s" text PRIMARY KEY, "b""\\c'" tsquery);
+          INSERT INTO ${table} VALUES (E'it''s \\\\ "key"', 'a & b')`);
         const seen = await see(session, table);
         const key = [`it's \\ "key"`];
-        expect(await readRows(session, seen)).toEqual([[...key, "(1,2)"]]);
+        expect(await readRows(session, seen)).toEqual([[...key, "'a' & 'b'"]]);
         expect(await readRows(session, seen, { kind: "keys", keys: [key] })).toHaveLength(1);
         expect(await readRows(session, seen, { kind: "range", range: { after: key, upTo: null } })).toEqual([]);
       });

@@ -2,7 +2,7 @@
 import type { EventDecoder } from "../../src/avro/decoder.ts";
 import { unscaledOf } from "../../src/core/decimal.ts";
 import type { ColumnWriter } from "../../src/core/staged-rows.ts";
-import type { ColumnType } from "../../src/core/table.ts";
+import { geometricFields, type ColumnType } from "../../src/core/table.ts";
 
 /** A value by its column's kind, as JavaScript has it. */
 export type Value =
@@ -12,7 +12,7 @@ export type Value =
   | bigint // int8, oid; decimal unscaled; time, timestamp, timestamptz in microseconds (since 1970-01-01)
   | string // numeric, text, enum, json, jsonb, xml, uuid (with hyphens), interval (ISO 8601), other
   | Buffer // bytea
-  | readonly Value[]; // array; hstore as pairs
+  | readonly Value[]; // array; hstore as pairs; the numbers of a point, line, lseg, box or circle; polygon as points; path as these behind whether it is closed
 
 /** Keeps the values that it is given. Fails for bytes that are used again: it copies none but for the moment. */
 export class ValueList implements ColumnWriter {
@@ -58,6 +58,22 @@ export class ValueList implements ColumnWriter {
 
   bytes(bytes: Buffer, start: number, end: number): void {
     this.values.push(Buffer.from(bytes.subarray(start, end)));
+  }
+
+  doubles(bytes: Buffer, start: number, end: number): void {
+    this.values.push(Array.from({ length: (end - start) / 8 }, (_, at) => bytes.readDoubleLE(start + 8 * at)));
+  }
+
+  points(): ValueList {
+    const points = new ValueList();
+    this.values.push(points.values);
+    return points;
+  }
+
+  path(isClosed: boolean): ValueList {
+    const points = this.points();
+    points.bool(isClosed);
+    return points;
   }
 
   list(): ValueList {
@@ -113,7 +129,12 @@ export function writeValue(type: ColumnType, value: Value, into: ColumnWriter): 
     const list = into.list(items.length);
     for (const item of items) writeValue(type.element, item, list);
     into.endList();
-  } else if (kind === "hstore") {
+  } else if (kind === "polygon" || kind === "path") {
+    const points = (value as readonly Value[]).filter((each) => typeof each !== "boolean") as readonly (readonly number[])[];
+    const to = kind === "path" ? into.path((value as readonly Value[])[0] === true, points.length) : into.points(points.length);
+    for (const point of points) writeDoubles(point, to);
+  } else if (kind in geometricFields) writeDoubles(value as readonly number[], into);
+  else if (kind === "hstore") {
     const all = value as readonly (readonly [string, string | null])[];
     const pairs = into.map(all.length);
     for (const [key, each] of all) {
@@ -137,6 +158,12 @@ export function writeValue(type: ColumnType, value: Value, into: ColumnWriter): 
     if (kind === "float4") into.float(bytes, 3);
     else into.double(bytes, 3);
   } else into.int(value);
+}
+
+function writeDoubles(numbers: readonly number[], into: Pick<ColumnWriter, "doubles">): void {
+  const value = Buffer.alloc(8 * numbers.length);
+  for (const [at, number] of numbers.entries()) value.writeDoubleLE(number, 8 * at);
+  writeBytes(value, (bytes, start, end) => into.doubles(bytes, start, end));
 }
 
 /** In the middle of other bytes, as values stand in an event. */

@@ -132,7 +132,40 @@ export const samples: readonly Sample[] = [
       same("[-infinity,infinity]", "[-infinity,infinity]"),
     ],
   },
-  { type: { kind: "other", typeName: "point" }, cases: [same("(1.5,-2)", "(1.5,-2)"), ...texts] },
+  {
+    type: { kind: "point" },
+    cases: [
+      each([1, -2.5], "{'x': 1.0, 'y': -2.5}", "(1,-2.5)"),
+      each([NaN, -Infinity], "{'x': nan, 'y': -inf}", "(NaN,-Infinity)"),
+      each([-0, 5e-324], "{'x': -0.0, 'y': 5e-324}", "(-0,5e-324)"),
+    ],
+  },
+  { type: { kind: "line" }, cases: [each([1, -2, 0.1], "{'a': 1.0, 'b': -2.0, 'c': 0.1}", "{1,-2,0.1}")] },
+  { type: { kind: "lseg" }, cases: [each([1, 2, 3, 4.5], "{'x1': 1.0, 'y1': 2.0, 'x2': 3.0, 'y2': 4.5}", "[(1,2),(3,4.5)]")] },
+  { type: { kind: "box" }, cases: [each([3, 4, 1, 2], "{'x1': 3.0, 'y1': 4.0, 'x2': 1.0, 'y2': 2.0}", "(3,4),(1,2)")] },
+  { type: { kind: "circle" }, cases: [each([1, 2, 0.5], "{'x': 1.0, 'y': 2.0, 'radius': 0.5}", "<(1,2),0.5>")] },
+  {
+    type: { kind: "path" },
+    cases: [
+      each([true, [0, 0], [1, 2.5]], "{'closed': true, 'points': [{'x': 0.0, 'y': 0.0}, {'x': 1.0, 'y': 2.5}]}", "((0,0),(1,2.5))"),
+      each([false, [0, 0.1]], "{'closed': false, 'points': [{'x': 0.0, 'y': 0.1}]}", "[(0,0.1)]"),
+    ],
+  },
+  {
+    type: { kind: "polygon" },
+    cases: [
+      each(
+        [
+          [0, 0],
+          [1, 0],
+          [1, 1],
+        ],
+        "[{'x': 0.0, 'y': 0.0}, {'x': 1.0, 'y': 0.0}, {'x': 1.0, 'y': 1.0}]",
+        "((0,0),(1,0),(1,1))",
+      ),
+    ],
+  },
+  { type: { kind: "other", typeName: "pair" }, cases: [same("(1,a)", "(1,a)"), ...texts] },
   // The json type keeps its text, also what stricter parsers refuse.
   {
     type: { kind: "json" },
@@ -261,6 +294,18 @@ export const samples: readonly Sample[] = [
       `{"{\\"a\\": \\"1\\", \\"b\\": null}",NULL}`,
     ],
   ]),
+  array({ kind: "point" }, [[[[1, 2], null], "[{'x': 1.0, 'y': 2.0}, NULL]", `{"(1,2)",NULL}`]]),
+  array({ kind: "box" }, [
+    [
+      [[3, 4, 1, 2], null, [0, 0, 0, 0]],
+      "[{'x1': 3.0, 'y1': 4.0, 'x2': 1.0, 'y2': 2.0}, NULL, {'x1': 0.0, 'y1': 0.0, 'x2': 0.0, 'y2': 0.0}]",
+      "{(3,4),(1,2);NULL;(0,0),(0,0)}",
+    ],
+  ]),
+  array({ kind: "path" }, [
+    [[[false, [0, 0.5]], null], "[{'closed': false, 'points': [{'x': 0.0, 'y': 0.5}]}, NULL]", `{"[(0,0.5)]",NULL}`],
+  ]),
+  array({ kind: "polygon" }, [[[[[0, 0]], null], "[[{'x': 0.0, 'y': 0.0}], NULL]", `{"((0,0))",NULL}`]]),
   array({ kind: "range", typeName: "int8range" }, [[["[1,5)", null], "['[1,5)', NULL]", `{"[1,5)",NULL}`]]),
   array({ kind: "inet" }, [[["10.0.0.1", "::1/64"], "[10.0.0.1, '::1/64']", "{10.0.0.1,::1/64}"]]),
   array({ kind: "bit" }, [[["101", ""], "[101, '']", `{101,""}`]]),

@@ -2,7 +2,7 @@
 import duckdb from "@duckdb/node-bindings";
 import { decimalText, unscaledOf } from "../../core/decimal.ts";
 import { ValueRefused, type ColumnWriter } from "../../core/staged-rows.ts";
-import { DATE_INFINITY, DATE_MINUS_INFINITY, type ColumnType } from "../../core/table.ts";
+import { DATE_INFINITY, DATE_MINUS_INFINITY, geometricFields, type ColumnType, type FigureKind } from "../../core/table.ts";
 import { mendedUtf8 } from "../utf8.ts";
 import { UUID_BYTES, writeUuid } from "../uuid.ts";
 import { columnType, MAX_DECIMAL_PRECISION } from "./dialect.ts";
@@ -32,6 +32,8 @@ export class ColumnVector implements ColumnWriter {
   readonly #isDate: boolean;
   readonly #isTimestamp: boolean;
   readonly #isUuid: boolean;
+  /** Of a struct, whose own data are nothing: its columns, each with a value a row. */
+  readonly #fields: readonly ColumnVector[];
   /** Of a list: its items, one list's behind the other's. */
   readonly #items: ColumnVector | null;
   /** Of a map, which is a list of structs: their two columns. */
@@ -54,7 +56,9 @@ export class ColumnVector implements ColumnWriter {
     this.#isDate = type.kind === "date";
     this.#isTimestamp = type.kind === "timestamp" || type.kind === "timestamptz";
     this.#isUuid = type.kind === "uuid";
-    this.#items = type.kind === "array" ? new ColumnVector(type.element) : null;
+    const item = itemOf(type);
+    this.#items = item === null ? null : new ColumnVector(item);
+    this.#fields = fieldsOf(type).map((field) => new ColumnVector(field));
     this.#pairs = type.kind === "hstore" ? { keys: new ColumnVector({ kind: "text" }), values: new ColumnVector({ kind: "text" }) } : null;
     this.#data = Buffer.alloc(CHUNK_ROWS * this.#width);
     this.#shorts = shortsOf(this.#data);
@@ -65,6 +69,7 @@ export class ColumnVector implements ColumnWriter {
     const row = this.#rows++;
     this.#hasNulls = true;
     this.#validity[row >> 3]! &= ~(1 << (row & 7));
+    for (const field of this.#fields) field.null();
     if (this.#width !== STRING_BYTES) return;
     this.#ints[row * 4] = 0; // no pointer of a row before
     this.#ints[row * 4 + 2] = 0; // nor a list's length
@@ -93,6 +98,23 @@ export class ColumnVector implements ColumnWriter {
 
   double(bytes: Buffer, at: number): void {
     this.#copy(bytes, at, 8);
+  }
+
+  doubles(bytes: Buffer, start: number): void {
+    this.#rows++;
+    const fields = this.#fields;
+    for (let index = 0; index < fields.length; index++) fields[index]!.double(bytes, start + 8 * index);
+  }
+
+  points(count: number): ColumnVector {
+    return this.list(count);
+  }
+
+  path(isClosed: boolean, count: number): ColumnVector {
+    this.#rows++;
+    const [closed, points] = this.#fields;
+    closed!.bool(isClosed);
+    return points!.list(count);
   }
 
   decimal(bytes: Buffer, start: number, end: number): void {
@@ -172,6 +194,7 @@ export class ColumnVector implements ColumnWriter {
 
   /** Moves what was written into the vector, and begins anew. */
   flush(vector: duckdb.Vector): void {
+    for (const [index, field] of this.#fields.entries()) field.flush(duckdb.struct_vector_get_child(vector, index));
     if (this.#items !== null) this.#items.flush(childOf(vector, this.#items.#rows));
     if (this.#pairs !== null) {
       const { keys, values } = this.#pairs;
@@ -180,7 +203,7 @@ export class ColumnVector implements ColumnWriter {
       values.flush(duckdb.struct_vector_get_child(structs, 1));
     }
     if (this.#heapEnd > 0) this.#moveHeap(vector);
-    copyTo(vector, this.#data, this.#rows * this.#width);
+    if (this.#width > 0) copyTo(vector, this.#data, this.#rows * this.#width);
     if (this.#hasNulls) {
       duckdb.vector_ensure_validity_writable(vector);
       const { buffer, byteOffset } = this.#validity;
@@ -192,6 +215,7 @@ export class ColumnVector implements ColumnWriter {
   }
 
   #grow(more: number): void {
+    for (const field of this.#fields) field.#grow(more);
     this.#capacity = Math.max(this.#capacity * 2, Math.ceil((this.#rows + more) / 8) * 8);
     const data = Buffer.alloc(this.#capacity * this.#width);
     this.#data.copy(data);
@@ -266,6 +290,18 @@ function copyTo(vector: duckdb.Vector, { buffer, byteOffset }: Buffer, bytes: nu
   duckdb.copy_data_to_vector(vector, 0, buffer as ArrayBuffer, byteOffset, bytes);
 }
 
+/** Of a list's items; null: it is none. */
+function itemOf(type: ColumnType): ColumnType | null {
+  if (type.kind === "array") return type.element;
+  return type.kind === "polygon" ? { kind: "point" } : null;
+}
+
+/** Of a struct's columns. */
+function fieldsOf({ kind }: ColumnType): readonly ColumnType[] {
+  if (kind === "path") return [{ kind: "bool" }, { kind: "polygon" }];
+  return kind in geometricFields ? geometricFields[kind as FigureKind].map(() => ({ kind: "float8" })) : [];
+}
+
 /** Of DuckDB's own type for a kind (dialect's `columnType`). */
 function widthOf(type: ColumnType): number {
   switch (type.kind) {
@@ -314,6 +350,14 @@ function widthOf(type: ColumnType): number {
       return STRING_BYTES;
     case "array":
     case "hstore":
+    case "polygon":
       return ENTRY_BYTES;
+    case "point":
+    case "line":
+    case "lseg":
+    case "box":
+    case "path":
+    case "circle":
+      return 0;
   }
 }

@@ -1,5 +1,5 @@
 // DuckDB's SQL for a target: its types, its DDL and one merge. Pure text.
-import type { ColumnType, TableName } from "../../core/table.ts";
+import { geometricFields, type ColumnType, type TableName } from "../../core/table.ts";
 import {
   EXPIRED_ROWS,
   type Expiry,
@@ -88,6 +88,16 @@ export function columnType(type: ColumnType): string {
       return "VARCHAR";
     case "hstore":
       return "MAP(VARCHAR, VARCHAR)";
+    case "point":
+    case "line":
+    case "lseg":
+    case "box":
+    case "circle":
+      return `STRUCT(${geometricFields[type.kind].map((name) => `${name} DOUBLE`).join(", ")})`;
+    case "polygon":
+      return `${columnType({ kind: "point" })}[]`;
+    case "path":
+      return `STRUCT(closed BOOLEAN, points ${columnType({ kind: "polygon" })})`;
     case "array":
       return `${columnType(type.element)}[]`;
   }

@@ -1,7 +1,7 @@
 // One column of COPY's binary format: values are written as fields, straight from the events' bytes.
 import type { ByteWriter } from "../../core/byte-writer.ts";
 import { decimalText, unscaledOf } from "../../core/decimal.ts";
-import { ValueRefused, type ColumnWriter } from "../../core/staged-rows.ts";
+import { ValueRefused, type ColumnWriter, type PointWriter } from "../../core/staged-rows.ts";
 import { DATE_INFINITY, DATE_MINUS_INFINITY, type ColumnKind, type ColumnType } from "../../core/table.ts";
 import { mendedUtf8 } from "../utf8.ts";
 import { UUID_BYTES, writeUuid } from "../uuid.ts";
@@ -15,6 +15,8 @@ const PG_EPOCH_HIGH = Math.floor(PG_EPOCH_MICROS / 0x1_0000_0000);
 const PG_EPOCH_LOW = PG_EPOCH_MICROS % 0x1_0000_0000;
 const NULL_LENGTH = -1;
 const JSONB_VERSION = 1;
+const DOUBLE_BYTES = 8;
+const POINT_BYTES = 16;
 
 const TEXT_OID = 25;
 /** Types of items that are not staged as text (dialect's `isStagedAsText`), which an array names. */
@@ -26,8 +28,15 @@ const ITEM_OIDS: ReadonlyMap<ColumnKind, number> = new Map([
   ["int4", 23],
   ["oid", 26],
   ["json", 114],
+  ["point", 600],
+  ["lseg", 601],
+  ["path", 602],
+  ["box", 603],
+  ["polygon", 604],
+  ["line", 628],
   ["float4", 700],
   ["float8", 701],
+  ["circle", 718],
   ["date", 1082],
   ["time", 1083],
   ["timestamp", 1114],
@@ -63,6 +72,7 @@ export class CopyField implements ColumnWriter {
   readonly #itemOid: number;
   /** Writes an hstore's pairs. */
   readonly #pairs: JsonObject | null;
+  readonly #points: PointWriter = { doubles: (bytes, start, end) => this.#doubles(bytes, start, end) };
   /** Where the array or hstore that is being written begins. */
   #listAt = 0;
 
@@ -118,11 +128,33 @@ export class CopyField implements ColumnWriter {
   }
 
   float(bytes: Buffer, at: number): void {
+    int32(this.#out, 4);
     this.#reversed(bytes, at, 4);
   }
 
   double(bytes: Buffer, at: number): void {
+    int32(this.#out, 8);
     this.#reversed(bytes, at, 8);
+  }
+
+  doubles(bytes: Buffer, start: number, end: number): void {
+    int32(this.#out, end - start);
+    this.#doubles(bytes, start, end);
+  }
+
+  /* polygon ::= points Int32  (x y) × points */
+  points(count: number): PointWriter {
+    int32(this.#out, 4 + count * POINT_BYTES);
+    int32(this.#out, count);
+    return this.#points;
+  }
+
+  /* path ::= closed Int8  points Int32  (x y) × points */
+  path(isClosed: boolean, count: number): PointWriter {
+    int32(this.#out, 5 + count * POINT_BYTES);
+    this.#out.byte(isClosed ? 1 : 0);
+    int32(this.#out, count);
+    return this.#points;
   }
 
   decimal(bytes: Buffer, start: number, end: number): void {
@@ -220,9 +252,12 @@ export class CopyField implements ColumnWriter {
 
   #reversed(bytes: Buffer, at: number, width: number): void {
     const out = this.#out;
-    int32(out, width);
     out.ensure(width);
     for (let from = at + width - 1; from >= at; from--) out.bytes[out.position++] = bytes[from]!;
+  }
+
+  #doubles(bytes: Buffer, start: number, end: number): void {
+    for (let at = start; at < end; at += DOUBLE_BYTES) this.#reversed(bytes, at, DOUBLE_BYTES);
   }
 
   #outOfRange(): ValueRefused {

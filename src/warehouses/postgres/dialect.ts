@@ -76,6 +76,13 @@ export function columnType(type: ColumnType): string {
       return "time with time zone";
     case "bit":
       return "bit varying";
+    case "point":
+    case "line":
+    case "lseg":
+    case "box":
+    case "path":
+    case "polygon":
+    case "circle":
     case "interval":
     case "inet":
     case "cidr":

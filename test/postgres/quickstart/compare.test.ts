@@ -150,6 +150,25 @@ test("an hstore is compared pair by pair with the copy's map, whatever their ord
   expect(first.map(({ key, column }) => `${key} ${column}`)).toEqual(["k=1 l", "k=4 h"]);
 });
 
+test("geometric values are compared number by number with the copy's structs", async () => {
+  await using sides = await pair();
+  await sides.source.sql(`CREATE TABLE figures (k int PRIMARY KEY, p point, w path, g polygon, l box[]);
+    INSERT INTO figures VALUES (1, '(1e20,NaN)', '((0,0),(1,2))', '((0,0),(1,2))', '{(3,4),(1,2);NULL}'), (2, '(-Infinity,-0.5)', '[(0.1,0)]', NULL, '{}'), (3, '(1,2)', '[(1,1)]', NULL, NULL)`);
+  await sides.copy
+    .run(`CREATE TABLE public.figures (k INTEGER, p STRUCT(x DOUBLE, y DOUBLE), w STRUCT(closed BOOLEAN, points STRUCT(x DOUBLE, y DOUBLE)[]),
+      g STRUCT(x DOUBLE, y DOUBLE)[], l STRUCT(x1 DOUBLE, y1 DOUBLE, x2 DOUBLE, y2 DOUBLE)[]);
+    INSERT INTO public.figures VALUES (1, {x: 1e20, y: 'nan'}, {closed: true, points: [{x: 0, y: 0}, {x: 1, y: 2}]}, [{x: 0, y: 0}, {x: 1, y: 2}], [{x1: 3, y1: 4, x2: 1, y2: 2}, NULL]),
+      (2, {x: '-inf', y: -0.5}, {closed: false, points: [{x: 0.1, y: 0}]}, NULL, []), (3, {x: 1, y: 2}, {closed: false, points: [{x: 1, y: 1}]}, NULL, NULL)`);
+  const table = { schema: "public", name: "figures" };
+  const same = await compareTables(sides.source.url, sides.copy, [table], SIGNAL);
+  expect(same.first).toEqual([]);
+  await sides.copy.run(
+    "UPDATE public.figures SET p = {x: 1e20, y: 0} WHERE k = 1; UPDATE public.figures SET w = {closed: true, points: [{x: 0.1, y: 0}]} WHERE k = 2; UPDATE public.figures SET l = [NULL] WHERE k = 3",
+  );
+  const { first } = await compareTables(sides.source.url, sides.copy, [table], SIGNAL);
+  expect(first.map(({ key, column }) => `${key} ${column}`)).toEqual(["k=1 p", "k=2 w", "k=3 l"]);
+});
+
 test("arrays are compared element by element where the copy has lists: null is no text, and no element looks like two", async () => {
   await using sides = await pair();
   await sides.source

@@ -159,7 +159,7 @@ test("bytes of another length than the type's are a protocol error, not a value"
           : kind === "array"
             ? texts
             : kind === "other"
-              ? { kind, typeName: "point" }
+              ? { kind, typeName: "pair" }
               : kind === "range"
                 ? ({ kind, typeName: "int4range" } as const)
                 : kind;

@@ -22,6 +22,21 @@ const cases: readonly (readonly [type: ColumnType | ColumnType["kind"], printed:
   ["timestamp", "2026-01-02 03:04:05.000006", "2026-01-02T03:04:05.000006"],
   ["timestamptz", "1969-12-31 23:59:59.999999+00", "1969-12-31T23:59:59.999999Z"],
   ["timestamptz", "-infinity", "-infinity"],
+  ["point", "(1.5,-Infinity)", { x: 1.5, y: "-Infinity" }],
+  ["circle", "<(1,2),0.5>", { x: 1, y: 2, radius: 0.5 }],
+  [
+    "path",
+    "[(1,2),(3,4)]",
+    {
+      closed: false,
+      points: [
+        { x: 1, y: 2 },
+        { x: 3, y: 4 },
+      ],
+    },
+  ],
+  ["polygon", "((1,2))", [{ x: 1, y: 2 }]],
+  [{ kind: "array", element: { kind: "box" } }, "{(3,4),(1,2);NULL}", [{ x1: 3, y1: 4, x2: 1, y2: 2 }, null]],
   [{ kind: "array", element: { kind: "int8" } }, "{1,NULL,9223372036854775807}", ["1", null, "9223372036854775807"]],
 ];
 

@@ -4,6 +4,7 @@ import type { Column, ColumnType, ElementType, PlainKind, RangeName, Table } fro
 import type { Value } from "../../support/row-values.ts";
 import {
   columnKinds,
+  geometricFields,
   rangeNames,
   TIMESTAMP_INFINITY,
   TIMESTAMP_MINUS_INFINITY,
@@ -141,6 +142,12 @@ function lexemes(): fc.Arbitrary<{ readonly text: string; readonly binary: Buffe
 
 function floatText(value: number): string {
   return Object.is(value, -0) ? "-0" : String(value);
+}
+
+function float8s(numbers: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(8 * numbers.length);
+  for (const [at, number] of numbers.entries()) bytes.writeDoubleBE(number, 8 * at);
+  return bytes;
 }
 
 function bytesOf(size: number, write: (bytes: Buffer) => void): Buffer {
@@ -319,12 +326,42 @@ export function samplesOf(type: ColumnType): fc.Arbitrary<Sample> {
           pairs,
         );
       });
+    case "point":
+    case "line":
+    case "lseg":
+    case "box":
+    case "circle": {
+      const kind = type.kind;
+      const count = geometricFields[kind].length;
+      return fc.array(fc.double(), { minLength: count, maxLength: count }).map((numbers) => {
+        const [a = "", b = "", c = "", d = ""] = numbers.map(floatText);
+        const printed = {
+          point: `(${a},${b})`,
+          line: `{${a},${b},${c}}`,
+          lseg: `[(${a},${b}),(${c},${d})]`,
+          box: `(${a},${b}),(${c},${d})`,
+          circle: `<(${a},${b}),${c}>`,
+        };
+        return sample(printed[kind], float8s(numbers), numbers);
+      });
+    }
+    case "path":
+    case "polygon":
+      return fc.tuple(fc.boolean(), fc.array(fc.tuple(fc.double(), fc.double()), { maxLength: 5 })).map(([isClosed, points]) => {
+        const printed = points.map(([x, y]) => `(${floatText(x)},${floatText(y)})`).join(",");
+        const body = Buffer.concat([int4(points.length), float8s(points.flat())]);
+        if (type.kind === "polygon") return sample(`(${printed})`, body, points);
+        const ends = isClosed ? "()" : "[]";
+        return sample(`${ends[0]}${printed}${ends[1]}`, Buffer.concat([Buffer.of(isClosed ? 1 : 0), body]), [isClosed, ...points]);
+      });
     case "range":
       return type.typeName.endsWith("multirange")
         ? fc.array(rangeSamples(type.typeName), { maxLength: 3 }).map(multirangeSample)
         : rangeSamples(type.typeName);
     case "array":
-      return fc.array(fc.option(samplesOf(type.element), { nil: null, freq: 4 }), { maxLength: 6 }).map(arraySample);
+      return fc
+        .array(fc.option(samplesOf(type.element), { nil: null, freq: 4 }), { maxLength: 6 })
+        .map((items) => arraySample(items, type.element.kind === "box" ? ";" : ","));
     case "text":
     case "enum":
     case "json":
@@ -364,11 +401,12 @@ function multirangeSample(ranges: readonly Sample[]): Sample {
 }
 
 /** As array_out and array_send write it. */
-function arraySample(items: readonly (Sample | null)[]): Sample {
+function arraySample(items: readonly (Sample | null)[], delimiter: string): Sample {
   const texts = items.map((item) => {
     if (item === null) return "NULL";
     const printed = item.text.toString();
-    const needsQuotes = printed === "" || /["\\{},\t\n\v\f\r ]/.test(printed) || printed.toUpperCase() === "NULL";
+    const needsQuotes =
+      printed === "" || /["\\{}\t\n\v\f\r ]/.test(printed) || printed.includes(delimiter) || printed.toUpperCase() === "NULL";
     return needsQuotes ? `"${printed.replace(/["\\]/g, "\\$&")}"` : printed;
   });
   const fields = items.flatMap((item) => (item === null ? [int4(-1)] : [int4(item.binary.length), item.binary]));
@@ -376,7 +414,7 @@ function arraySample(items: readonly (Sample | null)[]): Sample {
   const bounds = items.length === 0 ? [] : [int4(items.length), int4(1)];
   const hasNull = int4(items.includes(null) ? 1 : 0);
   return sample(
-    `{${texts.join(",")}}`,
+    `{${texts.join(delimiter)}}`,
     Buffer.concat([...head, hasNull, int4(25), ...bounds, ...fields]),
     items.map((item) => item?.value ?? null),
   );
@@ -385,7 +423,7 @@ function arraySample(items: readonly (Sample | null)[]): Sample {
 /** Any column type, decimals of every size and arrays among them. */
 export function columnTypes(): fc.Arbitrary<ColumnType> {
   const arrays = elementTypes().map((element): ColumnType => ({ kind: "array", element }));
-  const others = fc.constantFrom("point", "floatrange", "vector").map((typeName): ColumnType => ({ kind: "other", typeName }));
+  const others = fc.constantFrom("pair", "floatrange", "vector").map((typeName): ColumnType => ({ kind: "other", typeName }));
   return fc.oneof({ weight: 7, arbitrary: elementTypes() }, { weight: 3, arbitrary: arrays }, { weight: 1, arbitrary: others });
 }
 

@@ -50,6 +50,20 @@ test("key columns are required, in key order in the key; every other one is null
   );
 });
 
+test("a geometric record is defined where it comes first and named from then on, in the key's schema too, and avsc takes both", () => {
+  const places = table([
+    column("at", "point", 1),
+    column("way", "path"),
+    column("area", "polygon"),
+    column("stops", { kind: "array", element: { kind: "point" } }),
+  ]);
+  const schemas = tableSchemas(places, "shop.public.places");
+  const definitions = (text: string | null): number => text!.split('"name":"Point"').length - 1;
+  expect([definitions(schemas.key), definitions(schemas.value)]).toEqual([1, 1]);
+  for (const text of [schemas.key!, schemas.value]) expect(() => avro.Type.forSchema(JSON.parse(text) as avro.Schema)).not.toThrow();
+  expect(readValueSchema(schemas.value).columns.map(({ type }) => type)).toEqual(places.columns.map(({ type }) => type));
+});
+
 test("the shape comes back from the schemas exactly: names, types, places in the key", () => {
   fc.assert(
     fc.property(rows(), ({ table: random }) => {

@@ -1,7 +1,7 @@
 // docs/types.md is written from what the code does with each kind; what stands in its notes is proven by the tests of types.
 import path from "node:path";
 import { expect, test } from "vitest";
-import { valueType, type AvroType } from "../../../src/avro/schema.ts";
+import { valueType, type AvroField, type AvroType } from "../../../src/avro/schema.ts";
 import { typeAsAsked } from "../../../src/core/read-as.ts";
 import { columnKinds, readAsNames, type ColumnKind, type ColumnType, type ReadAs } from "../../../src/core/table.ts";
 import { builtInTypes, extensionTypes, needsText, rangeTypes } from "../../../src/postgres/types.ts";
@@ -34,7 +34,7 @@ const examples: Readonly<Partial<Record<ColumnKind, readonly (readonly [name: st
   ],
   other: [
     [
-      "all others: geometric types, composites, `vector`, range types that were made with CREATE TYPE, …, and arrays of them",
+      "all others: composites, `vector`, `geometry`, range types that were made with CREATE TYPE, …, and arrays of them",
       { kind: "other", typeName: "" },
     ],
   ],
@@ -65,6 +65,10 @@ const notes: Readonly<Partial<Record<ColumnKind, string>>> = {
   pg_lsn: "without zeros in front, whatever the server's version",
   xid: "has no order, so a target keeps it as text",
   hstore: "in a PostgreSQL target a jsonb, since the extension may not be there",
+  point: "its numbers, NaN, the infinities and −0 among them",
+  line: "ax + by + c = 0",
+  box: "x1, y1: its upper right corner",
+  path: "`closed`: whether its last point is joined with the first",
   range: "as PostgreSQL prints it, moments in UTC; `empty`, and no bound where there is none",
   array:
     "elements may be null. More than one dimension, or a first index other than 1, is a dead letter: Avro's arrays have neither. `integer[][]` is `integer[]` to PostgreSQL",
@@ -136,10 +140,17 @@ function avroText(type: AvroType): string {
   if (!("type" in type)) throw new Error("no union stands alone");
   const { type: base, items, precision, scale } = type;
   const logicalType = type.logicalType as string | undefined;
+  if (base === "record") return recordText(type as { readonly fields?: unknown });
   if (type.type === "map") return "map of null or `string`";
+  if (items !== undefined && !Array.isArray(items)) return `array of ${avroText(items as AvroType)}`;
   if (Array.isArray(items)) return `array of null or ${avroText(items[1] as AvroType)}`;
   const digits = logicalType === "decimal" ? `(${String(precision)},${String(scale)})` : "";
   return logicalType === undefined ? avroText(base) : `${avroText(base)}, ${logicalType}${digits}`;
+}
+
+function recordText({ fields }: { readonly fields?: unknown }): string {
+  const names = (fields as readonly AvroField[]).map(({ name, type }) => `${name}: ${avroText(type)}`);
+  return `record (${names.join(", ")})`;
 }
 
 const ASKED = `## As another type

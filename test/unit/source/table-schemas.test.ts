@@ -19,6 +19,6 @@ test("what a table's columns have become is said column by column, in PostgreSQL
   expect(say([id], [column("id", { kind: "int8" }, 1), column("n", { kind: "int2" }, 2)])).toBe(
     "id: int4 → int8; n: added as int2; key: (id) → (id, n)",
   );
-  expect(say([id, column("p", { kind: "text" })], [id, column("p", { kind: "other", typeName: "point" })])).toBe("p: text → point");
+  expect(say([id, column("p", { kind: "text" })], [id, column("p", { kind: "other", typeName: "pair" })])).toBe("p: text → pair");
   expect(say([id], [id])).toBe("no column differs");
 });
