@@ -66,3 +66,11 @@ export function writeAscii(text: string, out: ByteWriter): void {
 export function writeWord(word: string, out: ByteWriter): void {
   out.position += out.bytes.write(word, out.position, "latin1");
 }
+
+/** −1 for what is no hex digit. */
+export function hexNibble(character: number): number {
+  if (character >= 0x30 && character <= 0x39) return character - 0x30;
+  if (character >= 0x61 && character <= 0x66) return character - 0x57;
+  if (character >= 0x41 && character <= 0x46) return character - 0x37;
+  return -1;
+}

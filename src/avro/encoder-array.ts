@@ -1,5 +1,5 @@
 // A column's writer for its type, and the writers of arrays: each element by the writer of its kind.
-import type { ColumnType, ScalarType } from "../core/table.ts";
+import type { ColumnType, ScalarKind, ScalarType } from "../core/table.ts";
 import { binaryForm } from "./encoder-binary.ts";
 import { rangeWriter } from "./encoder-range.ts";
 import { textForm } from "./encoder-text.ts";
@@ -18,7 +18,11 @@ const EQUALS = 0x3d;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
-const SEMICOLON = 0x3b;
+/** pg_type.typdelim where it is no comma; of geometry since a geometry's own text may have commas. */
+const delimiters: ReadonlyMap<ScalarKind, number> = new Map([
+  ["box", 0x3b],
+  ["geometry", 0x3a],
+]);
 const NULL_TEXT = Buffer.from("NULL");
 
 /** Holds an element that is quoted with escapes, while it is written. */
@@ -35,9 +39,7 @@ function scalarWriter(type: ScalarType): ValueWriter {
 
 /** What writes a column's text form. */
 export function textWriter(type: ColumnType): ValueWriter {
-  return type.kind === "array"
-    ? textArray(textForm[type.element.kind], type.element.kind === "box" ? SEMICOLON : COMMA)
-    : textForm[type.kind];
+  return type.kind === "array" ? textArray(textForm[type.element.kind], delimiters.get(type.element.kind) ?? COMMA) : textForm[type.kind];
 }
 
 /*
@@ -77,7 +79,7 @@ function binaryArray(writeElement: ValueWriter): ValueWriter {
 }
 
 /*
- * array   ::= ['[' lower ':' upper ']' … '='] '{' [element {',' element}] '}'      (array_out; of boxes ';' instead of ',': pg_type.typdelim)
+ * array   ::= ['[' lower ':' upper ']' … '='] '{' [element {',' element}] '}'      (array_out; with another delimiter for some types)
  * element ::= 'NULL' | '"' {character | '\' character} '"' | character {character}, of which none is one of {}",\ and white space
  * The bounds are printed when a lower one is not 1.
  */

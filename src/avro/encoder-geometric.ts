@@ -1,11 +1,13 @@
-// Geometric types: in both of PostgreSQL's forms they are numbers with something between them, in Avro records of doubles. All
+// Geometric types, those of PostGIS and pgvector's vector: in both of PostgreSQL's forms they are numbers with something between them, in Avro records of doubles. All
 // numbers are float8; in text they are the shortest digits that read back the same.
 import type { ByteWriter } from "../core/byte-writer.ts";
 import { geometricFields, type FigureKind } from "../core/table.ts";
+import { hexNibble } from "./ascii.ts";
 import { writeNan8, writeReversed } from "./floats.ts";
-import { malformed, type ValueColumn, type ValueWriter } from "./value-writer.ts";
+import { malformed, writeBytes, type ValueColumn, type ValueWriter } from "./value-writer.ts";
 
 const DOUBLE_BYTES = 8;
+const FLOAT_BYTES = 4;
 const POINT_BYTES = 2 * DOUBLE_BYTES;
 /** `(`, `)`, `[`, `]`, `{`, `}`, `<`, `>` and the comma: what stands between numbers. */
 const BETWEEN = new Set([...Buffer.from("()[]{}<>,")]);
@@ -73,6 +75,14 @@ function countNumbers(bytes: Buffer, start: number, length: number): number {
 }
 
 function writeNumbers(bytes: Buffer, start: number, length: number, out: ByteWriter, column: ValueColumn): void {
+  eachNumber(bytes, start, length, column, (value) => {
+    if (Number.isNaN(value)) return writeNan8(out);
+    out.ensure(DOUBLE_BYTES);
+    out.position = out.bytes.writeDoubleLE(value, out.position);
+  });
+}
+
+function eachNumber(bytes: Buffer, start: number, length: number, column: ValueColumn, take: (value: number) => void): void {
   const end = start + length;
   for (let at = start; at < end;) {
     if (BETWEEN.has(bytes[at]!)) {
@@ -83,16 +93,48 @@ function writeNumbers(bytes: Buffer, start: number, length: number, out: ByteWri
     while (at < end && !BETWEEN.has(bytes[at]!)) at++;
     const text = bytes.toString("latin1", from, at);
     const value = Number(text);
-    if (!Number.isNaN(value)) {
-      out.ensure(DOUBLE_BYTES);
-      out.position = out.bytes.writeDoubleLE(value, out.position);
-    } else if (text === "NaN") writeNan8(out);
-    else throw malformed(column, "a geometric value");
+    if (Number.isNaN(value) && text !== "NaN") throw malformed(column, "a list of numbers");
+    take(value);
   }
 }
 
+/* geometry, geography of PostGIS ::= EWKB, printed in hex      (geometry_send, geometry_out and those of geography) */
+const printedEwkb: ValueWriter = (bytes, start, length, out, column) => {
+  if (length % 2 !== 0) throw malformed(column, "EWKB in hex");
+  out.varint(length / 2);
+  out.ensure(length / 2);
+  for (let at = start; at < start + length; at += 2) {
+    const byte = (hexNibble(bytes[at]!) << 4) | hexNibble(bytes[at + 1]!);
+    if (byte < 0) throw malformed(column, "EWKB in hex");
+    out.bytes[out.position++] = byte;
+  }
+};
+
+/* vector of pgvector ::= dimensions Int16  unused Int16  float4 × dimensions      (vector_send) */
+const binaryVector: ValueWriter = (bytes, start, length, out, column) => {
+  const dimensions = length < 4 ? -1 : bytes.readInt16BE(start);
+  if (dimensions < 0 || length !== 4 + dimensions * FLOAT_BYTES) throw malformed(column, "a binary vector");
+  if (dimensions > 0) out.varint(dimensions);
+  for (let at = start + 4; at < start + length; at += FLOAT_BYTES) writeReversed(bytes, at, FLOAT_BYTES, out);
+  out.byte(0);
+};
+
+/* vector ::= '[' float4 {',' float4} ']'      (vector_out) */
+const printedVector: ValueWriter = (bytes, start, length, out, column) => {
+  if (length < 2 || bytes[start] !== BRACKET) throw malformed(column, "a vector");
+  const dimensions = countNumbers(bytes, start, length);
+  if (dimensions > 0) out.varint(dimensions);
+  eachNumber(bytes, start, length, column, (value) => {
+    out.ensure(FLOAT_BYTES);
+    out.position = out.bytes.writeFloatLE(value, out.position);
+  });
+  out.byte(0);
+};
+
 export const geometricForms = {
   binary: {
+    geometry: writeBytes,
+    vector: binaryVector,
     point: binaryFigure("point"),
     line: binaryFigure("line"),
     lseg: binaryFigure("lseg"),
@@ -102,6 +144,8 @@ export const geometricForms = {
     polygon: binaryPoints(false),
   },
   text: {
+    geometry: printedEwkb,
+    vector: printedVector,
     point: textFigure("point"),
     line: textFigure("line"),
     lseg: textFigure("lseg"),

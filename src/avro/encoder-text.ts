@@ -1,6 +1,7 @@
 // PostgreSQL's text form of each kind as Avro. The stream's session has DateStyle ISO, IntervalStyle iso_8601, TimeZone
 // UTC, bytea_output hex, extra_float_digits 1 and lc_monetary C; what another setting would have printed is refused, not misread.
 import { DATE_INFINITY, DATE_MINUS_INFINITY } from "../core/table.ts";
+import { hexNibble } from "./ascii.ts";
 import { writeMicros } from "./encoder-binary.ts";
 import { geometricForms } from "./encoder-geometric.ts";
 import { writePrintedHstore } from "./encoder-hstore.ts";
@@ -339,11 +340,4 @@ function daysFromCivil(year: number, month: number, day: number): number {
 /** An unsigned 32-bit integer; NaN for any other text. */
 function hexInteger(text: string): number {
   return /^[0-9A-F]{1,8}$/.test(text) ? Number.parseInt(text, 16) : NaN;
-}
-
-/** −1 for what is no hex digit. */
-export function hexNibble(character: number): number {
-  if (character >= 0x30 && character <= 0x39) return character - 0x30;
-  if (character >= 0x61 && character <= 0x66) return character - 0x57;
-  return -1;
 }

@@ -94,6 +94,8 @@ const valueTypes: Readonly<Record<Exclude<ScalarKind, "decimal" | "money">, Avro
   ]),
   polygon: points,
   circle: figure("Circle", "circle"),
+  geometry: "bytes",
+  vector: { type: "array", items: "float" },
   range: "string",
   other: "string",
 };

@@ -129,6 +129,22 @@ function writePoints(cursor: Cursor, count: number, into: PointWriter): void {
   if (count > 0) endBlocks(cursor);
 }
 
+/* vector ::= (count  float × count)?  0      one block, as the encoder writes it */
+const vector: ValueReader = {
+  skip: (cursor) => {
+    const count = cursor.count(cursor.bytes.length);
+    cursor.skip(count * 4);
+    if (count > 0) endBlocks(cursor);
+  },
+  write: (cursor, into) => {
+    const count = cursor.count(cursor.bytes.length);
+    const items = into.list(count);
+    for (let done = 0; done < count; done++) float.write(cursor, items);
+    if (count > 0) endBlocks(cursor);
+    into.endList();
+  },
+};
+
 /** By kind; what a kind brings is said at ColumnWriter's methods. */
 const scalars: Readonly<Record<ScalarKind, ValueReader>> = {
   bool,
@@ -173,6 +189,8 @@ const scalars: Readonly<Record<ScalarKind, ValueReader>> = {
   path,
   polygon,
   circle: figure("circle"),
+  geometry: bytes,
+  vector,
   range: string,
   other: string,
 };

@@ -82,6 +82,8 @@ const TOASTED: ReadonlySet<ColumnKind> = new Set([
     "tsvector",
     "ltree",
     "hstore",
+    "geometry",
+    "vector",
     "path",
     "polygon",
     "range",

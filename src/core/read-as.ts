@@ -60,6 +60,8 @@ const ways: Readonly<Record<ColumnKind, Readonly<Partial<Record<ReadAs, Way>>>>>
   path: GEOMETRIC,
   polygon: GEOMETRIC,
   circle: GEOMETRIC,
+  geometry: { string: "text", bytes: "own" },
+  vector: { string: "text" },
   range: OWN_STRING,
   array: { string: "text" },
   other: OWN_STRING,

@@ -20,7 +20,7 @@ export interface ColumnWriter {
   decimal(bytes: Buffer, start: number, end: number): void;
   /** All kinds that travel as text, uuid among them. What is not UTF-8 in it (of a source in SQL_ASCII) is written as U+FFFD. */
   text(bytes: Buffer, start: number, end: number): void;
-  /** bytea */
+  /** bytea, geometry */
   bytes(bytes: Buffer, start: number, end: number): void;
   /** point, line, lseg, box, circle: its numbers (geometricFields), 8 bytes each, little-endian */
   doubles(bytes: Buffer, start: number, end: number): void;
@@ -28,7 +28,7 @@ export interface ColumnWriter {
   points(count: number): PointWriter;
   /** path: the same */
   path(isClosed: boolean, count: number): PointWriter;
-  /** array: begins a list, whose items are written into what is returned, `count` of them; then comes endList(). */
+  /** array, vector: begins a list, whose items are written into what is returned, `count` of them; then comes endList(). */
   list(count: number): ColumnWriter;
   endList(): void;
   /** hstore: begins a map, whose keys and values are written in turn into what is returned, `count` of each; then comes endMap(). */

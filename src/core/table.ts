@@ -76,6 +76,8 @@ export const columnKinds = [
   "path",
   "polygon",
   "circle",
+  "geometry",
+  "vector",
   "range",
   "array",
   "other",

@@ -91,6 +91,9 @@ export const extensionTypes: readonly { readonly name: string; readonly category
   { name: "citext", category: "S", kind: "text" },
   { name: "ltree", category: "U", kind: "ltree" },
   { name: "hstore", category: "U", kind: "hstore" },
+  { name: "geometry", category: "U", kind: "geometry" },
+  { name: "geography", category: "U", kind: "geometry" },
+  { name: "vector", category: "U", kind: "vector" },
 ];
 
 const NUMERIC_OID = 1700;

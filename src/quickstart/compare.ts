@@ -127,9 +127,12 @@ function isSame(source: string | null, copy: string | null, type: string): boole
   if (source === copy) return true;
   if (source === null || copy === null) return false;
   if (isGeometric(type)) return isSameFigure(source, copy);
-  if (type.endsWith(LIST) && isFloat(elementOf(type))) {
+  if (type === "vector" || (type.endsWith(LIST) && isFloat(elementOf(type)))) {
     const [items, others] = [source, copy].map((list) => list.slice(1, -1).split(",")) as [string[], string[]];
-    return items.length === others.length && items.every((item, at) => isSame(item, others[at] ?? "", elementOf(type)));
+    return (
+      items.length === others.length &&
+      items.every((item, at) => isSame(item, others[at] ?? "", type === "vector" ? "float4" : elementOf(type)))
+    );
   }
   if (!isFloat(type)) return false;
   const [x, y] = [floatOf(source), floatOf(copy)];
@@ -242,6 +245,9 @@ function sourceText(column: string, type: string): string {
       return `CASE WHEN isfinite(${column}) THEN (${column} - date '1970-01-01')::text ELSE ${column}::text END`;
     case "money":
       return `${column}::numeric::text`;
+    case "geometry":
+    case "geography":
+      return `lower(${column}::text)`;
     case "bytea":
       return `encode(${column}, 'hex')`;
     case "hstore":

@@ -124,7 +124,12 @@ export function readEvent(decoder: EventDecoder, value: Buffer): ReadEvent {
 export function writeValue(type: ColumnType, value: Value, into: ColumnWriter): void {
   const { kind } = type;
   if (value === null) into.null();
-  else if (kind === "array") {
+  else if (kind === "vector") {
+    const items = value as readonly number[];
+    const list = into.list(items.length);
+    for (const item of items) writeValue({ kind: "float4" }, item, list);
+    into.endList();
+  } else if (kind === "array") {
     const items = value as readonly Value[];
     const list = into.list(items.length);
     for (const item of items) writeValue(type.element, item, list);
@@ -146,7 +151,7 @@ export function writeValue(type: ColumnType, value: Value, into: ColumnWriter): 
   } else if (typeof value === "boolean") into.bool(value);
   else if (typeof value === "string") writeBytes(Buffer.from(value), (bytes, start, end) => into.text(bytes, start, end));
   else if (typeof value === "object") {
-    if (kind === "bytea") writeBytes(value as Buffer, (bytes, start, end) => into.bytes(bytes, start, end));
+    if (kind === "bytea" || kind === "geometry") writeBytes(value as Buffer, (bytes, start, end) => into.bytes(bytes, start, end));
     else writeBytes(value as Buffer, (bytes, start, end) => into.text(bytes, start, end)); // a text that may not be UTF-8
   } else if (kind === "decimal" || kind === "money")
     writeBytes(twosComplement(BigInt(value)), (bytes, start, end) => into.decimal(bytes, start, end));

@@ -165,6 +165,14 @@ export const samples: readonly Sample[] = [
       ),
     ],
   },
+  {
+    type: { kind: "geometry" },
+    cases: [each(Buffer.from("0101000020e6100000", "hex"), "\\x01\\x01\\x00\\x00 \\xE6\\x10\\x00\\x00", "\\x0101000020e6100000")],
+  },
+  {
+    type: { kind: "vector" },
+    cases: [each([1, -2.5, Math.fround(0.1)], "[1.0, -2.5, 0.1]", "{1,-2.5,0.1}"), each([Math.fround(1e-45)], "[1e-45]", "{1e-45}")],
+  },
   { type: { kind: "other", typeName: "pair" }, cases: [same("(1,a)", "(1,a)"), ...texts] },
   // The json type keeps its text, also what stricter parsers refuse.
   {
@@ -306,6 +314,7 @@ export const samples: readonly Sample[] = [
     [[[false, [0, 0.5]], null], "[{'closed': false, 'points': [{'x': 0.0, 'y': 0.5}]}, NULL]", `{"[(0,0.5)]",NULL}`],
   ]),
   array({ kind: "polygon" }, [[[[[0, 0]], null], "[[{'x': 0.0, 'y': 0.0}], NULL]", `{"((0,0))",NULL}`]]),
+  array({ kind: "geometry" }, [[[Buffer.from([1, 255]), null], "[\\x01\\xFF, NULL]", `{"\\\\x01ff",NULL}`]]),
   array({ kind: "range", typeName: "int8range" }, [[["[1,5)", null], "['[1,5)', NULL]", `{"[1,5)",NULL}`]]),
   array({ kind: "inet" }, [[["10.0.0.1", "::1/64"], "[10.0.0.1, '::1/64']", "{10.0.0.1,::1/64}"]]),
   array({ kind: "bit" }, [[["101", ""], "[101, '']", `{101,""}`]]),

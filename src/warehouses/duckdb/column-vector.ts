@@ -293,6 +293,7 @@ function copyTo(vector: duckdb.Vector, { buffer, byteOffset }: Buffer, bytes: nu
 /** Of a list's items; null: it is none. */
 function itemOf(type: ColumnType): ColumnType | null {
   if (type.kind === "array") return type.element;
+  if (type.kind === "vector") return { kind: "float4" };
   return type.kind === "polygon" ? { kind: "point" } : null;
 }
 
@@ -332,6 +333,7 @@ function widthOf(type: ColumnType): number {
     case "jsonb":
     case "xml":
     case "bytea":
+    case "geometry":
     case "interval":
     case "jsonpath":
     case "timetz":
@@ -350,6 +352,7 @@ function widthOf(type: ColumnType): number {
       return STRING_BYTES;
     case "array":
     case "hstore":
+    case "vector":
     case "polygon":
       return ENTRY_BYTES;
     case "point":

@@ -57,7 +57,10 @@ export function columnType(type: ColumnType): string {
     case "uuid":
       return "UUID";
     case "bytea":
+    case "geometry":
       return "BLOB";
+    case "vector":
+      return "FLOAT[]";
     case "date":
       return "DATE";
     case "time":

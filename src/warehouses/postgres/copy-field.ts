@@ -44,6 +44,7 @@ const ITEM_OIDS: ReadonlyMap<ColumnKind, number> = new Map([
   ["uuid", 2950],
   ["jsonb", 3802],
   ["hstore", 3802],
+  ["geometry", 17],
 ]);
 
 /** Of an unscaled value that a number holds exactly, with all that #digits() does to it. */
@@ -85,9 +86,10 @@ export class CopyField implements ColumnWriter {
     this.#isTimestamp = type.kind === "timestamp" || type.kind === "timestamptz";
     this.#isUuid = type.kind === "uuid";
     this.#isJsonb = type.kind === "jsonb";
-    this.#items = type.kind === "array" ? new CopyField(out, type.element) : null;
+    const item = type.kind === "array" ? type.element : type.kind === "vector" ? ({ kind: "float4" } as const) : null;
+    this.#items = item === null ? null : new CopyField(out, item);
     this.#pairs = type.kind === "hstore" ? new JsonObject(out) : null;
-    this.#itemOid = type.kind === "array" ? (ITEM_OIDS.get(type.element.kind) ?? TEXT_OID) : 0;
+    this.#itemOid = item === null ? 0 : (ITEM_OIDS.get(item.kind) ?? TEXT_OID);
   }
 
   null(): void {

@@ -63,7 +63,10 @@ export function columnType(type: ColumnType): string {
     case "uuid":
       return "uuid";
     case "bytea":
+    case "geometry": // the extension may not be there
       return "bytea";
+    case "vector":
+      return "real[]";
     case "date":
       return "date";
     case "time":
@@ -241,7 +244,7 @@ function stage(plan: MergePlan, name: string): string {
   const own = plan.columns.map(({ name, type }) => {
     if (isStagedAsText(type)) return `NULL::${stagedType(type)} AS ${quoteName(name)}`;
     // The target's may be wider by now, and COPY's binary form is that of the type itself.
-    const item = columnType(type.kind === "array" ? type.element : type);
+    const item = columnType(type.kind === "array" ? type.element : type.kind === "vector" ? { kind: "float4" } : type);
     if (ladders.some((types) => types.includes(item))) return `NULL::${columnType(type)} AS ${quoteName(name)}`;
     return `t.${quoteName(name)}`;
   });

@@ -1,6 +1,6 @@
 // Tables, tuples and values for the tests of avro/: a value in both of PostgreSQL's wire forms, and as core's Value.
 import fc from "fast-check";
-import type { Column, ColumnType, ElementType, PlainKind, RangeName, Table } from "../../../src/core/table.ts";
+import type { Column, ColumnKind, ColumnType, ElementType, PlainKind, RangeName, Table } from "../../../src/core/table.ts";
 import type { Value } from "../../support/row-values.ts";
 import {
   columnKinds,
@@ -354,6 +354,16 @@ export function samplesOf(type: ColumnType): fc.Arbitrary<Sample> {
         const ends = isClosed ? "()" : "[]";
         return sample(`${ends[0]}${printed}${ends[1]}`, Buffer.concat([Buffer.of(isClosed ? 1 : 0), body]), [isClosed, ...points]);
       });
+    case "geometry":
+      return fc.uint8Array({ maxLength: 40 }).map((bytes) => {
+        const value = Buffer.from(bytes);
+        return sample(value.toString("hex").toUpperCase(), value, value);
+      });
+    case "vector":
+      return fc.array(fc.float({ noNaN: true, noDefaultInfinity: true }), { maxLength: 5 }).map((numbers) => {
+        const floats = numbers.map((number) => bytesOf(4, (bytes) => bytes.writeFloatBE(number)));
+        return sample(`[${numbers.map(floatText).join(",")}]`, Buffer.concat([Buffer.of(0, numbers.length, 0, 0), ...floats]), numbers);
+      });
     case "range":
       return type.typeName.endsWith("multirange")
         ? fc.array(rangeSamples(type.typeName), { maxLength: 3 }).map(multirangeSample)
@@ -361,7 +371,7 @@ export function samplesOf(type: ColumnType): fc.Arbitrary<Sample> {
     case "array":
       return fc
         .array(fc.option(samplesOf(type.element), { nil: null, freq: 4 }), { maxLength: 6 })
-        .map((items) => arraySample(items, type.element.kind === "box" ? ";" : ","));
+        .map((items) => arraySample(items, ({ box: ";", geometry: ":" } as Partial<Record<ColumnKind, string>>)[type.element.kind] ?? ","));
     case "text":
     case "enum":
     case "json":
@@ -423,7 +433,7 @@ function arraySample(items: readonly (Sample | null)[], delimiter: string): Samp
 /** Any column type, decimals of every size and arrays among them. */
 export function columnTypes(): fc.Arbitrary<ColumnType> {
   const arrays = elementTypes().map((element): ColumnType => ({ kind: "array", element }));
-  const others = fc.constantFrom("pair", "floatrange", "vector").map((typeName): ColumnType => ({ kind: "other", typeName }));
+  const others = fc.constantFrom("pair", "floatrange", "halfvec").map((typeName): ColumnType => ({ kind: "other", typeName }));
   return fc.oneof({ weight: 7, arbitrary: elementTypes() }, { weight: 3, arbitrary: arrays }, { weight: 1, arbitrary: others });
 }
 

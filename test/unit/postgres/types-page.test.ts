@@ -32,12 +32,7 @@ const examples: Readonly<Partial<Record<ColumnKind, readonly (readonly [name: st
     ["`numeric(12,2)[]`", { kind: "array", element: { kind: "decimal", precision: 12, scale: 2 } }],
     ["`inet[]`, and so on", { kind: "array", element: { kind: "inet" } }],
   ],
-  other: [
-    [
-      "all others: composites, `vector`, `geometry`, range types that were made with CREATE TYPE, …, and arrays of them",
-      { kind: "other", typeName: "" },
-    ],
-  ],
+  other: [["all others: composites, range types that were made with CREATE TYPE, …, and arrays of them", { kind: "other", typeName: "" }]],
 };
 
 const notes: Readonly<Partial<Record<ColumnKind, string>>> = {
@@ -69,6 +64,8 @@ const notes: Readonly<Partial<Record<ColumnKind, string>>> = {
   line: "ax + by + c = 0",
   box: "x1, y1: its upper right corner",
   path: "`closed`: whether its last point is joined with the first",
+  geometry: "PostGIS's types, as EWKB: `ST_AsEWKB`, in the byte order of the source's machine",
+  vector: "pgvector's type. Its bytes were tested, a server with the extension was not",
   range: "as PostgreSQL prints it, moments in UTC; `empty`, and no bound where there is none",
   array:
     "elements may be null. More than one dimension, or a first index other than 1, is a dead letter: Avro's arrays have neither. `integer[][]` is `integer[]` to PostgreSQL",

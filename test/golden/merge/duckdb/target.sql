@@ -42,6 +42,8 @@ CREATE TABLE warehouse."analytics"."orders" (
   "path" STRUCT(closed BOOLEAN, points STRUCT(x DOUBLE, y DOUBLE)[]),
   "polygon" STRUCT(x DOUBLE, y DOUBLE)[],
   "circle" STRUCT(x DOUBLE, y DOUBLE, radius DOUBLE),
+  "geometry" BLOB,
+  "vector" FLOAT[],
   "range" VARCHAR,
   "int4[]" INTEGER[],
   "decimal[]" DECIMAL(12,2)[],

@@ -42,6 +42,8 @@ CREATE TABLE "analytics"."orders" (
   "path" path,
   "polygon" polygon,
   "circle" circle,
+  "geometry" bytea,
+  "vector" real[],
   "range" tstzrange,
   "int4[]" integer[],
   "decimal[]" numeric(12,2)[],
