@@ -69,7 +69,7 @@ export class ColumnVector implements ColumnWriter {
     const row = this.#rows++;
     this.#hasNulls = true;
     this.#validity[row >> 3]! &= ~(1 << (row & 7));
-    for (const field of this.#fields) field.null();
+    for (let index = 0; index < this.#fields.length; index++) this.#fields[index]!.null();
     if (this.#width !== STRING_BYTES) return;
     this.#ints[row * 4] = 0; // no pointer of a row before
     this.#ints[row * 4 + 2] = 0; // nor a list's length

@@ -61,6 +61,15 @@ describe("rows of the stream's past", () => {
     expect(inShapeOf(relation("d", id, narrow), wide, [id.type, narrow.type], null)?.columns).toEqual([id, narrow]);
   });
 
+  test("have their own type where what is asked for by `as` does not go with the type of then", () => {
+    const total = { ...note, name: "total", type: { kind: "decimal", precision: 5, scale: 1 }, typeOid: NUMERIC } as const;
+    const asked = new Map([["total", "double"]] as const);
+    const read = { ...total, type: { kind: "float8" }, sent: { type: total.type, as: "double" } } as const;
+    const then = { ...total, type: note.type, typeOid: note.typeOid };
+    expect(inShapeOf(relation("d", id, total), table(id, read), [id.type, total.type], asked)?.columns).toEqual([id, read]);
+    expect(inShapeOf(relation("d", id, then), table(id, read), [id.type, note.type], asked)?.columns).toEqual([id, then]);
+  });
+
   test.each([
     ["int2", "int4", true],
     ["int2", "int8", true],
