@@ -116,3 +116,13 @@ test("the values arrive whole, of existing rows and of changes, once the configu
   expect(scene.lines.filter(({ message }) => message === "streaming").map(({ protocol }) => protocol)).toEqual(["text"]);
   expect(await scene.source("shop")).toMatchObject({ deadLetters: 0 });
 });
+
+test("another `as` of a table that has events is a change of schema: refused, it parks the table, as `plan` says before", async () => {
+  await scene.configure(...configured([{ table: "public.far", as: { ...AS, amount: "double" } }]));
+  expect(await scene.command("plan")).toMatchObject({ code: 3, stdout: expect.stringContaining("REFUSED") as string });
+  expect(await scene.command("reload")).toMatchObject({ code: 0 });
+  await until(async () => {
+    expect((await scene.source("shop")).parked).toMatchObject([{ table: "public.far", difference: "amount: numeric → float8" }]);
+  });
+  await scene.reaches({ shop: "running" });
+});
