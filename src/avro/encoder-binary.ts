@@ -74,7 +74,7 @@ const writeFloat8: ValueWriter = (bytes, start, length, out, column) => {
 };
 
 /*
- * numeric ::= ndigits Int16  weight Int16  sign UInt16  dscale UInt16  digit Int16 × ndigits
+ * numeric ::= ndigits UInt16  weight Int16  sign UInt16  dscale UInt16  digit Int16 × ndigits
  * value = ± Σ digit[i] × 10000^(weight − i), printed with dscale digits after the point (numeric_send).
  */
 const writeDecimal: ValueWriter = (bytes, start, length, out, column) => {
@@ -262,7 +262,7 @@ export function writeMicros(high: number, low: number, out: ByteWriter, column: 
 }
 
 function numericDigits(bytes: Buffer, start: number, length: number, column: ValueColumn): number {
-  const digits = length < 8 ? -1 : bytes.readInt16BE(start);
+  const digits = length < 8 ? -1 : bytes.readUInt16BE(start); // up to 36,864, which numeric_send puts into an Int16
   if (length !== 8 + 2 * digits) throw malformed(column, "a binary numeric");
   return digits;
 }

@@ -102,6 +102,11 @@ test("the largest and the smallest pg_lsn, xid and xid8 print as PostgreSQL prin
   expect(whole.map((bytes) => decoded("xid8", bytes))).toEqual(["0", "18446744073709551615", "999999", "1000000", "18446744073000000001"]);
 });
 
+test("the longest numeric prints whole: it has more groups of digits than a signed Int16 counts", () => {
+  const longest = `${"7".repeat(131_072)}.${"3".repeat(16_383)}`;
+  expect(decoded("numeric", numeric(BigInt(longest.replace(".", "")), 16_383)) === longest).toBe(true);
+});
+
 test("a numeric without a scale keeps NaN and the infinities, by name", () => {
   expect(decoded("numeric", NAN)).toBe("NaN");
   expect(decoded("numeric", special(0xd000))).toBe("Infinity");
