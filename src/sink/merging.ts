@@ -145,7 +145,10 @@ export class Merging implements AsyncDisposable {
     await this.settle();
     const pending = this.#pending;
     const sweeps = this.#dueSweeps();
-    if (pending.empty && sweeps.length === 0 && !this.#manyBarriers) return;
+    if (pending.empty && sweeps.length === 0 && !this.#manyBarriers) {
+      this.#since = null; // what was due was of the flush before: else polls would not wait any more, and nothing else would run
+      return;
+    }
     const move = this.#barriers?.moveAfter(sweeps) ?? null;
     for (const { expected: _, ...checkpoint } of pending.checkpoints()) {
       const { topicId, nextOffset } = checkpoint;

@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { TableEncoder, type Operation } from "../../src/avro/encoder.ts";
 import { tableSchemas } from "../../src/avro/schema.ts";
 import { barrierTopicSpec, encodeBarrier } from "../../src/core/barrier.ts";
@@ -81,6 +82,8 @@ export class SinkScene implements AsyncDisposable {
   gaps = 0;
   /** Records that the sink was given, in all runs. */
   polled = 0;
+  /** How long each of its polls was to wait for records, ms. */
+  readonly waits: number[] = [];
   /** What the sink asked for. */
   readonly requests: string[] = [];
   /** What the source answers. */
@@ -275,6 +278,8 @@ export class SinkScene implements AsyncDisposable {
         const reader = await log.openReader(...args);
         return {
           poll: async (options, ended) => {
+            this.waits.push(options.waitMs);
+            await nextTurn(); // a sink that never waits must fail its test, not hang it
             const polled = await reader.poll(options, ended);
             this.polled += polled.reduce((sum, { records }) => sum + records.length, 0);
             return polled;

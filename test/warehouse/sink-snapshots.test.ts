@@ -1,5 +1,7 @@
 // The sink's half of snapshots, on real warehouses: rows that come as op=r, sweeps, gaps of the log, and events that wait.
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
+import type { Warehouse } from "../../src/core/warehouse.ts";
 import { eventually } from "../support/eventually.ts";
 import { dropDatabases, duckdbKind, postgresKind, type Place } from "./places.ts";
 import { insert, move, read, remove, SinkScene, update } from "./sink-scene.ts";
@@ -46,6 +48,25 @@ for (const kind of [duckdbKind, postgresKind]) {
       await run.stop();
       expect(scene.flushes.at(before)?.events).toBe(0);
       expect(await checkpoint(place)).toBe("50000");
+    });
+
+    test("a sweep that takes longer than flush.every leaves nothing due, whatever barriers come meanwhile: the sink then waits for records", async () => {
+      await using place = await kind.make();
+      await using scene = await SinkScene.open();
+      await scene.publish(0, read(11, 2n, "new", null));
+      await flush(scene, place);
+      await scene.barrier([1, 0], 10);
+      const open: Warehouse["open"] = async (signal) => {
+        if (scene.flushes.length === before) await scene.quietBarriers(1); // brings a look at what is due while the sweep is under way
+        await sleep(100);
+        return place.warehouse.open(signal);
+      };
+      const before = scene.flushes.length;
+      const run = scene.run({ ...place.warehouse, open }, "hard");
+      await Promise.race([eventually("the sweep", () => scene.flushes.length > before), run.ended]);
+      const polls = scene.waits.length;
+      await Promise.race([eventually("a poll that waits", () => scene.waits.slice(polls).some((ms) => ms > 20)), run.ended]);
+      await run.stop();
     });
 
     test("R-sweep: what was not read again goes once both partitions are merged up to the barrier, by a flush of its own if need be", async () => {

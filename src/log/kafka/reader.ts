@@ -1,6 +1,6 @@
 // Reads as the only worker of a consumer group, by kafkajs. Its eachBatch pushes; poll() pulls from a bounded buffer between
 // the two. Where to read is ours alone: the group only says that nobody else does (docs/adr/0003-kafka-clients.md).
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import type { Batch, Consumer, ConsumerGroupJoinEvent, EachBatchPayload, KafkaMessage } from "kafkajs";
 import { TailraceError } from "../../core/errors.ts";
 import type { FetchedRecords, LogReader, LogRecord, Position, TopicPartition } from "../../core/event-log.ts";
@@ -106,8 +106,10 @@ export class KafkaReader implements LogReader {
     { maxBytes, waitMs }: { readonly maxBytes: number; readonly waitMs: number },
     signal: AbortSignal,
   ): Promise<readonly FetchedRecords[]> {
+    const deadline = performance.now() + waitMs;
+    await turn(); // a caller that polls in a loop must not keep sockets and timers from their turn
     signal.throwIfAborted();
-    for (const deadline = performance.now() + waitMs; this.#buffer.length === 0;) {
+    while (this.#buffer.length === 0) {
       if (this.#failure !== null) throw this.#failure;
       const left = deadline - performance.now();
       if (left <= 0) return [];
