@@ -36,7 +36,8 @@ const examples: Readonly<Partial<Record<ColumnKind, readonly (readonly [name: st
 };
 
 const notes: Readonly<Partial<Record<ColumnKind, string>>> = {
-  float4: "NaN, the infinities and −0 are kept; all NaNs are one",
+  float4:
+    "NaN, the infinities and −0 are kept; all NaNs are one. Where a column has 0 and −0, DuckDB 1.5 may write one of them for both ([duckdb#25580](https://github.com/duckdb/duckdb/issues/25580))",
   float8: "as `real`",
   decimal: "0 ≤ scale ≤ precision. NaN is a dead letter. DuckDB holds up to 38 digits; more are text",
   numeric: "text with all its digits; NaN and the infinities are kept",
