@@ -11,7 +11,7 @@ const types: Readonly<Partial<Record<ColumnKind, ColumnType>>> = {
   money: { kind: "money", precision: 19, scale: 2 },
   range: { kind: "range", typeName: "tstzrange" },
   array: { kind: "array", element: { kind: "decimal", precision: 12, scale: 2 } },
-  other: { kind: "other", typeName: "point" },
+  other: { kind: "other", typeName: "pair" },
 };
 const columns = columnKinds.map((kind) => column(`a_${kind}`, types[kind] ?? ({ kind } as ColumnType)));
 const everyKind = table([column("id", "int8", 1), column("region", "text", 2), ...columns]);
@@ -32,10 +32,10 @@ class Schema {
   node(type: AvroType): Node {
     if (typeof type === "string") return this.#named.get(type) ?? { kind: type, json: type };
     if (Array.isArray(type)) return { kind: "union", json: type };
-    const { type: base, name, fields, logicalType } = type as unknown as Readonly<Record<string, unknown>>;
+    const { type: base, name, namespace, fields, logicalType } = type as unknown as Readonly<Record<string, unknown>>;
     if (base !== "record") return { kind: String(logicalType ?? base), json: type };
     const record = { kind: "record", json: type, name: name as string, fields: fields as readonly AvroField[] };
-    this.#named.set(record.name, record);
+    this.#named.set(namespace === undefined ? record.name : `${namespace as string}.${record.name}`, record);
     return record;
   }
 
