@@ -77,8 +77,8 @@ async function planSource(
     statementMs: TRIAL_SETTINGS.statement_timeout,
     startup: { lock_timeout: TRIAL_SETTINGS.lock_timeout },
   });
-  const { tables, problems } = await resolveTables(session, options.selection, options.publication);
-  const [problem] = problems;
+  const { tables, problems, wronglyAsked } = await resolveTables(session, options.selection, options.publication);
+  const [problem] = [...problems, ...wronglyAsked.map(({ error }) => error)];
   if (problem !== undefined) throw problem;
   const topics = dataTopicNames(options.topics, tables);
   const plan = async (table: Table, judged: Partial<Pick<PlannedTable, "columns" | "refused">> = {}): Promise<PlannedTable> => {

@@ -20,9 +20,13 @@ export type ResolvedTables = {
   readonly tables: readonly CatalogTable[];
   /** Matched by a glob and left out, with the reason: to be said once, at start. */
   readonly skipped: readonly { readonly table: TableName; readonly reason: string }[];
-  /** TABLE_MISSING, TABLE_WITHOUT_KEY, TABLE_UNSUPPORTED of named tables, COLUMN_AS; the source may not start with any. */
+  /** TABLE_MISSING, TABLE_WITHOUT_KEY, TABLE_UNSUPPORTED of named tables; the source may not start with any. */
   readonly problems: readonly TailraceError[];
+  readonly wronglyAsked: readonly WronglyAsked[];
 };
+
+/** COLUMN_AS, with the tables that it is about; a source may not begin to capture them so. Meanwhile the column has its own type. */
+export type WronglyAsked = { readonly error: TailraceError; readonly tables: readonly CatalogTable[] };
 
 /** How a publication bears on what the stream sends of a table; `null` reads tables as a publication of ours would send them. */
 type PublicationName = string | null;
@@ -58,8 +62,7 @@ export async function resolveTables(session: Session, selection: TableSelection,
     else if (!isNamed.has(tableKey(relation))) skipped.push({ table: name, reason: verdict.reason });
     else problems.push(refusal(name, verdict));
   }
-  problems.push(...wronglyAsked(tables, relations, selection.asked));
-  return { tables, skipped, problems };
+  return { tables, skipped, problems, wronglyAsked: wronglyAsked(tables, relations, selection.asked) };
 }
 
 /** The table of a relation OID as it is now, as `publication` sends it; null when it is gone or can't be captured (any more). */
@@ -218,16 +221,16 @@ function tableKey(table: TableName): string {
   return `${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)}`;
 }
 
-/** COLUMN_AS: a column that none of the tables has that an entry of the configuration takes, or whose type can't be read so. */
-function wronglyAsked(tables: readonly CatalogTable[], relations: readonly Relation[], asked: AskedTypes): readonly TailraceError[] {
-  const problems: TailraceError[] = [];
-  const found = new Map<AskedColumns, { readonly labels: string[]; readonly columns: Set<string> }>();
+/** A column that none of the tables has that an entry of the configuration takes, or whose type can't be read so. */
+function wronglyAsked(tables: readonly CatalogTable[], relations: readonly Relation[], asked: AskedTypes): readonly WronglyAsked[] {
+  const wrong: WronglyAsked[] = [];
+  const found = new Map<AskedColumns, { readonly tables: CatalogTable[]; readonly columns: Set<string> }>();
   for (const table of tables) {
     const columns = asked(table);
     if (columns === null) continue;
-    const taken = found.get(columns) ?? { labels: [], columns: new Set() };
+    const taken = found.get(columns) ?? { tables: [], columns: new Set() };
     found.set(columns, taken);
-    taken.labels.push(tableLabel(table));
+    taken.tables.push(table);
     for (const { name, keyPosition, ...column } of table.columns) {
       taken.columns.add(name);
       const as = columns.get(name);
@@ -235,7 +238,8 @@ function wronglyAsked(tables: readonly CatalogTable[], relations: readonly Relat
       if (as === undefined || allowed.includes(as)) continue;
       const own = relations.find(({ oid }) => oid === table.oid)?.columns?.find((each) => each.name === name)?.type.label;
       const reason = `its type ${own ?? ""} can't be read as ${as}${keyPosition > 0 ? " in a key" : ""}`;
-      problems.push(new TailraceError("COLUMN_AS", { table: tableLabel(table), column: name, reason, allowed: allowed.join(", ") }));
+      const error = new TailraceError("COLUMN_AS", { table: tableLabel(table), column: name, reason, allowed: allowed.join(", ") });
+      wrong.push({ error, tables: [table] });
     }
   }
   for (const [columns, taken] of found) {
@@ -243,12 +247,11 @@ function wronglyAsked(tables: readonly CatalogTable[], relations: readonly Relat
       if (taken.columns.has(column)) continue;
       const names = [...taken.columns].slice(0, NAMED_COLUMNS);
       const allowed = `the columns ${names.join(", ")}${names.length < taken.columns.size ? ", …" : ""}`;
-      problems.push(
-        new TailraceError("COLUMN_AS", { table: taken.labels.join(", "), column, reason: "no such column is captured", allowed }),
-      );
+      const about = { table: taken.tables.map(tableLabel).join(", "), column, reason: "no such column is captured", allowed };
+      wrong.push({ error: new TailraceError("COLUMN_AS", about), tables: taken.tables });
     }
   }
-  return problems;
+  return wrong;
 }
 
 /** In an error text. */

@@ -100,7 +100,9 @@ export class NewTables {
     const { tables } = resolved;
     const slot = await readSlot(session, this.#options.slot);
     const publication = await readPublication(session, this.#options.publication, tables);
-    const [obstacle] = await findObstacles(this.#options, session, { ...resolved, facts, slot, publication });
+    // A column of the others that can't be read as it is asked for any more is no reason to wait.
+    const wronglyAsked = resolved.wronglyAsked.filter((wrong) => wrong.tables.some((table) => due.includes(table)));
+    const [obstacle] = await findObstacles(this.#options, session, { ...resolved, wronglyAsked, facts, slot, publication });
     if (obstacle !== undefined) return obstacle;
     const [problem] = await topicProblems(log, this.#options.topics, tables, signal);
     if (problem !== undefined) return problem;
@@ -136,6 +138,25 @@ export function saySkipped(logger: Log, said: Set<string>, skipped: ResolvedTabl
     said.add(label);
     logger.warn({ table: label }, `not captured: ${reason}`);
   }
+}
+
+/**
+ * What a table that the source has captured before is asked for is no reason to keep all tables waiting: an ALTER TABLE may have taken
+ * the column, or given it another type. It is said once; gives the others.
+ */
+export function sayAltered(
+  logger: Log,
+  said: Set<string>,
+  wrong: ResolvedTables["wronglyAsked"],
+  known: ReadonlySet<number>,
+): ResolvedTables["wronglyAsked"] {
+  const [altered, others] = [true, false].map((is) => wrong.filter(({ tables }) => tables.every(({ oid }) => known.has(oid)) === is));
+  for (const { error, tables } of altered ?? []) {
+    if (said.has(error.message)) continue;
+    said.add(error.message);
+    logger.warn({ table: tables.map(tableLabel).join(", "), code: error.code }, `${error.message}; until then it is read as it is`);
+  }
+  return others ?? [];
 }
 
 function isSameName(a: TableName, b: TableName): boolean {

@@ -60,6 +60,7 @@ export async function findObstacles(options: SourceOptions, session: Session, se
   return [
     ...serverProblems(facts, slot === null && options.create),
     ...seen.problems,
+    ...seen.wronglyAsked.map(({ error }) => error),
     ...namingProblems(options.topics, tables),
     ...(unserved === null ? [] : [unserved]),
     ...(await missingPrivileges(session, facts, publishing)),

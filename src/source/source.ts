@@ -18,7 +18,7 @@ import { needsText } from "../postgres/types.ts";
 import type { SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import { initialSnapshots } from "./initial-snapshots.ts";
 import { findBeginning, findObstacles, seeDatabase, type Beginning } from "./past.ts";
-import { saySkipped } from "./new-tables.ts";
+import { sayAltered, saySkipped } from "./new-tables.ts";
 import { firstLayouts } from "./silent-changes.ts";
 import { isGap, knownCluster } from "./start.ts";
 import { streamChanges } from "./streaming.ts";
@@ -72,7 +72,9 @@ async function runSession(
     if (options.create) await dropOwn(options, parts, session); // else a slot of a process that died before this keeps WAL for good
     return;
   }
-  const [obstacle] = await findObstacles(options, session, seen);
+  const known = new Set(before?.layouts.map(({ oid }) => oid));
+  const wronglyAsked = sayAltered(parts.logger, memory.said, seen.wronglyAsked, known);
+  const [obstacle] = await findObstacles(options, session, { ...seen, wronglyAsked });
   if (obstacle !== undefined) throw obstacle;
 
   const { prefix } = options.topics;

@@ -10,6 +10,8 @@ import { Scene, sourceDocument, until } from "./scene.ts";
 const found = await pythonWithReaders();
 if ("missing" in found) process.stderr.write(`\n!!! TESTS WILL BE SKIPPED: ${found.missing}\n\n`);
 
+/** The first run on a machine downloads. */
+const FETCH_MS = 300_000;
 const prefix = uniqueName("readers");
 const topicOf = (table: string): string => `${prefix}.public.${table}`;
 
@@ -61,7 +63,7 @@ describeWithKafka("a table of many types, with an insert, an update, NULLs, a ch
     let flink: FlinkReader;
     beforeAll(async () => {
       flink = await flinkReader(servers);
-    });
+    }, FETCH_MS);
     afterAll(() => flink[Symbol.asyncDispose]());
 
     test("the rows and their kinds are the table's, in order; tombstones are passed over, and a TRUNCATE is refused by name", async () => {

@@ -101,14 +101,15 @@ class Watch implements AsyncDisposable {
     await client.connect();
     const sql = `SELECT ${OTHERS.map((name) => `(SELECT coalesce(max(id), -1) FROM public.${name}) AS ${name}`).join(", ")}`;
     try {
-      while (!this.#stop.signal.aborted) {
+      for (let isLast = false; !isLast;) {
+        isLast = this.#stop.signal.aborted; // one more look: what is in the warehouse now has been seen
         const { rows } = await client.query<Record<string, number>>(sql);
         const now = performance.now();
         for (const name of OTHERS) {
           const seen = this.seen.get(name)!;
           while (seen.length <= rows[0]![name]!) seen.push(now);
         }
-        await sleep(POLL_MS);
+        if (!isLast) await sleep(POLL_MS);
       }
     } finally {
       await client.end();

@@ -131,7 +131,7 @@ async function different(
   const lakes = ["plain", "odd"].map(async (schema) =>
     rowsOf(
       level.filter((of) => of.schema === schema),
-      async (sql) => until(async () => scene.duckdb(sql, `${schema}.duckdb`), 20_000),
+      async (sql) => until(async () => scene.duckdb(sql, `${schema}.duckdb`), PATIENCE_MS),
       duckdbRows,
     ),
   );

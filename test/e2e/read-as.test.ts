@@ -117,6 +117,36 @@ test("the values arrive whole, of existing rows and of changes, once the configu
   expect(await scene.source("shop")).toMatchObject({ deadLetters: 0 });
 });
 
+test("a column with `as` that is dropped, or gets another type, while the source is away keeps no table waiting: it is said, once", async () => {
+  await database.sql(`CREATE TABLE dropped (id int PRIMARY KEY, total numeric(12,2)); CREATE TABLE changed (LIKE dropped INCLUDING ALL);
+    CREATE TABLE beside (id int PRIMARY KEY)`);
+  const as = { total: "double" } as const;
+  const entries = [{ table: "public.far", as: AS }, { table: "public.dropped", as }, { table: "public.changed", as }, "public.beside"];
+  await scene.configure(...configured(entries));
+  expect(await scene.command("reload")).toMatchObject({ code: 0 });
+  await database.sql("INSERT INTO dropped VALUES (1, 0.5); INSERT INTO changed VALUES (1, 0.5)");
+  const mart = async (sql: string): Promise<unknown> => (await warehouse.sql(sql)).map((row) => Object.values(row));
+  await until(async () => {
+    expect(await mart("SELECT d.id, d.total, c.total AS other FROM dropped d, changed c")).toEqual([[1, 0.5, 0.5]]);
+  });
+  expect(await scene.stop()).toMatchObject({ code: 0 });
+  await database.sql(`INSERT INTO dropped VALUES (2, 1.5); ALTER TABLE dropped DROP total; INSERT INTO dropped VALUES (3);
+    ALTER TABLE changed ALTER total TYPE text; INSERT INTO changed VALUES (2, 'a'); INSERT INTO beside VALUES (1)`);
+  await scene.start();
+  await until(async () => {
+    expect(await mart("SELECT id FROM beside")).toEqual([[1]]);
+    expect(await mart("SELECT id, total FROM dropped ORDER BY id")).toEqual([
+      [1, 0.5],
+      [2, 1.5],
+      [3, null],
+    ]);
+    expect(await scene.source("shop")).toMatchObject({ state: "running", parked: [{ table: "public.changed" }] });
+  });
+  const said = scene.lines.filter(({ message }) => String(message).endsWith("until then it is read as it is")).map(({ table }) => table);
+  expect(said.toSorted()).toEqual(["public.changed", "public.dropped"]);
+  expect((await scene.command("check", ["--json"])).stdout.match(/COLUMN_AS/g)).toHaveLength(2);
+});
+
 test("another `as` of a table that has events is a change of schema: refused, it parks the table, as `plan` says before", async () => {
   await scene.configure(...configured([{ table: "public.far", as: { ...AS, amount: "double" } }]));
   expect(await scene.command("plan")).toMatchObject({ code: 3, stdout: expect.stringContaining("REFUSED") as string });

@@ -120,15 +120,15 @@ for (const [name, suite, server] of [
         ["gone", "string"],
       ]);
       const asked = (): AskedColumns => columns;
-      const { tables, problems } = await resolveTables(session, { matches: (schema) => schema === "asked", named: [], asked }, null);
-      expect(problems.map(({ code, message }) => [code, message.split("(`as`): ")[1]])).toEqual([
+      const { tables, wronglyAsked } = await resolveTables(session, { matches: (schema) => schema === "asked", named: [], asked }, null);
+      expect(wronglyAsked.map(({ error: { code, message } }) => [code, message.split("(`as`): ")[1]])).toEqual([
         ["COLUMN_AS", "its type numeric can't be read as double in a key; allowed: string"],
         ["COLUMN_AS", "its type text can't be read as double; allowed: string"],
         ["COLUMN_AS", "its type integer can't be read as double in a key; allowed: string"],
         ["COLUMN_AS", "its type character varying can't be read as double; allowed: string"],
         ["COLUMN_AS", "no such column is captured; allowed: the columns id, total, note, code, late"],
       ]);
-      expect(problems.at(-1)?.message).toContain("column gone of asked.one, asked.two");
+      expect(wronglyAsked.at(-1)?.error.message).toContain("column gone of asked.one, asked.two");
       expect(tables[0]?.columns.map(({ type, sent }) => [type.kind, sent?.type.kind])).toEqual([
         ["numeric", undefined],
         ["float8", "decimal"],

@@ -38,7 +38,20 @@ export async function pythonWithReaders(): Promise<{ readonly python: string } |
   try {
     // Its scripts name the folder that they were made in; it is moved, so only modules are called.
     await run("python3", ["-m", "venv", draft], options);
-    const pip = ["-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input", "--only-binary", ":all:", "--retries", "1"];
+    const pip = [
+      "-m",
+      "pip",
+      "install",
+      "-q",
+      "--disable-pip-version-check",
+      "--no-input",
+      "--only-binary",
+      ":all:",
+      "--retries",
+      "1",
+      "--timeout",
+      "5",
+    ];
     await run(path.join(draft, "bin", "python3"), [...pip, "-r", REQUIREMENTS], options);
     await writeFile(path.join(draft, "installed"), "");
     await rename(draft, folder).catch((error: unknown) => {

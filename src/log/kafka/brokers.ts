@@ -92,7 +92,10 @@ export class Brokers {
     if (hidden.length > 0)
       throw new ProtocolError(
         TOPIC_AUTHORIZATION_FAILED,
-        `DESCRIBE on topic ${hidden.map(({ name, topicId }) => name ?? topicId).join(", ")}`,
+        `DESCRIBE on topic ${hidden
+          .map(({ name, topicId }) => name ?? topicId)
+          .sort()
+          .join(", ")}`,
       );
     return topics
       .filter((topic) => topic.errorCode === 0)

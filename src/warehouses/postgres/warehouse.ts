@@ -233,7 +233,7 @@ class PostgresSession implements WarehouseSession {
     if (!lacksMark(sweep, (await this.#findTarget(sweep)).columns)) return;
     await this.#transaction(async () => {
       await this.#rows(lockDdl);
-      if (lacksMark(sweep, (await this.#findTarget(sweep)).columns)) await this.#rows(addMark(sweep.target));
+      if (lacksMark(sweep, (await this.#findTarget(sweep)).columns)) await queryUnbounded(this.#connection, [addMark(sweep.target)]);
     });
   }
 

@@ -245,7 +245,7 @@ test("R-window-toast: while many keys of one table are read again, another table
   await using database = await (await server).createDatabase("troubles");
   await database.sql("CREATE TABLE moving (id int PRIMARY KEY, big text); ALTER TABLE moving ALTER big SET STORAGE EXTERNAL");
   await database.sql("INSERT INTO moving SELECT i, repeat(md5(i::text), 70) FROM generate_series(1, 15000) i");
-  await database.sql("CREATE TABLE other (id int PRIMARY KEY); INSERT INTO other SELECT generate_series(1, 10000)");
+  await database.sql("CREATE TABLE other (id int PRIMARY KEY); INSERT INTO other SELECT generate_series(1, 1000)");
   await using scene = await SourceScene.open(database, { snapshot: { mode: "initial", parallel: 1, chunkRows: 100 } });
   const chunks = (table: string): number => scene.chunks.get(table) ?? 0;
   await scene.while(async () => {

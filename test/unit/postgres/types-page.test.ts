@@ -157,7 +157,8 @@ const ASKED = `## As another type
 suit: \`as: { total: string, ratio: double }\`. A \`string\` is PostgreSQL's text form, which holds every value; a \`double\` is the nearest one
 to the number, and so is not allowed in a key; \`bytes\` are those of a uuid or a MAC address. What is asked for that the type has anyway (\`string\`
 of an \`inet\`, \`double\` of a \`double precision\`, \`bytes\` of a \`bytea\`) changes nothing. All other pairs are refused by name, as is a column
-that no table has: when the source starts, and by \`tailrace check\` (COLUMN_AS).
+that no table has: before the source begins with a table, and by \`tailrace check\` (COLUMN_AS). Where an ALTER TABLE has made it so later, the column
+is read as its own type, the log says so, and no table waits.
 
 Of a table that has events already, setting, changing or removing \`as\` is a change of schema like one by ALTER TABLE, and an
 incompatible one: \`tailrace plan\` shows it, \`schema_changes\` says what becomes of it.
