@@ -247,8 +247,9 @@ function wronglyAsked(tables: readonly CatalogTable[], relations: readonly Relat
       if (taken.columns.has(column)) continue;
       const names = [...taken.columns].slice(0, NAMED_COLUMNS);
       const allowed = `the columns ${names.join(", ")}${names.length < taken.columns.size ? ", …" : ""}`;
-      const about = { table: taken.tables.map(tableLabel).join(", "), column, reason: "no such column is captured", allowed };
-      wrong.push({ error: new TailraceError("COLUMN_AS", about), tables: taken.tables });
+      const table = taken.tables.map(tableLabel).join(", ");
+      const error = new TailraceError("COLUMN_AS", { table, column, reason: "no such column is captured", allowed });
+      wrong.push({ error, tables: taken.tables });
     }
   }
   return wrong;

@@ -142,7 +142,7 @@ test("a column with `as` that is dropped, or gets another type, while the source
     ]);
     expect(await scene.source("shop")).toMatchObject({ state: "running", parked: [{ table: "public.changed" }] });
   });
-  const said = scene.lines.filter(({ message }) => String(message).endsWith("until then it is read as it is")).map(({ table }) => table);
+  const said = scene.lines.filter(({ message }) => message.endsWith("until then it is read as it is")).map(({ table }) => table);
   expect(said.toSorted()).toEqual(["public.changed", "public.dropped"]);
   expect((await scene.command("check", ["--json"])).stdout.match(/COLUMN_AS/g)).toHaveLength(2);
 });
