@@ -5,10 +5,13 @@ import { MeanRate } from "../core/mean-rate.ts";
 
 /** More messages than these a ms are a load; three of them make a transaction of one row. */
 const BUSY_MESSAGES = 10;
-/** Bounds of the rest, ms. */
+/** Bounds of the rest, ms: a timer takes no less than the first. */
 const LEAST_MS = 1;
 const MOST_MS = 4;
-/** What may gather in the socket within a rest, bytes: less than its buffers hold, at which the walsender would wait. */
+/**
+ * What may gather in the socket within a rest, bytes: less than its buffers hold, at which the walsender would wait. Where more than this
+ * comes in LEAST_MS, as when a backlog is drained, there is no rest: those who are so far behind are not woken for each message anyway.
+ */
 const REST_BYTES = 16 * 1024;
 
 export class ReadPace {
@@ -20,6 +23,7 @@ export class ReadPace {
     this.#messages.add(now, messages);
     this.#bytes.add(now, bytes);
     if (this.#messages.perMs <= BUSY_MESSAGES) return 0;
-    return Math.min(Math.max(LEAST_MS, REST_BYTES / this.#bytes.perMs), MOST_MS);
+    const ms = REST_BYTES / this.#bytes.perMs;
+    return ms < LEAST_MS ? 0 : Math.min(ms, MOST_MS);
   }
 }
