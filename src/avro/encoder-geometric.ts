@@ -1,5 +1,5 @@
-// Geometric types, those of PostGIS and pgvector's vector: in both of PostgreSQL's forms they are numbers with something between them, in Avro records of doubles. All
-// numbers are float8; in text they are the shortest digits that read back the same.
+// Geometric types, those of PostGIS and pgvector's vector: in both of PostgreSQL's forms numbers with something between them, in Avro
+// records of doubles, EWKB and an array of floats. All numbers but a vector's are float8; in text they are the shortest digits that read back the same.
 import type { ByteWriter } from "../core/byte-writer.ts";
 import { geometricFields, type FigureKind } from "../core/table.ts";
 import { hexNibble } from "./ascii.ts";

@@ -10,7 +10,7 @@ type ReadingOptions = SocketConstructorOpts & { readonly onread: OnReadOpts };
 /**
  * By default each read of a socket makes a buffer of 64 KiB, and a paused socket reads on until its high-water mark is full. This one
  * reads into the same buffer again and again, and a paused one reads nothing more. Under TLS, whose socket reads by itself from the
- * one below, it is a socket as any other.
+ * one below, nothing is different.
  */
 export class ReadingSocket extends Socket {
   /**
