@@ -40,6 +40,11 @@ export default tseslint.config(
         "error",
         { selector: "ExportAllDeclaration", message: "No barrel files: import from the file that defines it." },
         { selector: "ExportNamedDeclaration[source]", message: "No barrel files: import from the file that defines it." },
+        {
+          selector:
+            "CallExpression[callee.object.name='AbortSignal'][callee.property.name='any'] CallExpression[callee.property.name='timeout']",
+          message: "Node 20 collects that timeout: use deadline() of core/deadline.ts.",
+        },
       ],
     },
   },

@@ -2,6 +2,7 @@
 //
 // Not by @kafkajs/confluent-schema-registry: its register() writes BACKWARD into the subject's config, its getSchema()
 // gives a parsed type whose logical types are lost, and neither takes an AbortSignal.
+import { deadline } from "../core/deadline.ts";
 import { TailraceError, reasonOf } from "../core/errors.ts";
 import type { Compatibility, Registered, SchemaRegistry, SchemaTrial, TrialVerdict } from "../core/schema-registry.ts";
 import { parseSchema } from "./avro-schema.ts";
@@ -155,6 +156,7 @@ class ConfluentRegistry implements SchemaRegistry, SchemaTrial {
     signal.throwIfAborted();
     const { timeoutMs = 10_000, metrics } = this.#options;
     const { base, address, authorization, secrets } = this.#target();
+    using bound = deadline(timeoutMs, signal);
     try {
       const response = await fetch(base + path, {
         method,
@@ -165,7 +167,7 @@ class ConfluentRegistry implements SchemaRegistry, SchemaTrial {
         },
         body: body === undefined ? null : JSON.stringify(body),
         redirect: "manual",
-        signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+        signal: bound.signal,
       });
       const text = await response.text();
       metrics?.registryRequests.inc({ code: String(response.status) });

@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import type { SinkConfig, SourceConfig } from "../config/config.ts";
 import { barrierTopic } from "../core/barrier.ts";
+import { deadline } from "../core/deadline.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { EventLog } from "../core/event-log.ts";
 import { pause } from "../core/pause.ts";
@@ -122,11 +123,12 @@ class Report implements Dropped {
   readonly left: string[] = [];
 
   async attempt(what: string, signal: AbortSignal, work: (bounded: AbortSignal) => Promise<void>): Promise<void> {
-    const late = AbortSignal.timeout(SERVER_MS);
+    using bound = deadline(SERVER_MS, signal);
     try {
-      await work(AbortSignal.any([signal, late]));
+      await work(bound.signal);
     } catch (cause) {
-      const reason = late.aborted ? `no answer within ${SERVER_MS / 1_000} s` : TailraceError.from(cause).message;
+      const isLate = bound.signal.aborted && !signal.aborted;
+      const reason = isLate ? `no answer within ${SERVER_MS / 1_000} s` : TailraceError.from(cause).message;
       this.left.push(`${what}: ${reason}`);
     }
   }

@@ -1,6 +1,7 @@
 // The connectors of a service: begun together, paused, resumed, dropped and exchanged one by one, ended together. What an
 // operator asks for is done in the order in which it was asked.
 import type { LoadedConfig, SinkConfig, SourceConfig } from "../config/config.ts";
+import { deadline } from "../core/deadline.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { EventLog } from "../core/event-log.ts";
 import type { Log } from "../core/log.ts";
@@ -198,9 +199,9 @@ export class Fleet {
   /** The dead letters of a connector, or the one of an id, whole. Changes nothing, and so waits for no turn. Throws USAGE, and as listLetters(). */
   async letters(name: string, id: string | null): Promise<{ readonly letters: readonly Letter[] } | WholeLetter> {
     const { config } = findConnector(this.#members, name);
-    const signal = AbortSignal.any([this.#ending.signal, AbortSignal.timeout(LETTERS_MS)]);
-    if (id !== null) return findLetter(config, id, this.#parts, signal);
-    return { letters: await listLetters(config, this.#parts, signal) };
+    using bound = deadline(LETTERS_MS, this.#ending.signal);
+    if (id !== null) return await findLetter(config, id, this.#parts, bound.signal);
+    return { letters: await listLetters(config, this.#parts, bound.signal) };
   }
 
   /** Takes the configuration up as it is now: what is the same is not touched. Throws ConfigError, and then nothing has changed. */
@@ -266,8 +267,8 @@ export class Fleet {
   /** The tables of the member's source that the pattern takes. Throws USAGE, LOG_UNREACHABLE. */
   async #tablesOf(member: Member, pattern: string): Promise<readonly TableName[]> {
     const source = member.kind === "source" ? member.config : member.source;
-    const signal = AbortSignal.any([this.#ending.signal, AbortSignal.timeout(LOOK_MS)]);
-    const state = await readState(this.#parts.log, source.topics.prefix, signal);
+    using bound = deadline(LOOK_MS, this.#ending.signal);
+    const state = await readState(this.#parts.log, source.topics.prefix, bound.signal);
     const tables = state?.topics.map(({ table }) => table) ?? [];
     return findTables(tables, pattern, source.name);
   }

@@ -1,6 +1,7 @@
 // R-tombstone: a tombstone is for older events of its key, which stand before its delete in the same partition. Retention cuts
 // partitions from their beginning: once each of them begins above it, nothing can be replayed that it would keep out.
 import { schemaIdOf } from "../avro/decoder.ts";
+import { deadline } from "../core/deadline.ts";
 import type { EventLog, LogRecord, OffsetRange } from "../core/event-log.ts";
 import { formatSequence, SEQUENCE_HEADER } from "../core/sequence.ts";
 import { tableLabel } from "../core/table.ts";
@@ -82,9 +83,9 @@ export class Expiries implements AsyncDisposable {
 
   /** What can't be asked now is asked the next time. */
   async #look(routes: readonly Route[]): Promise<void> {
-    const signal = AbortSignal.any([this.#ended.signal, AbortSignal.timeout(LOOK_MS)]);
+    using bound = deadline(LOOK_MS, this.#ended.signal);
     const firsts = new Map<string, readonly First[]>();
-    for (const { topic, deletes } of routes) if (deletes === "hard") firsts.set(topic.name, await this.#firsts(topic.name, signal));
+    for (const { topic, deletes } of routes) if (deletes === "hard") firsts.set(topic.name, await this.#firsts(topic.name, bound.signal));
     if (routes === this.#routes) this.#due = expiriesOf(routes, (topic) => firsts.get(topic) ?? ["unknown"]);
   }
 

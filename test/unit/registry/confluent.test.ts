@@ -1,5 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
 import { TailraceError } from "../../../src/core/errors.ts";
 import { openConfluentRegistry, type ConfluentRegistryOptions } from "../../../src/registry/confluent.ts";
@@ -124,6 +126,21 @@ test("a registry that refuses connections, or does not answer in time, is unreac
     code: "REGISTRY_UNREACHABLE",
     message: expect.stringContaining("no answer within 50 ms"),
   });
+});
+
+test("the bound of a request holds while garbage is collected, before the answer and within it", async () => {
+  setFlagsFromString("--expose-gc");
+  const collecting = setInterval(runInNewContext("gc") as () => void, 5);
+  try {
+    await using silent = await stub(() => undefined);
+    await using half = await stub((_asked, response) => void response.writeHead(200).write('{"id"'));
+    for (const { url } of [silent, half])
+      expect(await failure({ url: () => url, timeoutMs: 50 })).toMatchObject({
+        message: expect.stringContaining("no answer within 50 ms"),
+      });
+  } finally {
+    clearInterval(collecting);
+  }
 });
 
 test("an abort ends the wait at once with the abort's reason", async () => {
