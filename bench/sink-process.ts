@@ -19,7 +19,7 @@ await runSink(
     name: "bench",
     prefix: PREFIX,
     rule: ({ name }) => ({ target: { schema: "bench", name }, deletes: "hard" }),
-    flush: { everyMs: 1_000, rows: 100_000 },
+    flush: { everyMs: 200, rows: 100_000 }, // what is left in the end waits for this long
   },
   {
     log: parts.log,

@@ -126,6 +126,8 @@ export type Flush = {
    * are left out of the merge. Called inside the transaction.
    */
   readonly orphaned: (table: number, row: number) => readonly DeadLetter[];
+  /** Called whenever a table's rows are staged: for a while the warehouse works, and this thread has little to do for the flush. */
+  readonly onStaged?: () => void;
   readonly run: RunSummary;
 };
 

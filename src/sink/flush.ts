@@ -28,6 +28,14 @@ export type Swept = {
   readonly move: CheckpointMove | null;
 };
 
+/** Who merges. `onStaged`: as in Flush. */
+export type Worker = {
+  readonly sink: string;
+  readonly fence: number;
+  readonly startedMs: number;
+  readonly onStaged: () => void;
+};
+
 /** `rows`: those of the fold that are staged, by number. */
 type Prepared = { readonly table: PendingTable; rows: readonly number[]; flush: TableFlush };
 
@@ -39,7 +47,7 @@ export async function flushPending(
   session: WarehouseSession,
   pending: Pending,
   { sweeps, expiries, move }: Swept,
-  worker: { readonly sink: string; readonly fence: number; readonly startedMs: number },
+  worker: Worker,
   signal: AbortSignal,
 ): Promise<Flushed> {
   const prepared = [...pending.tables.values()].map(prepare);
@@ -59,6 +67,7 @@ export async function flushPending(
       sweeps,
       expiries,
       orphaned: (table, row) => orphanedLetters(pending, prepared[table], row),
+      onStaged: worker.onStaged,
       run: {
         startedMs: worker.startedMs,
         events: pending.events,

@@ -160,7 +160,7 @@ class DuckdbSession implements WarehouseSession {
         const merged: number[] = [];
         const orphaned: DeadLetter[] = [];
         for (const [index, table] of flush.tables.entries()) {
-          const done = await this.#merge(table, signal);
+          const done = await this.#merge(table, signal, flush.onStaged);
           merged.push(done.rows);
           for (const row of done.orphans) orphaned.push(...flush.orphaned(index, row));
         }
@@ -210,7 +210,11 @@ class DuckdbSession implements WarehouseSession {
     return (await this.#rows(findColumns)).map(foundColumn);
   }
 
-  async #merge(table: TableFlush, signal: AbortSignal): Promise<{ readonly rows: number; readonly orphans: readonly number[] }> {
+  async #merge(
+    table: TableFlush,
+    signal: AbortSignal,
+    onStaged?: () => void,
+  ): Promise<{ readonly rows: number; readonly orphans: readonly number[] }> {
     const { plan, staged } = table;
     try {
       if (table.truncate === null && staged.rows === 0) return { rows: 0, orphans: [] };
@@ -218,6 +222,7 @@ class DuckdbSession implements WarehouseSession {
       await this.#run(steps.stage);
       await appendRows(this.#connection, STAGED_TABLE, stagedLoad(plan, staged), signal);
       reach("sink.after_stage");
+      onStaged?.();
       if (table.truncate !== null) for (const sql of truncate(plan, table.truncate)) await this.#run(sql);
       await this.#run(steps.resolve);
       const orphans = steps.orphans === null ? [] : (await this.#rows(steps.orphans)).map(({ row }) => Number(row));

@@ -183,7 +183,7 @@ class PostgresSession implements WarehouseSession {
         const merged: number[] = [];
         const orphaned: DeadLetter[] = [];
         for (const [index, table] of flush.tables.entries()) {
-          const done = await this.#merge(table, stagings[index]!);
+          const done = await this.#merge(table, stagings[index]!, flush.onStaged);
           merged.push(done.rows);
           for (const row of done.orphans) orphaned.push(...flush.orphaned(index, row));
         }
@@ -263,6 +263,7 @@ class PostgresSession implements WarehouseSession {
   async #merge(
     { plan, staged, truncate: floor }: TableFlush,
     staging: string,
+    onStaged?: () => void,
   ): Promise<{ readonly rows: number; readonly orphans: readonly number[] }> {
     const { client } = this.#connection;
     try {
@@ -270,6 +271,7 @@ class PostgresSession implements WarehouseSession {
       const steps = merge(plan, staging);
       await copyRows(client, steps.copy, plan, staged);
       reach("sink.after_stage");
+      onStaged?.();
       if (floor !== null) await queryUnbounded(this.#connection, truncate(plan, floor, staging));
       const orphans = steps.orphans === null ? [] : (await client.query<{ row: number }>(steps.orphans)).rows.map(({ row }) => row);
       // In one message: without parameters pg speaks the simple protocol and answers with a list.

@@ -91,6 +91,16 @@ export function checkpointSuite(warehouse: OpenWarehouse): void {
       expect(await rows()).toEqual([["1", "by the new one", null]]);
     });
 
+    test("a flush says when a table's rows are staged: once a table that has some, before it is durable", async () => {
+      const said: string[] = [];
+      const flush = warehouse.worker.flush([tableFlush(hard, [change(1, { id: 1n })]), tableFlush(hard, [])], {
+        onStaged: () => said.push("staged"),
+      });
+      await warehouse.session.ensureTarget(hard);
+      await warehouse.session.flush(flush, signal).then(() => said.push("durable"));
+      expect(said).toEqual(["staged", "durable"]);
+    });
+
     test("every flush is a row of the runs table", async () => {
       await warehouse.session.ensureTarget(hard);
       await warehouse.worker.merge(warehouse.session, [
