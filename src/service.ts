@@ -63,7 +63,7 @@ export class Service {
       const metrics = createMetrics({ version });
       const pauses = control === undefined ? Pauses.none() : await Pauses.load(path.join(control.dataFolder, "paused.json"));
       const log: EventLog = keep(await openLog(config.service, logger));
-      const { registry, embedded, close }: Registry = openRegistry(config.service, metrics);
+      const { registry, embedded, close }: Registry = await openRegistry(config.service, metrics);
       keep({ [Symbol.asyncDispose]: close });
       const fleet = new Fleet(config, {
         log,

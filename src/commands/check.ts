@@ -56,7 +56,7 @@ async function checkLog(service: ServiceConfig, found: Found): Promise<SeenLog> 
     await log.topics([], signal); // the name of none: who may see some topics only is refused those that nobody has
     return `Kafka at ${log.address} answers`;
   });
-  const { registry } = openRegistry(service);
+  const { registry } = await openRegistry(service);
   await look("registry", found, async (signal) => {
     await registry.schema(1, signal).catch((cause: unknown) => {
       if (!(cause instanceof TailraceError) || cause.code !== "SCHEMA_UNKNOWN") throw cause;

@@ -53,7 +53,7 @@ async function here<T>({ service }: LoadedConfig, read: (parts: LetterParts, sig
   const log = isMade ? await openLog(service, openLogger({ level: "silent" })) : null;
   try {
     if (log === null) return await read({ log, registry: NO_REGISTRY }, signal);
-    const { registry, close } = openRegistry(service);
+    const { registry, close } = await openRegistry(service);
     return await read({ log, registry }, signal).finally(close);
   } finally {
     await log?.[Symbol.asyncDispose]();

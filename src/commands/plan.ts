@@ -41,7 +41,7 @@ export type PlanOptions = {
 export async function runPlan(config: LoadedConfig, { assume, source: name, json }: PlanOptions): Promise<number> {
   const sources = name === null ? config.sources : [findConnector(config.sources, name, "source")];
   if (assume !== null && sources.length !== 1) throw usageError("--assume is about one source: name it with --source NAME");
-  const { registry, close } = openTrial(config.service);
+  const { registry, close } = await openTrial(config.service);
   const tables: PlannedTable[] = [];
   try {
     for (const source of sources) {
@@ -58,7 +58,9 @@ export async function runPlan(config: LoadedConfig, { assume, source: name, json
 }
 
 /** An embedded registry that was not made yet has no schemas; opening it would make it. */
-function openTrial(service: ServiceConfig): { readonly registry: Registry["registry"] | null; readonly close: () => Promise<void> } {
+async function openTrial(
+  service: ServiceConfig,
+): Promise<{ readonly registry: Registry["registry"] | null; readonly close: () => Promise<void> }> {
   const isMade =
     service.log.kind !== "embedded" || service.registry.kind === "confluent" || existsSync(path.join(service.log.path, "registry"));
   return isMade ? openRegistry(service) : { registry: null, close: async () => undefined };

@@ -46,7 +46,7 @@ export async function prove(config: LoadedConfig, url: string, tables: readonly 
 async function scanAll(config: LoadedConfig, tables: readonly TableName[], signal: AbortSignal): Promise<LogScan> {
   const prefix = config.sources[0]?.topics.prefix ?? "";
   await using log = await openLog(config.service, openLogger({ level: "silent" }));
-  const { registry, close } = openRegistry(config.service);
+  const { registry, close } = await openRegistry(config.service);
   try {
     return await scanLog({ log, registry }, prefix, tables, signal);
   } finally {

@@ -17,7 +17,7 @@ export async function withLog<T>(
 ): Promise<T> {
   const { service: config } = await loadConfig(service.folder, process.env);
   await using log = await openLog(config, openLogger({ level: "silent" }));
-  const registry = openRegistry(config);
+  const registry = await openRegistry(config);
   try {
     return await work(log, registry);
   } finally {

@@ -1,12 +1,12 @@
 // Questions that are asked of the brokers directly: which topics there are and under which id, offsets, a producer id, and one
 // bounded fetch. kafkajs' metadata has no topic ids, and it has no fetch without a group.
-import { createAPI, fetchV12, initProducerIdV4, listOffsetsV7, metadataV12, ProtocolError, ResponseError } from "@platformatic/kafka";
-import type { Broker, Connection, Reader } from "@platformatic/kafka";
+import type * as Kafka from "@platformatic/kafka";
 import { TailraceError } from "../../core/errors.ts";
 import type { OffsetRange, Position, Topic } from "../../core/event-log.ts";
 import { bounded, settled } from "./bounded.ts";
 import { closePool, hostAndPort, openPool } from "./connections.ts";
 import type { Pool } from "./connections.ts";
+import { createAPI, fetchV12, initProducerIdV4, listOffsetsV7, metadataV12, ProtocolError, ResponseError } from "./library.ts";
 import { REQUEST_MS } from "./options.ts";
 import type { KafkaOptions } from "./options.ts";
 
@@ -40,7 +40,7 @@ export type FetchedBytes = {
  *   aborted_transactions => producer_id Int64  first_offset Int64  TAG_BUFFER
  * Kafka protocol guide, "Fetch API". The library's own reader makes an object of each record and can't pass over a cut-off batch.
  */
-function readFetchResponse(_correlation: number, _key: number, _version: number, reader: Reader): FetchedBytes {
+function readFetchResponse(_correlation: number, _key: number, _version: number, reader: Kafka.Reader): FetchedBytes {
   reader.readInt32();
   const errorCode = reader.readInt16();
   reader.readInt32();
@@ -74,7 +74,7 @@ const fetchApi = createAPI<FetchArguments, FetchedBytes>(1, 12, fetchV12.createR
 export class Brokers {
   readonly #options: KafkaOptions;
   /** The one to ask first stands first. */
-  readonly #bootstrap: Broker[];
+  readonly #bootstrap: Kafka.Broker[];
   #pool: Pool | null = null;
   readonly #retired = new Set<Promise<void>>();
   #closed = false;
@@ -111,7 +111,7 @@ export class Brokers {
   /** A new producer id, without a transactional id: its sequence numbers begin at 0 in each partition. */
   async producerId(signal: AbortSignal): Promise<{ readonly id: bigint; readonly epoch: number }> {
     const connection = await this.#any(signal);
-    const ask = (): Promise<initProducerIdV4.InitProducerIdResponse> =>
+    const ask = (): Promise<Kafka.initProducerIdV4.InitProducerIdResponse> =>
       initProducerIdV4.api.async(connection, null, 0, BigInt(NO_PRODUCER), NO_PRODUCER);
     const { producerId, producerEpoch } = await this.#asked(ask, "a producer id", signal);
     return { id: producerId, epoch: producerEpoch };
@@ -174,7 +174,7 @@ export class Brokers {
   }
 
   async #listOffsets(
-    connection: Connection,
+    connection: Kafka.Connection,
     topics: ReadonlyMap<string, readonly number[]>,
     timestamp: bigint,
     signal: AbortSignal,
@@ -183,7 +183,7 @@ export class Brokers {
       name,
       partitions: partitions.map((partitionIndex) => ({ partitionIndex, currentLeaderEpoch: ANY_EPOCH, timestamp })),
     }));
-    const ask = (): Promise<listOffsetsV7.ListOffsetsResponse> =>
+    const ask = (): Promise<Kafka.listOffsetsV7.ListOffsetsResponse> =>
       listOffsetsV7.api.async(connection, REPLICA_NONE, READ_UNCOMMITTED, wanted);
     const answer = await this.#asked(ask, "a question for offsets", signal);
     return new Map(
@@ -192,22 +192,22 @@ export class Brokers {
   }
 
   /** A topic that is not there comes back with its error code, where the library throws away the answer for all. */
-  async metadata(topics: readonly string[], signal: AbortSignal): Promise<metadataV12.MetadataResponse> {
+  async metadata(topics: readonly string[], signal: AbortSignal): Promise<Kafka.metadataV12.MetadataResponse> {
     const connection = await this.#any(signal);
     try {
       return await this.#asked(() => metadataV12.api.async(connection, [...topics], false, false), "a question for topics", signal);
     } catch (error) {
       const { response } = error as { response?: unknown };
-      if (error instanceof ResponseError && response !== undefined) return response as metadataV12.MetadataResponse;
+      if (error instanceof ResponseError && response !== undefined) return response as Kafka.metadataV12.MetadataResponse;
       throw error;
     }
   }
 
-  async #any(signal: AbortSignal): Promise<Connection> {
+  async #any(signal: AbortSignal): Promise<Kafka.Connection> {
     return this.#asked(({ pool }) => pool.getFirstAvailable([...this.#bootstrap]), "a connect", signal);
   }
 
-  async #leader(metadata: metadataV12.MetadataResponse, nodeId: number, signal: AbortSignal): Promise<Connection> {
+  async #leader(metadata: Kafka.metadataV12.MetadataResponse, nodeId: number, signal: AbortSignal): Promise<Kafka.Connection> {
     const broker = metadata.brokers.find((candidate) => candidate.nodeId === nodeId);
     if (broker === undefined) throw new ProtocolError("LEADER_NOT_AVAILABLE", null);
     return this.#asked(({ pool }) => pool.get({ host: broker.host, port: broker.port }), "a connect", signal);

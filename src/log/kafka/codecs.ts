@@ -1,7 +1,7 @@
 // Compressed batches: made of ours before they are sent, made plain for our reader, and decoders for kafkajs, which has gzip alone.
 import { crc32c } from "@node-rs/crc32";
-import { compressionsAlgorithms, compressionsAlgorithmsByBitmask, UnsupportedCompressionError } from "@platformatic/kafka";
 import kafkajs from "kafkajs";
+import { compressionsAlgorithms, compressionsAlgorithmsByBitmask, UnsupportedCompressionError } from "./library.ts";
 import type { Compression } from "./options.ts";
 
 /* Of a record batch only these are needed here; the whole grammar is in core/record-batch.

@@ -1,7 +1,7 @@
 // Connections of @platformatic/kafka, kept in view so that they can be cut: the library itself waits for a dead broker.
-import { ConnectionPool } from "@platformatic/kafka";
 import type { Broker, Connection } from "@platformatic/kafka";
 import { settled } from "./bounded.ts";
+import { ConnectionPool } from "./library.ts";
 import { connectionOptions } from "./options.ts";
 import type { KafkaOptions } from "./options.ts";
 

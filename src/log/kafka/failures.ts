@@ -1,4 +1,6 @@
 // What the client libraries throw, told apart by class and by Kafka's error names, as our errors.
+import { reasonOf, TailraceError } from "../../core/errors.ts";
+import type { TopicPartition } from "../../core/event-log.ts";
 import {
   AuthenticationError,
   NetworkError,
@@ -7,9 +9,7 @@ import {
   TimeoutError,
   UnsupportedCompressionError,
   UserError,
-} from "@platformatic/kafka";
-import { reasonOf, TailraceError } from "../../core/errors.ts";
-import type { TopicPartition } from "../../core/event-log.ts";
+} from "./library.ts";
 import type { ProduceAnswer } from "./produce-request.ts";
 
 type Kind = "login" | "codec" | "refused" | "unreachable";

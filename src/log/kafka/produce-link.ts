@@ -1,11 +1,11 @@
 // The connection to one broker that leads partitions: opened when there is something to send, with a bounded number of requests
 // and bytes under way. It holds no batches: what was lost is its caller's to send again.
-import { apiVersionsV3, Connection } from "@platformatic/kafka";
 import type { Broker } from "@platformatic/kafka";
 import { TailraceError } from "../../core/errors.ts";
 import { version as ownVersion } from "../../core/version.ts";
 import { bounded } from "./bounded.ts";
 import { destroyAll } from "./connections.ts";
+import { apiVersionsV3, Connection } from "./library.ts";
 import { CONNECT_MS, connectionOptions, REQUEST_MS } from "./options.ts";
 import type { KafkaOptions } from "./options.ts";
 import { PRODUCE_KEY, produceApis, produceVersion } from "./produce-request.ts";

@@ -1,6 +1,6 @@
 // Produce requests that carry record batches as they are, and their answers. The library's own take an object per record.
-import { createAPI, Writer } from "@platformatic/kafka";
 import type { Reader } from "@platformatic/kafka";
+import { createAPI, Writer } from "./library.ts";
 import { REPLICATE_MS } from "./options.ts";
 
 /* Produce Request (Version: 9 | 13) => transactional_id COMPACT_NULLABLE_STRING  acks Int16  timeout_ms Int32  [topics]  TAG_BUFFER

@@ -1,9 +1,9 @@
 // Which broker leads which partition, as the cluster said last, and under which id a topic was first seen.
-import { ProtocolError } from "@platformatic/kafka";
 import type { Broker } from "@platformatic/kafka";
 import { TailraceError } from "../../core/errors.ts";
 import type { TopicPartition } from "../../core/event-log.ts";
 import type { Brokers } from "./brokers.ts";
+import { ProtocolError } from "./library.ts";
 
 /** What was said is asked again after this, as Java's client has it; a moved leader is noticed before by its refusal, ms. */
 const MAX_AGE_MS = 300_000;
