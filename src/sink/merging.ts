@@ -2,6 +2,7 @@
 // is known afterwards.
 import { barrierTopic } from "../core/barrier.ts";
 import type { LogReader } from "../core/event-log.ts";
+import { pause } from "../core/pause.ts";
 import type { SourceState } from "../core/source-state.ts";
 import { tableLabel } from "../core/table.ts";
 import type { Checkpoint, CheckpointMove } from "../core/warehouse.ts";
@@ -20,6 +21,8 @@ import { readTopics, type SourceWatch } from "./source-watch.ts";
 const PENDING_BYTES = 32 * 1024 * 1024;
 /** Barriers read since the last flush that make one worth its while by themselves: after a restart they are read again. */
 const FLUSH_BARRIERS = 50_000;
+/** A flush of 100,000 rows has them staged in 100 ms. One that waits for its warehouse, or sweeps a target, keeps nobody from reading for longer. */
+const STAGING_MS = 250;
 /** How long a sink to whom nothing is due waits for records, ms. */
 const IDLE_POLL_MS = 500;
 
@@ -146,7 +149,7 @@ export class Merging implements AsyncDisposable {
 
   /**
    * Begins to merge what is pending, where there is anything, once the flush before it is done, and returns when the warehouse has the first
-   * rows. What is read from then on is of the next one, which goes on from this one's positions: a failure, thrown by whoever settles next, has to end the run. `reader`: gets the
+   * rows, or is slow to take them. What is read from then on is of the next one, which goes on from this one's positions: a failure, thrown by whoever settles next, has to end the run. `reader`: gets the
    * positions for its group; null: nobody reads now.
    */
   async begin(force: AbortSignal, reader: LogReader | null): Promise<void> {
@@ -170,7 +173,9 @@ export class Merging implements AsyncDisposable {
       .catch((cause: unknown) => void (this.#failure = { cause }))
       .finally(() => (this.#underWay = null));
     // Else each of the flush's first statements, which are short, waits in this thread for a poll's events: a tenth of a large flush.
-    await Promise.race([staged, this.#underWay]);
+    const over = new AbortController();
+    await Promise.race([staged, this.#underWay, pause(STAGING_MS, over.signal)]);
+    over.abort();
   }
 
   /** Until no flush is under way. Throws what the last one met, once. */

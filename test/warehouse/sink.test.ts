@@ -47,7 +47,7 @@ type Gated = {
   readonly letThrough: (error?: TailraceError) => void;
 };
 
-/** The warehouse, whose flushes say that it has their rows, and go on only when let through. */
+/** The warehouse, whose flushes begin only when let through. */
 function gated(warehouse: Warehouse): Gated {
   const waiting: ((error?: TailraceError) => void)[] = [];
   let open = false;
@@ -62,7 +62,6 @@ function gated(warehouse: Warehouse): Gated {
         const session = await warehouse.open(aborted);
         return wrapped(session, {
           flush: async (flush, signal) => {
-            flush.onStaged?.();
             const error = open ? undefined : await new Promise<TailraceError | undefined>((resolve) => waiting.push(resolve));
             if (error !== undefined) throw error;
             return session.flush(flush, signal);
