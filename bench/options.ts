@@ -32,7 +32,7 @@ export const USAGE = `usage: npm run bench -- [options]
   --repeats N     interleaved repeats, default 3; figures are medians
   --only A,B      what to measure, default all of it:
       recvlogical, embedded, kafka, debezium, duckdb   a slot drained, one against the other
-      sinks                                            a log merged into each warehouse: inserts, and updates
+      sinks                                            a log merged into each warehouse: inserts, and updates; with kafka, from there too
       targets                                          a flush of 2,000 changed rows, by the size of its target
       snapshot                                         a table read; with debezium and kafka, by them and to there too
       visible                                          commit to visible, at a steady rate; in Kafka, by debezium too, in DuckDB

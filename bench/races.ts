@@ -71,10 +71,11 @@ export function slotDrained({ only, rows: asked }: Options, servers: Servers, su
 }
 
 /** What each contestant merges it has of its own: nothing is written in the source database. */
-export function logMerged({ only, rows }: Options, surroundings: Surroundings): Race {
-  const entries = sinkRaces.map((race): Entry => {
-    const title = `${race.events}: log → ${race.warehouse === "duckdb" ? "DuckDB" : "PostgreSQL"}`;
-    return { name: `${race.warehouse}_${race.events}`, title, contestant: (name) => sink(name, surroundings, race, rows) };
+export function logMerged({ only, rows }: Options, { kafka }: Servers, surroundings: Surroundings): Race {
+  const entries = sinkRaces(only.includes("kafka") ? kafka : null).map((race): Entry => {
+    const title = `${race.events}: ${race.kafka === null ? "embedded log" : "Kafka"} → ${race.warehouse === "duckdb" ? "DuckDB" : "PostgreSQL"}`;
+    const name = `${race.kafka === null ? "" : "kafka_"}${race.warehouse}_${race.events}`;
+    return { name, title, contestant: (each) => sink(each, surroundings, race, rows) };
   });
   return {
     name: "merged",

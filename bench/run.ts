@@ -43,7 +43,7 @@ async function main(options: Options): Promise<void> {
 
   const races: RaceResult[] = [];
   const drained = options.loads.map((load) => slotDrained(options, servers, surroundings, load));
-  for (const race of [tableRead(options, servers, surroundings), ...drained, logMerged(options, surroundings)]) {
+  for (const race of [tableRead(options, servers, surroundings), ...drained, logMerged(options, servers, surroundings)]) {
     if (race.entries.length === 0) continue;
     const results = await runRace(race, options.repeats, client, say);
     process.stdout.write(raceTable(race, results));

@@ -1,4 +1,4 @@
-// The events that sinks are measured by: an embedded log with the benchmark's table in it, as a source would have written it.
+// The events that sinks are measured by: a log with the benchmark's table in it, as a source would have written it.
 import path from "node:path";
 import { FRAME_BYTES, TableEncoder } from "../src/avro/encoder.ts";
 import { tableSchemas } from "../src/avro/schema.ts";
@@ -9,14 +9,19 @@ import { toLsn, ZERO_LSN } from "../src/core/lsn.ts";
 import { partitionOf } from "../src/core/partition.ts";
 import { RecordBatchWriter } from "../src/core/record-batch.ts";
 import { formatSequence } from "../src/core/sequence.ts";
+import type { SchemaRegistry } from "../src/core/schema-registry.ts";
 import { stateTopicSpec, writeState } from "../src/core/source-state.ts";
 import type { ColumnType, Table } from "../src/core/table.ts";
 import { Tuple, tupleState } from "../src/core/tuple.ts";
 import { openEmbeddedLog } from "../src/log/embedded/embedded-log.ts";
+import { openConfluentRegistry } from "../src/registry/confluent.ts";
 import { EmbeddedRegistry } from "../src/registry/embedded.ts";
 import { openRegistryStore } from "../src/registry/store.ts";
+import { openTopics, type KafkaParts } from "./topics.ts";
 
-export const PREFIX = "shop";
+/** Where a log is: a folder that it is embedded in; with `kafka` the topics there that are named after it. */
+export type LogPlace = { readonly folder: string; readonly kafka: Pick<KafkaParts, "brokers" | "registry"> | null };
+
 const PARTITIONS = 4;
 const ROWS_PER_TRANSACTION = 1_000;
 /** What a source makes durable at once, about 512 KiB. */
@@ -42,10 +47,20 @@ const orders: Table = {
   columns: Object.entries(TYPES).map(([name, type], at) => ({ name, type, typeOid: 0, typeModifier: -1, keyPosition: at === 0 ? 1 : 0 })),
 };
 
-/** Log and registry of a folder, as a sink reads them. */
-export async function openParts(
-  folder: string,
-): Promise<{ readonly log: EventLog; readonly registry: EmbeddedRegistry; close(): Promise<void> }> {
+/** Of a place's topics. */
+export function prefixOf({ folder }: LogPlace): string {
+  return path.basename(folder);
+}
+
+/** Log and registry of a place, as a sink reads them. */
+export async function openParts({
+  folder,
+  kafka,
+}: LogPlace): Promise<{ readonly log: EventLog; readonly registry: SchemaRegistry; close(): Promise<void> }> {
+  if (kafka !== null) {
+    const log = openTopics(kafka);
+    return { log, registry: openConfluentRegistry({ url: () => kafka.registry }), close: async () => log[Symbol.asyncDispose]() };
+  }
   const log = await openEmbeddedLog({ path: path.join(folder, "log") });
   const store = openRegistryStore(path.join(folder, "registry"));
   const registry = new EmbeddedRegistry({ store, address: folder });
@@ -60,19 +75,20 @@ export async function openParts(
 }
 
 /** Appends an insert, or an update, of each key from 1 to `rows`; updates in another order than inserts. */
-export async function fillLog(folder: string, what: "inserts" | "updates", rows: number): Promise<void> {
+export async function fillLog(place: LogPlace, what: "inserts" | "updates", rows: number): Promise<void> {
   const { signal } = new AbortController();
-  const { log, registry, close } = await openParts(folder);
-  const topic = await log.createTopic({ name: `${PREFIX}.public.orders`, partitions: PARTITIONS, replication: 1, configs: {} }, signal);
+  const prefix = prefixOf(place);
+  const { log, registry, close } = await openParts(place);
+  const topic = await log.createTopic({ name: `${prefix}.public.orders`, partitions: PARTITIONS, replication: -1, configs: {} }, signal);
   const schemas = tableSchemas(orders, topic.name);
   const encoder = new TableEncoder({
     table: orders,
     keySchemaId: await registry.register(`${topic.name}-key`, schemas.key ?? "", signal),
     valueSchemaId: await registry.register(`${topic.name}-value`, schemas.value, signal),
-    constants: { version: "0.1.0", connector: PREFIX, database: "store" },
+    constants: { version: "0.1.0", connector: prefix, database: "store" },
   });
-  const writer = await log.openWriter({ name: PREFIX }, signal);
-  if (what === "inserts") await writeSourceState(log, writer, topic, signal);
+  const writer = await log.openWriter({ name: prefix }, signal);
+  if (what === "inserts") await writeSourceState(log, writer, prefix, topic, signal);
   await append(writer, topic, encoder, what, rows, signal);
   await writer[Symbol.asyncDispose]();
   await close();
@@ -155,15 +171,15 @@ function fillTuple(tuple: Tuple, id: number, what: "inserts" | "updates"): void 
   }
 }
 
-async function writeSourceState(log: EventLog, writer: LogWriter, { name, id }: Topic, signal: AbortSignal): Promise<void> {
-  await log.createTopic(stateTopicSpec(PREFIX, 1), signal);
-  const barriers = await log.createTopic(barrierTopicSpec(PREFIX, 1), signal);
+async function writeSourceState(log: EventLog, writer: LogWriter, prefix: string, { name, id }: Topic, signal: AbortSignal): Promise<void> {
+  await log.createTopic(stateTopicSpec(prefix, 1), signal);
+  const barriers = await log.createTopic(barrierTopicSpec(prefix, 1), signal);
   const topics = [{ name, id, partitions: PARTITIONS, table: { schema: orders.schema, name: orders.name } }];
   const place = { generation: 1, number: 1, epoch: 1, systemId: "1", timeline: 1, slot: "s", options: "", publication: "" };
   const progress = { acknowledged: ZERO_LSN, published: ZERO_LSN, phase: "streaming" as const };
   await writeState(
     writer,
-    PREFIX,
+    prefix,
     { ...place, ...progress, barriers: barriers.id, topics, snapshots: [], layouts: [], parked: [] },
     signal,
   );

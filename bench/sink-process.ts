@@ -4,10 +4,11 @@ import { openPostgresWarehouse } from "../src/warehouses/postgres/warehouse.ts";
 import { SinkLag } from "../src/sink/lag.ts";
 import { runSink } from "../src/sink/sink.ts";
 import { openLog } from "../src/telemetry/log.ts";
-import { openParts, PREFIX } from "./sink-log.ts";
+import { openParts, prefixOf, type LogPlace } from "./sink-log.ts";
 
-const [folder = "", kind = "", place = "", wanted = ""] = process.argv.slice(2);
-const parts = await openParts(folder);
+const [logPlace = "", kind = "", place = "", wanted = ""] = process.argv.slice(2);
+const of = JSON.parse(logPlace) as LogPlace;
+const parts = await openParts(of);
 const warehouse = kind === "duckdb" ? openDuckdb({ path: place }) : openPostgresWarehouse({ url: () => place });
 const stop = new AbortController();
 let events = 0;
@@ -17,7 +18,7 @@ let result = "";
 await runSink(
   {
     name: "bench",
-    prefix: PREFIX,
+    prefix: prefixOf(of),
     rule: ({ name }) => ({ target: { schema: "bench", name }, deletes: "hard" }),
     flush: { everyMs: 200, rows: 100_000 }, // what is left in the end waits for this long
   },

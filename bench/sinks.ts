@@ -5,38 +5,50 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { DuckDBInstance } from "@duckdb/node-api";
 import pg from "pg";
+import { barrierTopic } from "../src/core/barrier.ts";
+import { stateTopic } from "../src/core/source-state.ts";
 import { perMillion, perSecond, type Contestant, type Measured, type Surroundings } from "./contestant.ts";
 import { childrenCpuSeconds, ProcessMeter } from "./process-meter.ts";
 import { ended, limitMs, pidOf, remember } from "./service-process.ts";
-import { endOfInserts, fillLog } from "./sink-log.ts";
+import { endOfInserts, fillLog, openParts, prefixOf, type LogPlace } from "./sink-log.ts";
+import { deleteTopics, type KafkaParts } from "./topics.ts";
 
-export type SinkRace = { readonly warehouse: "duckdb" | "postgres"; readonly events: "inserts" | "updates" };
+/** `kafka` null: from the embedded log. */
+export type SinkRace = {
+  readonly warehouse: "duckdb" | "postgres";
+  readonly events: "inserts" | "updates";
+  readonly kafka: KafkaParts | null;
+};
 
-export const sinkRaces: readonly SinkRace[] = (["duckdb", "postgres"] as const).flatMap((warehouse) =>
-  (["inserts", "updates"] as const).map((events) => ({ warehouse, events })),
-);
+export function sinkRaces(kafka: KafkaParts | null): readonly SinkRace[] {
+  const embedded = (["duckdb", "postgres"] as const).flatMap((warehouse) =>
+    (["inserts", "updates"] as const).map((events): SinkRace => ({ warehouse, events, kafka: null })),
+  );
+  return kafka === null ? embedded : [...embedded, { warehouse: "duckdb", events: "inserts", kafka }];
+}
 
 /** The log is filled, and for updates the inserts are merged, when the run begins. */
 export function sink(
   name: string,
   { client, url, folder, postmaster }: Surroundings,
-  { warehouse, events }: SinkRace,
+  { warehouse, events, kafka }: SinkRace,
   rows: number,
 ): Contestant {
   const dir = path.join(folder, name);
+  const log: LogPlace = { folder: dir, kafka: kafka === null ? null : { brokers: kafka.brokers, registry: kafka.registry } };
   const place = warehouse === "duckdb" ? path.join(dir, "sink.duckdb") : withDatabase(url, name);
   const count = async (): Promise<readonly number[]> => (warehouse === "duckdb" ? askDuckdb : askPostgres)(place, countRows(rows));
   return {
     prepare: async () => {
       if (warehouse === "postgres") await client.query(`CREATE DATABASE ${name}`);
-      await fillLog(dir, "inserts", rows);
+      await fillLog(log, "inserts", rows);
       if (events === "inserts") return;
-      await merge(dir, warehouse, place, rows);
-      await fillLog(dir, "updates", rows);
+      await merge(log, warehouse, place, rows);
+      await fillLog(log, "updates", rows);
     },
     run: async () => {
       const before = childrenCpuSeconds(postmaster);
-      const merged = await merge(dir, warehouse, place, rows);
+      const merged = await merge(log, warehouse, place, rows);
       const server = childrenCpuSeconds(postmaster) - before;
       const found = await count();
       const expected = [rows, events === "updates" ? rows : 0];
@@ -47,16 +59,25 @@ export function sink(
     tidy: async () => {
       if (warehouse === "postgres") await client.query(`DROP DATABASE ${name}`);
       await rm(dir, { recursive: true, force: true });
+      if (kafka !== null) await deleteLog(log);
     },
   };
 }
 
+async function deleteLog(place: LogPlace): Promise<void> {
+  const { log, close } = await openParts(place);
+  await deleteTopics(log, [`${prefixOf(place)}.public.orders`, stateTopic(prefixOf(place)), barrierTopic(prefixOf(place))]);
+  await close();
+}
+
 /** Runs a sink until it has merged so many events more. */
-async function merge(dir: string, warehouse: string, place: string, rows: number): Promise<Measured> {
+async function merge(log: LogPlace, warehouse: string, place: string, rows: number): Promise<Measured> {
   const script = fileURLToPath(new URL("./sink-process.js", import.meta.url));
   const flags = process.env.BENCH_SINK_FLAGS?.split(" ") ?? [];
   const child = remember(
-    spawn(process.execPath, [...flags, script, dir, warehouse, place, String(rows)], { stdio: ["ignore", "pipe", "inherit"] }),
+    spawn(process.execPath, [...flags, script, JSON.stringify(log), warehouse, place, String(rows)], {
+      stdio: ["ignore", "pipe", "inherit"],
+    }),
   );
   const meter = new ProcessMeter(pidOf(child));
   let said = "";

@@ -32,7 +32,7 @@ export type Arrivals = {
   readonly brokerSeconds: number;
 };
 
-export function openTopics({ brokers }: KafkaParts): EventLog {
+export function openTopics({ brokers }: Pick<KafkaParts, "brokers">): EventLog {
   return openKafkaLog({ brokers: [...brokers], clientId: "tailrace-bench", log: openLog({ level: "silent" }), ssl: null, sasl: null });
 }
 
