@@ -1,6 +1,7 @@
 // A column's writer for its type, and the writers of arrays: each element by the writer of its kind.
 import type { ColumnType, ScalarKind, ScalarType } from "../core/table.ts";
 import { binaryForm } from "./encoder-binary.ts";
+import { binaryComposite, textComposite } from "./encoder-composite.ts";
 import { rangeWriter } from "./encoder-range.ts";
 import { textForm } from "./encoder-text.ts";
 import { malformed, outOfRange, type ValueColumn, type ValueWriter } from "./value-writer.ts";
@@ -25,21 +26,31 @@ const delimiters: ReadonlyMap<ScalarKind, number> = new Map([
 ]);
 const NULL_TEXT = Buffer.from("NULL");
 
-/** Holds an element that is quoted with escapes, while it is written. */
-let unescaped = Buffer.allocUnsafe(256);
-
 /** What writes a column's binary form. */
 export function binaryWriter(type: ColumnType): ValueWriter {
-  return type.kind === "array" ? binaryArray(scalarWriter(type.element)) : scalarWriter(type);
+  return type.kind === "array" ? binaryArray(binaryScalar(type.element)) : binaryScalar(type);
 }
 
-function scalarWriter(type: ScalarType): ValueWriter {
+function binaryScalar(type: ScalarType): ValueWriter {
+  if (type.kind === "composite")
+    return binaryComposite(
+      type,
+      type.attributes.map((attribute) => binaryWriter(attribute.type)),
+    );
   return type.kind === "range" ? rangeWriter(type.typeName) : binaryForm[type.kind];
 }
 
 /** What writes a column's text form. */
 export function textWriter(type: ColumnType): ValueWriter {
-  return type.kind === "array" ? textArray(textForm[type.element.kind], delimiters.get(type.element.kind) ?? COMMA) : textForm[type.kind];
+  return type.kind === "array" ? textArray(textScalar(type.element), delimiters.get(type.element.kind) ?? COMMA) : textScalar(type);
+}
+
+function textScalar(type: ScalarType): ValueWriter {
+  if (type.kind !== "composite") return textForm[type.kind];
+  return textComposite(
+    type,
+    type.attributes.map((attribute) => textWriter(attribute.type)),
+  );
 }
 
 /*
@@ -84,20 +95,23 @@ function binaryArray(writeElement: ValueWriter): ValueWriter {
  * The bounds are printed when a lower one is not 1.
  */
 function textArray(writeElement: ValueWriter, delimiter: number): ValueWriter {
+  const elements: Elements = { write: writeElement, delimiter, unescaped: Buffer.alloc(0) };
   return (bytes, start, length, out, column) => {
     const last = start + length - 1;
     if (length > 0 && bytes[start] === BRACKET) throw isManyBounds(bytes, start, last) ? manyDimensions(column) : otherBound(column);
     if (length < 2 || bytes[start] !== OPEN || bytes[last] !== CLOSE) throw malformed(column, "an array");
     if (bytes[start + 1] === OPEN) throw manyDimensions(column);
-    if (length > 2) writeElements(bytes, start + 1, last, out, column, writeElement, delimiter);
+    if (length > 2) writeElements(bytes, start + 1, last, out, column, elements);
     out.byte(0);
   };
 }
 
+/** `unescaped` holds an element that is quoted with escapes, while it is written: each array's own, for an element may have arrays in it. */
+type Elements = { readonly write: ValueWriter; readonly delimiter: number; unescaped: Buffer };
+
 /** The elements of `bytes[start, end)`, at least one. */
-function writeElements(
-  ...[bytes, start, end, out, column, writeElement, delimiter]: [...Parameters<ValueWriter>, ValueWriter, number]
-): void {
+function writeElements(...[bytes, start, end, out, column, elements]: [...Parameters<ValueWriter>, Elements]): void {
+  const { delimiter, write } = elements;
   const count = countElements(bytes, start, end, delimiter);
   out.varint(count);
   let at = start;
@@ -116,9 +130,9 @@ function writeElements(
     else {
       out.byte(SECOND_UNION_BRANCH);
       if (hasEscapes) {
-        const size = unescape(bytes, from, at); // first: it may make `unescaped` anew
-        writeElement(unescaped, 0, size, out, column);
-      } else writeElement(bytes, from, at - from, out, column);
+        const size = unescape(bytes, from, at, elements); // first: it may make `unescaped` anew
+        write(elements.unescaped, 0, size, out, column);
+      } else write(bytes, from, at - from, out, column);
     }
     if (isQuoted) at++;
   }
@@ -142,8 +156,9 @@ function isNull(bytes: Buffer, start: number, end: number): boolean {
 }
 
 /** Puts the characters into `unescaped`; how many bytes they are. */
-function unescape(bytes: Buffer, start: number, end: number): number {
-  if (unescaped.length < end - start) unescaped = Buffer.allocUnsafe((end - start) * 2);
+function unescape(bytes: Buffer, start: number, end: number, into: { unescaped: Buffer }): number {
+  if (into.unescaped.length < end - start) into.unescaped = Buffer.allocUnsafe((end - start) * 2);
+  const { unescaped } = into;
   let size = 0;
   for (let at = start; at < end; at++) {
     if (bytes[at] === BACKSLASH) at++;

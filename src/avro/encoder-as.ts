@@ -3,12 +3,12 @@
 import { ByteWriter } from "../core/byte-writer.ts";
 import { isReadAsText } from "../core/read-as.ts";
 import type { Column, ColumnKind, ReadAs } from "../core/table.ts";
-import { hexNibble, writeHexByte } from "./ascii.ts";
+import { hexNibble, writeHexByte } from "../core/ascii.ts";
 import { binaryWriter, textWriter } from "./encoder-array.ts";
 import { binaryForm, writeNumeric } from "./encoder-binary.ts";
 import { beginShort, endShort, writeUnsigned64 } from "./encoder-printed.ts";
 import { writeNan8 } from "./floats.ts";
-import { printDate, printTime, printTimestamp } from "./printed-moment.ts";
+import { printDate, printTime, printTimestamp } from "../core/printed-moment.ts";
 import { malformed, outOfRange, writeBytes, type ValueColumn, type ValueWriter } from "./value-writer.ts";
 
 type Reading = Readonly<Partial<Record<ColumnKind, ValueWriter>>>;

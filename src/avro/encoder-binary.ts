@@ -1,6 +1,7 @@
 // PostgreSQL's binary form of each kind (what its type's send function writes; all integers big-endian) as Avro.
 import type { ByteWriter } from "../core/byte-writer.ts";
-import { writeAscii, writeFourDigits, writeHexByte, writeInteger, writeSmallFraction } from "./ascii.ts";
+import { writeAscii, writeFourDigits, writeHexByte, writeInteger, writeSmallFraction } from "../core/ascii.ts";
+import { EPOCH_DAYS } from "../core/printed-moment.ts";
 import { geometricForms } from "./encoder-geometric.ts";
 import { writeHstore } from "./encoder-hstore.ts";
 import {
@@ -20,8 +21,6 @@ import { writeNan4, writeNan8, writeReversed } from "./floats.ts";
 import { digitsOf, powersOfTen, unscaled } from "./unscaled.ts";
 import { malformed, outOfRange, writeBytes, type ValueColumn, type ValueWriter, type WireForm } from "./value-writer.ts";
 
-/** Days from 1970-01-01 to PostgreSQL's 2000-01-01. */
-export const EPOCH_DAYS = 10_957;
 /** 946,684,800,000,000 µs, the same in microseconds, in halves. */
 const EPOCH_MICROS_HIGH = 220_417;
 const EPOCH_MICROS_LOW = 993_517_568;
@@ -212,8 +211,8 @@ const refuse: ValueWriter = (_bytes, _start, _length, _out, column) => {
   throw malformed(column, "text, and a type that has no binary form here");
 };
 
-/** Of all kinds but ranges (encoder-range.ts). */
-export const binaryForm: Omit<WireForm, "range"> = {
+/** Of all kinds but ranges (encoder-range.ts) and composites (encoder-composite.ts). */
+export const binaryForm: Omit<WireForm, "range" | "composite"> = {
   bool: writeBool,
   int2: writeInt2,
   int4: writeInt4,

@@ -2,7 +2,7 @@
 // records of doubles, EWKB and an array of floats. All numbers but a vector's are float8; in text they are the shortest digits that read back the same.
 import type { ByteWriter } from "../core/byte-writer.ts";
 import { geometricFields, type FigureKind } from "../core/table.ts";
-import { hexNibble } from "./ascii.ts";
+import { hexNibble } from "../core/ascii.ts";
 import { writeNan8, writeReversed } from "./floats.ts";
 import { malformed, writeBytes, type ValueColumn, type ValueWriter } from "./value-writer.ts";
 

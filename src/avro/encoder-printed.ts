@@ -1,7 +1,7 @@
 // Types that Avro has no word for, from the binary form to the string that their output functions print: what the text
 // protocol brings as it is. All integers are big-endian; each rule is that of the function it names.
 import type { ByteWriter } from "../core/byte-writer.ts";
-import { writeHexByte, writeHexInteger, writeInteger, writePair, writeSmallFraction } from "./ascii.ts";
+import { writeHexByte, writeHexInteger, writeInteger, writePair, writeSmallFraction } from "../core/ascii.ts";
 import { malformed, writeBytes, type ValueColumn, type ValueWriter } from "./value-writer.ts";
 
 /** Bytes up to which an Avro string's length is one byte. */

@@ -2,10 +2,10 @@
 // brings as it is. All integers are big-endian; each rule is that of the function it names.
 import { ByteWriter } from "../core/byte-writer.ts";
 import type { RangeName } from "../core/table.ts";
-import { writeInteger, writeWord } from "./ascii.ts";
+import { writeInteger, writeWord } from "../core/ascii.ts";
 import { writeNumeric } from "./encoder-binary.ts";
 import { writeUnsigned64 } from "./encoder-printed.ts";
-import { isBeforeChrist, isInfinite, printDate, printTimestamp } from "./printed-moment.ts";
+import { isBeforeChrist, isInfinite, printDate, printTimestamp } from "../core/printed-moment.ts";
 import { malformed, writeBytes, type ValueColumn, type ValueWriter } from "./value-writer.ts";
 
 /** rangetypes.h: RANGE_EMPTY and its neighbours; other bits are never sent. */

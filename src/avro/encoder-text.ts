@@ -1,7 +1,7 @@
 // PostgreSQL's text form of each kind as Avro. The stream's session has DateStyle ISO, IntervalStyle iso_8601, TimeZone
 // UTC, bytea_output hex, extra_float_digits 1 and lc_monetary C; what another setting would have printed is refused, not misread.
 import { DATE_INFINITY, DATE_MINUS_INFINITY } from "../core/table.ts";
-import { hexNibble } from "./ascii.ts";
+import { hexNibble } from "../core/ascii.ts";
 import { writeMicros } from "./encoder-binary.ts";
 import { geometricForms } from "./encoder-geometric.ts";
 import { writePrintedHstore } from "./encoder-hstore.ts";
@@ -222,7 +222,8 @@ const writeLsn: ValueWriter = (bytes, start, length, out, column) => {
   writeLsnHalves(high, low, out);
 };
 
-export const textForm: WireForm = {
+/** Of all kinds but composites (encoder-composite.ts). */
+export const textForm: Omit<WireForm, "composite"> = {
   bool: writeBool,
   int2: writeInteger,
   int4: writeInteger,

@@ -7,6 +7,7 @@ import {
   TIMESTAMP_INFINITY,
   geometricFields,
   TIMESTAMP_MINUS_INFINITY,
+  type Attribute,
   type ColumnKind,
   type ColumnType,
   type FigureKind,
@@ -42,6 +43,7 @@ class JsonColumn implements ColumnWriter {
   readonly #type: ColumnType;
   readonly #values: JsonValue[] = [];
   #items: JsonColumn | null = null;
+  #attributes: readonly JsonColumn[] = [];
 
   constructor(type: ColumnType) {
     this.#type = type;
@@ -92,6 +94,14 @@ class JsonColumn implements ColumnWriter {
     this.value = Object.fromEntries(pairs);
   }
 
+  record(): readonly ColumnWriter[] {
+    return (this.#attributes = attributesOf(this.#type).map(({ type }) => new JsonColumn(type)));
+  }
+
+  endRecord(): void {
+    this.value = Object.fromEntries(attributesOf(this.#type).map(({ name }, at) => [name, this.#attributes[at]?.value ?? null]));
+  }
+
   null(): void {
     this.value = null;
   }
@@ -127,6 +137,10 @@ class JsonColumn implements ColumnWriter {
   bytes(bytes: Buffer, start: number, end: number): void {
     this.value = `\\x${bytes.toString("hex", start, end)}`;
   }
+}
+
+function attributesOf(type: ColumnType): readonly Attribute[] {
+  return type.kind === "composite" ? type.attributes : [];
 }
 
 function finite(value: number): JsonValue {

@@ -1,7 +1,17 @@
 // The Avro schemas of a table's events (design, section 6). The JSON text is the same on every call and in every
 // process: a registry knows a schema by it.
-import { avroNamespace, fieldNames } from "../core/naming.ts";
-import { geometricFields, keyColumns, type Column, type ColumnType, type FigureKind, type ScalarKind, type Table } from "../core/table.ts";
+import { avroName, avroNamespace, fieldNames } from "../core/naming.ts";
+import {
+  geometricFields,
+  keyColumns,
+  type Column,
+  type ColumnType,
+  type CompositeType,
+  type FigureKind,
+  type ScalarKind,
+  type Table,
+  type TableName,
+} from "../core/table.ts";
 
 /** An Avro schema as parsed JSON. */
 export type AvroType = string | readonly AvroType[] | { readonly type: AvroType; readonly [attribute: string]: unknown };
@@ -25,7 +35,7 @@ export const attributes = {
   column: "tailrace.column",
   /** On a key column's field: its 1-based place in the key. */
   key: "tailrace.key",
-  /** On the envelope: the table, unescaped. */
+  /** On the envelope: the table, unescaped. On a composite's record: the type's schema, and its name as `typeName`. */
   schema: "tailrace.schema",
   table: "tailrace.table",
 } as const;
@@ -38,10 +48,11 @@ export type SchemaShape = Pick<Table, "schema" | "name"> & {
   readonly columns: readonly Pick<Column, "name" | "type" | "keyPosition">[];
 };
 
-/** Of records within a row: each is defined where it comes first, and named from then on (onceDefined). */
-const NESTED = "tailrace.geometry";
+/** Namespaces of records within a row: each is defined where it comes first, and named from then on (onceDefined). */
+const GEOMETRY = "tailrace.geometry";
+const COMPOSITE = "tailrace.composite.";
 
-const nested = (name: string, fields: readonly AvroField[]): AvroType => ({ type: "record", name, namespace: NESTED, fields });
+const nested = (name: string, fields: readonly AvroField[]): AvroType => ({ type: "record", name, namespace: GEOMETRY, fields });
 const figure = (name: string, kind: FigureKind): AvroType =>
   nested(
     name,
@@ -50,7 +61,7 @@ const figure = (name: string, kind: FigureKind): AvroType =>
 const point = figure("Point", "point");
 const points: AvroType = { type: "array", items: point };
 
-const valueTypes: Readonly<Record<Exclude<ScalarKind, "decimal" | "money">, AvroType>> = {
+const valueTypes: Readonly<Record<Exclude<ScalarKind, "decimal" | "money" | "composite">, AvroType>> = {
   bool: "boolean",
   int2: "int",
   int4: "int",
@@ -158,13 +169,15 @@ export function envelopeRecord(table: SchemaShape): AvroRecord {
   return { type: "record", name: "Envelope", fields: fieldsOnceDefined(fields, new Set()) };
 }
 
-/** Avro takes one definition of a name: the records of NESTED that `defined` has already become their names. */
+type FieldColumn = Pick<Column, "name" | "type"> & Partial<Pick<Column, "keyPosition">>;
+
+/** Avro takes one definition of a name: the nested records that `defined` has already become their names. */
 function onceDefined(type: AvroType, defined: Set<string>): AvroType {
   if (typeof type === "string") return type;
   if (isUnion(type)) return type.map((branch) => onceDefined(branch, defined));
   const { name, namespace, fields, items } = type as AvroField & { readonly fields?: readonly AvroField[]; readonly items?: AvroType };
-  if (namespace === NESTED) {
-    const full = `${NESTED}.${name}`;
+  if (typeof namespace === "string" && (namespace === GEOMETRY || namespace.startsWith(COMPOSITE))) {
+    const full = `${namespace}.${name}`;
     if (defined.has(full)) return full;
     defined.add(full);
   }
@@ -180,12 +193,14 @@ function isUnion(type: AvroType): type is readonly AvroType[] {
   return Array.isArray(type);
 }
 
-function columnFields(table: SchemaShape): readonly AvroField[] {
+/** Of a table's columns, or of a composite's attributes, any of which may be null. */
+function columnFields(table: TableName & { readonly columns: readonly FieldColumn[] }): readonly AvroField[] {
   const names = fieldNames(table);
   return table.columns.map((column, index) => {
     const name = names[index]!;
     const type = valueType(column.type);
-    const required = column.keyPosition > 0;
+    const { keyPosition = 0 } = column;
+    const required = keyPosition > 0;
     const scalar = column.type.kind === "array" ? column.type.element : column.type;
     return {
       name,
@@ -194,14 +209,22 @@ function columnFields(table: SchemaShape): readonly AvroField[] {
       ...(column.type.kind === "array" ? { [attributes.items]: scalar.kind } : {}),
       ...("typeName" in scalar ? { [attributes.typeName]: scalar.typeName } : {}),
       ...(name === column.name ? {} : { [attributes.column]: column.name }),
-      ...(required ? { [attributes.key]: column.keyPosition } : {}),
+      ...(required ? { [attributes.key]: keyPosition } : {}),
     };
   });
+}
+
+/** Named by the type, so that its name is the same in every schema and after an ALTER TYPE. */
+function compositeRecord({ schema, name, attributes: columns }: CompositeType): AvroType {
+  const fields = columnFields({ schema, name, columns });
+  const namespace = `${COMPOSITE}${avroName(schema)}`;
+  return { type: "record", name: avroName(name), namespace, fields, [attributes.schema]: schema, [attributes.typeName]: name };
 }
 
 /** The Avro type of a column's values, without the union with null. */
 export function valueType(type: ColumnType): AvroType {
   if (type.kind === "array") return { type: "array", items: ["null", valueType(type.element)] };
+  if (type.kind === "composite") return compositeRecord(type);
   if (type.kind !== "decimal" && type.kind !== "money") return valueTypes[type.kind];
   return { type: "bytes", logicalType: "decimal", precision: type.precision, scale: type.scale };
 }

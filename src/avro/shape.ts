@@ -7,6 +7,7 @@ import {
   type Column,
   type ColumnKind,
   type ColumnType,
+  type CompositeType,
   type ElementType,
   type RangeName,
   type TableName,
@@ -30,7 +31,7 @@ export function readValueSchema(json: string): EventShape {
   const envelope = parseRecord(json);
   const schema = text(envelope, attributes.schema);
   const name = text(envelope, attributes.table);
-  const columns = valueFields(envelope).map(readColumn);
+  const columns = readColumns(valueFields(envelope), envelope);
   const shape = { schema, name, columns };
   requireLayout(envelope, envelopeRecord(shape), `${schema}.${name}`);
   return shape;
@@ -38,7 +39,8 @@ export function readValueSchema(json: string): EventShape {
 
 /** The columns of a key, in key order, that a key schema (JSON text) of ours describes. Throws EVENT_UNREADABLE. */
 export function readKeySchema(json: string): readonly ShapeColumn[] {
-  return parseRecord(json).fields.map(readColumn);
+  const key = parseRecord(json);
+  return readColumns(key.fields, key);
 }
 
 /** EVENT_UNREADABLE: bytes or a schema that this service did not write. */
@@ -74,26 +76,39 @@ function valueFields(envelope: AvroRecord): readonly AvroField[] {
   return value.fields;
 }
 
-function readColumn(field: AvroField): ShapeColumn {
+/** Composites by their full names, as they are defined; `namespace`: of the record that is read, where one that has none of its own is. */
+type Names = { readonly composites: Map<string, CompositeType>; readonly namespace: string };
+
+function readColumns(fields: readonly AvroField[], of: AvroRecord): readonly ShapeColumn[] {
+  const names: Names = { composites: new Map(), namespace: namespaceOf(of, "") };
+  return fields.map((field) => readColumn(field, names));
+}
+
+function namespaceOf(record: AvroRecord, enclosing: string): string {
+  const { namespace } = record as AvroRecord & { readonly namespace?: unknown };
+  return typeof namespace === "string" ? namespace : enclosing;
+}
+
+function readColumn(field: AvroField, names: Names): ShapeColumn {
   const keyPosition = field[attributes.key] ?? 0;
   if (typeof keyPosition !== "number") throw unreadable(`field ${field.name} has a bad ${attributes.key}`);
   return {
     name: attributes.column in field ? text(field, attributes.column) : field.name,
     field: field.name,
-    type: readType(field),
+    type: readType(field, names),
     keyPosition,
   };
 }
 
-function readType(field: AvroField): ColumnType {
+function readType(field: AvroField, names: Names): ColumnType {
   const type: unknown = Array.isArray(field.type) ? field.type[1] : field.type;
   const kind = readKind(field, attributes.kind);
   if (kind === "other") return { kind, typeName: text(field, attributes.typeName) };
-  if (kind !== "array") return readElement(field, kind, type);
+  if (kind !== "array") return readElement(field, kind, type, names);
   const element = readKind(field, attributes.items);
   const { items } = (type ?? {}) as { readonly items?: unknown };
   if (element === "array" || element === "other" || !Array.isArray(items)) throw unreadable(`field ${field.name} is no array`);
-  return { kind, element: readElement(field, element, items[1]) };
+  return { kind, element: readElement(field, element, items[1], names) };
 }
 
 function readKind(field: AvroField, attribute: string): ColumnKind {
@@ -102,11 +117,35 @@ function readKind(field: AvroField, attribute: string): ColumnKind {
   return kind;
 }
 
-function readElement(field: AvroField, kind: ElementType["kind"], avro: unknown): ElementType {
+function readElement(field: AvroField, kind: ElementType["kind"], avro: unknown, names: Names): ElementType {
+  if (kind === "composite") return readComposite(field, avro, names);
   if (kind === "decimal") return { kind, ...readDigits(field, avro) };
   if (kind === "money") return { kind, precision: 19, scale: readDigits(field, avro).scale };
   if (kind === "range") return { kind, typeName: readRange(field) };
   return { kind };
+}
+
+/** Its definition, or the name of one that came before: in full, or of the same namespace. */
+function readComposite(field: AvroField, avro: unknown, { composites, namespace }: Names): CompositeType {
+  const qualified = (name: string, space: string): string => (name.includes(".") ? name : `${space}.${name}`);
+  if (typeof avro === "string") {
+    const known = composites.get(qualified(avro, namespace));
+    if (known === undefined) throw unreadable(`field ${field.name} is of a record that is not defined`);
+    return known;
+  }
+  if (!isRecord(avro)) throw unreadable(`field ${field.name} is no record`);
+  const space = namespaceOf(avro, namespace);
+  const read = avro.fields.map((each) => readColumn(each, { composites, namespace: space }));
+  const type: CompositeType = {
+    kind: "composite",
+    schema: text(avro, attributes.schema),
+    name: text(avro, attributes.typeName),
+    oid: 0,
+    given: 0,
+    attributes: read.map(({ name, type: of }) => ({ name, type: of, number: 0, typeOid: 0, typeModifier: 0 })),
+  };
+  composites.set(qualified(avro.name, space), type);
+  return type;
 }
 
 function readRange(field: AvroField): RangeName {

@@ -146,7 +146,7 @@ const vector: ValueReader = {
 };
 
 /** By kind; what a kind brings is said at ColumnWriter's methods. */
-const scalars: Readonly<Record<ScalarKind, ValueReader>> = {
+const scalars: Readonly<Record<Exclude<ScalarKind, "composite">, ValueReader>> = {
   bool,
   int2: int,
   int4: int,
@@ -196,7 +196,25 @@ const scalars: Readonly<Record<ScalarKind, ValueReader>> = {
 };
 
 export function valueReader(type: ColumnType): ValueReader {
-  return type.kind === "array" ? listReader(scalars[type.element.kind]) : scalars[type.kind];
+  if (type.kind === "array") return listReader(valueReader(type.element));
+  return type.kind === "composite" ? recordReader(type.attributes.map((attribute) => valueReader(attribute.type))) : scalars[type.kind];
+}
+
+/* composite ::= (branch of ["null", T]  value) × the attributes */
+function recordReader(attributes: readonly ValueReader[]): ValueReader {
+  return {
+    skip: (cursor) => {
+      for (let index = 0; index < attributes.length; index++) if (cursor.present()) attributes[index]!.skip(cursor);
+    },
+    write: (cursor, into) => {
+      const writers = into.record(attributes.length);
+      for (let index = 0; index < attributes.length; index++) {
+        if (cursor.present()) attributes[index]!.write(cursor, writers[index]!);
+        else writers[index]!.null();
+      }
+      into.endRecord();
+    },
+  };
 }
 
 /* array ::= (count  (branch of ["null", T]  value) × count)?  0      one block, as the encoder writes it */

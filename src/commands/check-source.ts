@@ -87,6 +87,7 @@ const TOASTED: ReadonlySet<ColumnKind> = new Set([
     "path",
     "polygon",
     "range",
+    "composite",
     "array",
     "other",
   ] as const),

@@ -382,6 +382,12 @@ export const errors = {
     remedy: "the event is in the dead-letter topic with its key and sequence; correct the row, its next event supersedes it",
     retry: "never",
   },
+  COMPOSITE_CHANGED: {
+    what: "column {column} holds a composite of another shape than its type has: {reason}",
+    remedy:
+      "none needed where snapshots are made: after an ALTER TYPE the table is read again, which supersedes the event; else touch the row. The event is in the dead-letter topic with its key and sequence",
+    retry: "never",
+  },
   ROW_TOO_LARGE: {
     what: "an event of {bytes} bytes is larger than the log takes ({limit} bytes)",
     remedy: "raise max.message.bytes of the topic and the brokers; the event is in the dead-letter topic with its key and sequence",

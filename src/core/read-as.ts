@@ -63,6 +63,7 @@ const ways: Readonly<Record<ColumnKind, Readonly<Partial<Record<ReadAs, Way>>>>>
   geometry: { string: "text", bytes: "own" },
   vector: { string: "text" },
   range: OWN_STRING,
+  composite: { string: "text" },
   array: { string: "text" },
   other: OWN_STRING,
 };
@@ -92,5 +93,11 @@ export function sentType({ type, sent }: Pick<Column, "type" | "sent">): ColumnT
 
 /** Whether a column's values are read from their text form: their binary one is not understood, or not as it is asked for. */
 export function isReadAsText({ type, sent }: Pick<Column, "type" | "sent">): boolean {
-  return sent === undefined ? type.kind === "other" : ways[sent.type.kind][sent.as] === "text";
+  return sent === undefined ? hasNoBinary(type) : hasNoBinary(sent.type) || ways[sent.type.kind][sent.as] === "text";
+}
+
+/** A composite has one attribute that has none. */
+function hasNoBinary(type: ColumnType): boolean {
+  if (type.kind === "array") return hasNoBinary(type.element);
+  return type.kind === "other" || (type.kind === "composite" && type.attributes.some((attribute) => hasNoBinary(attribute.type)));
 }

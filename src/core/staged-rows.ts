@@ -34,6 +34,9 @@ export interface ColumnWriter {
   /** hstore: begins a map, whose keys and values are written in turn into what is returned, `count` of each; then comes endMap(). */
   map(count: number): MapWriter;
   endMap(): void;
+  /** composite: begins one, whose `count` attributes are written in their order, each into the writer of its place; then comes endRecord(). */
+  record(count: number): readonly ColumnWriter[];
+  endRecord(): void;
 }
 
 /** The points of one path or polygon. */

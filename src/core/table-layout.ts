@@ -9,6 +9,24 @@ export type TableLayout = TableName & {
   readonly formerNames: readonly string[];
   /** A digest of the files that its rows are in. */
   readonly files: string;
+  /** Of the composites that its columns are of, and what these are of; absent: there are none. */
+  readonly composites?: KnownComposites;
   /** Partitions that were attached, rather than made as partitions. */
   readonly attached: readonly (readonly [oid: number, version: number])[];
+};
+
+/** A type by its OID; `given`: attribute numbers that were ever given. Attributes in order. */
+export type CompositeShape = readonly [
+  oid: number,
+  label: string,
+  given: number,
+  attributes: readonly (readonly [number: number, name: string, typeOid: number, typeModifier: number])[],
+];
+
+/** Rows up to `since` (an LSN) may be of former shapes, from which attributes were added, or dropped. */
+export type KnownComposites = {
+  readonly shapes: readonly CompositeShape[];
+  readonly since: string;
+  readonly added: boolean;
+  readonly dropped: boolean;
 };

@@ -15,7 +15,30 @@ export type ScalarType =
   | { readonly kind: "money"; readonly precision: 19; readonly scale: number }
   /** PostgreSQL's own ranges and multiranges, as the text that it prints. */
   | { readonly kind: "range"; readonly typeName: RangeName }
+  | CompositeType
   | { readonly kind: "other"; readonly typeName: string };
+
+/** CREATE TYPE … AS (…), or the row of a table; a value has one of each attribute, null or not. `schema`, `name`: the type's own. */
+export type CompositeType = {
+  readonly kind: "composite";
+  readonly schema: string;
+  readonly name: string;
+  /** Its own OID; 0 when the type was read from a schema of ours. */
+  readonly oid: number;
+  /** Attribute numbers that were ever given, those of dropped attributes among them; 0 as above. */
+  readonly given: number;
+  /** At least one: PostgreSQL has composites without any, which are of kind `other`. */
+  readonly attributes: readonly Attribute[];
+};
+
+/** Numbers, which stay with an attribute that is renamed and are never given again, are 0 when read from a schema of ours. */
+export type Attribute = {
+  readonly name: string;
+  readonly type: ColumnType;
+  readonly number: number;
+  readonly typeOid: number;
+  readonly typeModifier: number;
+};
 
 export const rangeNames = [
   "int4range",
@@ -79,13 +102,14 @@ export const columnKinds = [
   "geometry",
   "vector",
   "range",
+  "composite",
   "array",
   "other",
 ] as const;
 export type ColumnKind = (typeof columnKinds)[number];
 export type ScalarKind = Exclude<ColumnKind, "array">;
 /** Kinds that say all there is to say of a type. */
-export type PlainKind = Exclude<ScalarKind, "decimal" | "money" | "range" | "other">;
+export type PlainKind = Exclude<ScalarKind, "decimal" | "money" | "range" | "composite" | "other">;
 
 /**
  * Geometric types of a fixed number of doubles, with the names that these have in records, in PostgreSQL's order. A line is
@@ -136,6 +160,12 @@ export type Table = TableName & {
 /** `schema.name`, for messages, metrics and topics. */
 export function tableLabel(table: TableName): string {
   return `${table.schema}.${table.name}`;
+}
+
+/** The composite types that a type is made of, itself first. */
+export function compositesOf(type: ColumnType): readonly CompositeType[] {
+  if (type.kind === "array") return compositesOf(type.element);
+  return type.kind === "composite" ? [type, ...type.attributes.flatMap((attribute) => compositesOf(attribute.type))] : [];
 }
 
 /** The key columns in key order; empty for a table without a key. */

@@ -3,8 +3,8 @@ import { TailraceError } from "../core/errors.ts";
 import { readableAs, sentType, type AskedColumns, type AskedTypes } from "../core/read-as.ts";
 import { tableLabel, type ColumnType, type TableName } from "../core/table.ts";
 import { quoteIdentifier, type Session } from "./session.ts";
-import { judgeTable, type CatalogTable, type Relation } from "./table-judgement.ts";
-import { columnType, MONEY_OID, type TypeFacts } from "./types.ts";
+import { judgeTable, type CatalogTable, type Relation, type RelationColumn } from "./table-judgement.ts";
+import { columnType, MONEY_OID, type AttributeFacts, type CompositeFacts, type ElementFacts, type TypeFacts } from "./types.ts";
 
 export type TableSelection = {
   /** What the globs and names of the configuration match. */
@@ -84,7 +84,8 @@ export async function describeTypes(
   types: readonly { readonly typeOid: number; readonly typeModifier: number }[],
 ): Promise<readonly (ColumnType | null)[]> {
   const values = [types.map(({ typeOid }) => typeOid), types.map(({ typeModifier }) => typeModifier)];
-  const found = await session.json<(TypeFacts | null)[]>(TYPES_SQL, values);
+  const read = await session.json<(FlatFacts | null)[]>(TYPES_SQL, values);
+  const found = read === null ? null : await withComposites(session, read);
   return types.map((_, index) => {
     const facts = found?.[index] ?? null;
     return facts === null ? null : columnType(facts);
@@ -147,7 +148,17 @@ async function readNames(session: Session): Promise<readonly NameRow[]> {
 /** One statement, hence one view of the catalogs; ordered by schema and name. */
 export async function readRelations(session: Session, oids: readonly number[], publication: PublicationName): Promise<readonly Relation[]> {
   if (oids.length === 0) return [];
-  return (await session.json<Relation[]>(RELATIONS_SQL, [oids, publication], { prepared: "relations" })) ?? [];
+  const relations = (await session.json<FlatRelation[]>(RELATIONS_SQL, [oids, publication], { prepared: "relations" })) ?? [];
+  const columns = relations.flatMap((relation) => relation.columns ?? []);
+  const types = await withComposites(
+    session,
+    columns.map(({ type }) => type),
+  );
+  const typeOf = new Map(columns.map((column, index) => [column, types[index]!]));
+  return relations.map((relation) => ({
+    ...relation,
+    columns: relation.columns?.map((column) => ({ ...column, type: typeOf.get(column)! })) ?? null,
+  }));
 }
 
 const INDEX_JSON = `jsonb_build_object('attnums', (i.indkey::int2[])[0:i.indnkeyatts - 1], 'immediate', i.indimmediate, 'valid', i.indisvalid)`;
@@ -173,6 +184,56 @@ const factsOf = (t: string, base: string): string => `'oid', ${t}.oid::int8, 'mo
 const TYPE_JSON = `jsonb_build_object(${factsOf("t", "base")},
   'element', CASE WHEN t.typelem <> 0 AND t.typoutput = 'pg_catalog.array_out'::regproc THEN (SELECT jsonb_build_object(${factsOf("e", "bottom")})
     FROM ${bottomOf("t.typelem", "base.modifier", "bottom")} CROSS JOIN ${typeAt("bottom.oid")} e) END)`;
+
+/** Facts as one statement brings them: what a composite is made of is asked for by another one, and only where there is any. */
+type FlatFacts = Omit<TypeFacts, "composite" | "element"> & { readonly element: Omit<ElementFacts, "composite"> | null };
+type FlatRelation = Omit<Relation, "columns"> & {
+  readonly columns: readonly (Omit<RelationColumn, "type"> & { readonly type: FlatFacts })[] | null;
+};
+type FlatComposite = Omit<CompositeFacts, "attributes"> & {
+  readonly oid: number;
+  readonly attributes: readonly (Omit<AttributeFacts, "type"> & { readonly type: FlatFacts })[] | null;
+};
+
+/** The facts of types with those of the composites that they are made of. */
+async function withComposites<F extends FlatFacts | null>(
+  session: Session,
+  types: readonly F[],
+): Promise<readonly (F extends null ? null : TypeFacts)[]>;
+async function withComposites(session: Session, types: readonly (FlatFacts | null)[]): Promise<readonly (TypeFacts | null)[]> {
+  const oids = types.flatMap((type) => [type, type?.element]).flatMap((type) => (type?.type === "c" ? [type.oid] : []));
+  const found = oids.length === 0 ? [] : ((await session.json<FlatComposite[]>(COMPOSITES_SQL, [oids])) ?? []);
+  const composites = new Map(found.map((composite) => [composite.oid, composite]));
+  const compositeOf = (oid: number): CompositeFacts | null => {
+    const composite = composites.get(oid);
+    if (composite === undefined) return null;
+    const { schema, given } = composite;
+    return { schema, given, attributes: (composite.attributes ?? []).map((attribute) => ({ ...attribute, type: whole(attribute.type) })) };
+  };
+  const whole = ({ element, ...type }: FlatFacts): TypeFacts => ({
+    ...type,
+    composite: compositeOf(type.oid),
+    element: element === null ? null : { ...element, composite: compositeOf(element.oid) },
+  });
+  return types.map((type) => (type === null ? null : whole(type)));
+}
+
+/** The composites among the types $1, and all that they are made of. */
+const COMPOSITES_SQL = `
+  WITH RECURSIVE reached(oid) AS (
+    SELECT unnest($1::oid[])
+    UNION SELECT part.oid FROM reached CROSS JOIN ${typeAt("reached.oid")} t CROSS JOIN LATERAL (
+      SELECT t.typbasetype WHERE t.typtype = 'd'
+      UNION ALL SELECT t.typelem WHERE t.typelem <> 0
+      UNION ALL SELECT a.atttypid FROM pg_attribute a WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+    ) part(oid))
+  SELECT jsonb_agg(jsonb_build_object('oid', c.oid::int8, 'schema', n.nspname, 'given', r.relnatts, 'attributes', (
+    SELECT jsonb_agg(jsonb_build_object('number', a.attnum, 'name', a.attname, 'typeOid', a.atttypid::int8, 'typeModifier', a.atttypmod,
+      'type', ${TYPE_JSON}) ORDER BY a.attnum)
+    FROM pg_attribute a CROSS JOIN ${bottomOf("a.atttypid", "a.atttypmod")} CROSS JOIN ${typeAt("base.oid")} t
+    WHERE a.attrelid = c.typrelid AND a.attnum > 0 AND NOT a.attisdropped))) AS json
+  FROM reached CROSS JOIN ${typeAt("reached.oid")} c JOIN pg_class r ON r.oid = c.typrelid JOIN pg_namespace n ON n.oid = c.typnamespace
+  WHERE c.typtype = 'c'`;
 
 const TYPES_SQL = `
   SELECT jsonb_agg(CASE WHEN t.oid IS NOT NULL THEN ${TYPE_JSON} END ORDER BY place) AS json

@@ -1,10 +1,15 @@
 // R-silent-ddl: whether rows of a table have changed, or come, without events, told by what the catalogs say of it.
+import { ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
-import type { TableLayout } from "../core/table-layout.ts";
+import type { CompositeShape, TableLayout } from "../core/table-layout.ts";
+import { alteredComposite, composites, shapesJson } from "./composites.ts";
 import type { Session } from "./session.ts";
 
 /** A layout with what only the moment shows. */
-export type SeenLayout = Omit<TableLayout, "formerNames"> & {
+export type SeenLayout = Omit<TableLayout, "formerNames" | "composites"> & {
+  readonly composites: readonly CompositeShape[];
+  /** The end of the WAL before the look. */
+  readonly lsn: string;
   /** Attribute numbers of columns with a default, an identity or a generating expression. */
   readonly computed: readonly number[];
   /** Attribute numbers of columns that were added with a constant default: rows of before have it though nothing was written. */
@@ -44,6 +49,8 @@ export function silentChange(before: TableLayout, now: SeenLayout, published: re
     });
     if (rewritten !== undefined) return all(`its rows were rewritten together with column ${rewritten[1]}`);
   }
+  const altered = before.composites === undefined ? null : alteredComposite(before.composites.shapes, now.composites);
+  if (altered !== null) return all(`the composite type ${altered} was altered`);
   const known = new Map(before.attached);
   const attached = now.attached.filter(([oid, version]) => known.get(oid) !== version).map(([oid]) => oid);
   if (attached.length === 0) return null;
@@ -51,13 +58,14 @@ export function silentChange(before: TableLayout, now: SeenLayout, published: re
   return { words: "a table with rows of its own may have become a partition of it", where: `tableoid IN (${trees})` };
 }
 
-/** What is kept of a layout; `known`: what was kept of the one before. */
-export function layoutOf(now: SeenLayout, known: TableLayout | undefined): TableLayout {
+/** What is kept of a layout; `known`: what was kept of the one before. `acknowledged`: no row of before it comes again. */
+export function layoutOf(now: SeenLayout, known: TableLayout | undefined, acknowledged: Lsn = ZERO_LSN): TableLayout {
   const { schema, name, oid, columns, files, attached } = now;
   const names = new Set(columns.map((column) => column[1]));
   const before = known?.oid === oid ? [...known.formerNames, ...known.columns.map((column) => column[1])] : [];
   const formerNames = [...new Set(before)].filter((each) => !names.has(each));
-  return { schema, name, oid, columns, formerNames, files, attached };
+  const shapes = composites(known?.oid === oid ? known.composites : undefined, now.composites, now.lsn, acknowledged);
+  return { schema, name, oid, columns, formerNames, files, attached, ...(shapes === undefined ? {} : { composites: shapes }) };
 }
 
 /** For messages. */
@@ -68,6 +76,9 @@ export function describeChange(table: TableName, { words }: SilentChange): strin
 function all(words: string): SilentChange {
   return { words, where: null };
 }
+
+/** access/transam.h: lower OIDs are of what every database has, none of it made of an application's types. */
+const FIRST_NORMAL_OID = 16_384;
 
 // All of it in one view of the catalogs: pg_relation_filenode() looks past the statement's snapshot, and would show the files of a rewrite
 // beside the columns of before it; with these as what is known, the column that came with the rewrite is a harmless one at the next look.
@@ -87,6 +98,15 @@ const LAYOUTS_SQL = `
       SELECT coalesce(jsonb_agg(a.attnum), '[]') FROM pg_attribute a
       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND EXISTS (
         SELECT FROM pg_attribute own WHERE own.attrelid = ANY (t.leaves) AND own.attname = a.attname AND own.atthasmissing)),
+    'lsn', pg_current_wal_insert_lsn(),
+    'composites', ${shapesJson(`(
+      WITH RECURSIVE reached(oid) AS (
+        SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= ${FIRST_NORMAL_OID}
+        UNION SELECT part.oid FROM reached JOIN pg_type u ON u.oid = reached.oid CROSS JOIN LATERAL (
+          SELECT u.typbasetype UNION ALL SELECT u.typelem
+          UNION ALL SELECT a.atttypid FROM pg_attribute a WHERE u.typtype = 'c' AND a.attrelid = u.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+        ) part(oid) WHERE part.oid >= ${FIRST_NORMAL_OID})
+      SELECT oid FROM reached) own JOIN pg_type t ON t.oid = own.oid`)},
     'files', (SELECT md5(string_agg(leaf.oid || ':' || leaf.relfilenode, ',' ORDER BY leaf.oid)) FROM pg_class leaf WHERE leaf.oid = ANY (t.leaves)),
     'attached', (
       SELECT coalesce(jsonb_agg(jsonb_build_array(i.inhrelid::int8, i.xmin::text::int8) ORDER BY i.inhrelid), '[]')

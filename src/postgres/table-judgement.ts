@@ -1,6 +1,6 @@
 // R-harmless: which relations may be captured, by which key, and why not. Pure: plain values from the catalogs in, a verdict out.
 import { typeAsAsked, type AskedColumns } from "../core/read-as.ts";
-import { tableLabel, type Column, type Table, type TableName } from "../core/table.ts";
+import { compositesOf, tableLabel, type Column, type Table, type TableName } from "../core/table.ts";
 import { columnType, type TypeFacts } from "./types.ts";
 
 /** A table with what the catalogs know beyond core's shape. */
@@ -93,6 +93,12 @@ export function judgeTable(relation: Relation, chosen: ReadonlySet<number>, aske
     typeModifier: column.typeModifier,
     keyPosition: identity.key.indexOf(column.attnum) + 1,
   }));
+  const composite = columns.find(({ keyPosition, type }) => keyPosition > 0 && compositesOf(type).length > 0);
+  if (composite !== undefined)
+    return {
+      kind: "unsupported",
+      reason: `its key column ${composite.name} is of a composite type, whose shape may change under the key; ask for its text (as: { ${composite.name}: string }) or use another REPLICA IDENTITY`,
+    };
   const { oid, schema, name } = relation;
   return { kind: "captured", table: { oid, schema, name, columns, identity: identity.kind, partitioned: relation.kind === "p" } };
 }

@@ -1,6 +1,6 @@
 // PostgreSQL's types as Tailrace's column types (design, section 6), and which of them the binary protocol is read for.
 import { isReadAsText } from "../core/read-as.ts";
-import type { Column, ColumnType, ElementType, PlainKind, RangeName } from "../core/table.ts";
+import type { Column, ColumnType, CompositeType, ElementType, PlainKind, RangeName } from "../core/table.ts";
 
 /** What pg_type says of a column's type; of a domain, what it says of the base type at the bottom. */
 export type TypeFacts = ElementFacts & {
@@ -19,8 +19,21 @@ export type ElementFacts = {
   readonly type: string;
   /** pg_type.typcategory; `S` is string. */
   readonly category: string;
+  /** Of a composite: what it is made of; null of other types. */
+  readonly composite: CompositeFacts | null;
   /** Of money: the digits behind the point that the database's lc_monetary has; null of other types. */
   readonly fraction: number | null;
+};
+
+/** What the catalogs say of a composite. `given`: pg_class.relnatts, which counts dropped attributes too. */
+export type CompositeFacts = { readonly schema: string; readonly given: number; readonly attributes: readonly AttributeFacts[] };
+
+export type AttributeFacts = {
+  readonly number: number;
+  readonly name: string;
+  readonly typeOid: number;
+  readonly typeModifier: number;
+  readonly type: TypeFacts;
 };
 
 /**
@@ -122,8 +135,13 @@ function elementType(type: ElementFacts): ElementType | null {
   const builtIn = builtInType(type);
   if (builtIn !== null) return builtIn;
   if (type.type === "e") return { kind: "enum" };
+  if (type.composite !== null && type.composite.attributes.length > 0) return compositeType(type, type.composite);
   const extension = extensionTypes.find(({ name, category }) => type.type === "b" && type.name === name && type.category === category);
   return extension === undefined ? null : { kind: extension.kind };
+}
+
+function compositeType({ oid, name }: ElementFacts, { schema, given, attributes }: CompositeFacts): CompositeType {
+  return { kind: "composite", schema, name, oid, given, attributes: attributes.map((each) => ({ ...each, type: columnType(each.type) })) };
 }
 
 /* numeric's modifier − 4 ::= precision in the upper 16 bits, scale in the lower 11 bits, signed (−1000 to 1000; PostgreSQL 15 and later) */

@@ -4,6 +4,18 @@ import type { DuckDBConnection } from "@duckdb/node-api";
 import pg from "pg";
 import { tableLabel, type TableName } from "../core/table.ts";
 import { clientConfig } from "../postgres/session.ts";
+import {
+  bottomOf,
+  compositeOf,
+  copyComposite,
+  isSameComposite,
+  readComposites,
+  sourceComposite,
+  type Composite,
+  type Composites,
+  type Part,
+  type Typed,
+} from "./compare-composites.ts";
 
 export type Difference = {
   readonly table: string;
@@ -31,7 +43,7 @@ const METADATA = "_tailrace_";
 /** A row as texts: its key columns first. Rows come in the order of their keys. */
 type Row = readonly (string | null)[];
 /** `type`: PostgreSQL's name of it, a domain's of what it is made of, an array's of its elements with `[]` behind it. */
-type Column = { readonly name: string; readonly type: string; readonly key: boolean; readonly generated: boolean };
+type Column = Typed & { readonly key: boolean; readonly generated: boolean; readonly composite: Composite | null };
 const LIST = "[]";
 
 /** Compares `tables` of a database at rest with the tables of the same name in an open DuckDB file. */
@@ -49,7 +61,8 @@ export async function compareTables(
     await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     const first: Difference[] = [];
     const results: { table: string; rows: number; differences: number }[] = [];
-    for (const table of tables) results.push(await compareTable(client, duckdb, table, first, signal));
+    const composites = await readComposites(client, LIST);
+    for (const table of tables) results.push(await compareTable(client, duckdb, table, composites, first, signal));
     return { tables: results, differences: results.reduce((sum, { differences }) => sum + differences, 0), first };
   } finally {
     await client.end().catch(() => undefined);
@@ -60,12 +73,15 @@ async function compareTable(
   client: pg.Client,
   duckdb: DuckDBConnection,
   table: TableName,
+  composites: Composites,
   first: Difference[],
   signal: AbortSignal,
 ): Promise<{ table: string; rows: number; differences: number }> {
   const copied = await copyColumns(duckdb, table);
   // What the publication leaves out is not missing.
-  const columns = (await sourceColumns(client, table)).filter(({ name, generated }) => !generated || copied.has(name));
+  const columns = (await sourceColumns(client, table))
+    .filter(({ name, generated }) => !generated || copied.has(name))
+    .map((column): Column => ({ ...column, composite: compositeOf(column, copied.get(column.name), composites) }));
   const label = tableLabel(table);
   const keys = columns.filter(({ key }) => key).length;
   const keyOf = (row: Row): string =>
@@ -97,7 +113,10 @@ async function compareTable(
       differences += 1;
     } else if (here !== null && there !== null) {
       const [a, b] = [here, there];
-      const wrong = columns.findIndex(({ name, type }, at) => !isSame(a[at] ?? null, b[at] ?? null, type) || !copied.has(name));
+      const wrong = columns.findIndex(({ name, type, composite }, at) => {
+        const [of, copy] = [a[at] ?? null, b[at] ?? null];
+        return !copied.has(name) || !(composite === null ? isSame(of, copy, type) : isSameComposite(of, copy, composite, isSame));
+      });
       if (wrong !== -1) {
         differ(a, columns[wrong]?.name ?? null, a[wrong] ?? null, b[wrong] ?? null);
         differences += 1;
@@ -183,15 +202,10 @@ async function* noRows(): AsyncGenerator<Row, undefined> {
 }
 
 /** The columns of a table: those of its key first, in key order. */
-async function sourceColumns(client: pg.Client, table: TableName): Promise<readonly Column[]> {
-  const { rows } = await client.query<Column>(
-    `SELECT attname AS name, attgenerated <> '' AS generated, coalesce(place <= indnkeyatts, false) AS key,
-       (WITH RECURSIVE down(oid, list) AS (
-          SELECT atttypid, ''
-          UNION ALL SELECT CASE typtype WHEN 'd' THEN typbasetype ELSE typelem END, CASE typtype WHEN 'd' THEN list ELSE '${LIST}' END
-            FROM down JOIN pg_type USING (oid) WHERE typtype = 'd' OR typoutput = 'array_out'::regproc)
-        SELECT typname || list FROM down JOIN pg_type USING (oid) WHERE typtype <> 'd' AND typoutput <> 'array_out'::regproc) AS type
-     FROM pg_class c JOIN pg_attribute ON attrelid = c.oid
+async function sourceColumns(client: pg.Client, table: TableName): Promise<readonly Omit<Column, "composite">[]> {
+  const { rows } = await client.query<Omit<Column, "composite">>(
+    `SELECT attname AS name, attgenerated <> '' AS generated, coalesce(place <= indnkeyatts, false) AS key, bottom.type, bottom.oid
+     FROM pg_class c JOIN pg_attribute ON attrelid = c.oid CROSS JOIN ${bottomOf("atttypid", LIST)}
      LEFT JOIN pg_index i ON indrelid = c.oid AND CASE relreplident WHEN 'i' THEN indisreplident ELSE indisprimary END
      LEFT JOIN LATERAL (SELECT array_position(indkey::int2[], attnum) + 1 AS place) p ON true
      WHERE c.oid = format('%I.%I', $1::text, $2::text)::regclass AND attnum > 0 AND NOT attisdropped
@@ -208,9 +222,14 @@ async function* sourceRows(
   copied: ReadonlyMap<string, string>,
   signal: AbortSignal,
 ): AsyncGenerator<Row, undefined> {
-  const texts = columns.map(({ name, type }) => {
-    const isList = type.endsWith(LIST) && !isGeometric(type) && copied.get(name)?.endsWith(LIST) === true;
-    return isList ? sourceList(quote(name), elementOf(type)) : sourceText(quote(name), type);
+  const textOf = (value: string, { attribute: { type }, copied: of }: Pick<Part, "attribute" | "copied">): string => {
+    const isList = type.endsWith(LIST) && !isGeometric(type) && of.endsWith(LIST);
+    return isList ? sourceList(value, elementOf(type)) : sourceText(value, type);
+  };
+  const texts = columns.map((column) => {
+    const value = quote(column.name);
+    if (column.composite !== null) return sourceComposite(value, column.composite, textOf);
+    return textOf(value, { attribute: column, copied: copied.get(column.name) ?? "" });
   });
   const order = columns.flatMap(({ name, type, key }, at) =>
     !key ? [] : [isFloat(type) ? `compared_row.${quote(name)}` : `${texts[at] ?? ""} COLLATE "C"`],
@@ -280,7 +299,10 @@ async function* copyRows(
   copied: ReadonlyMap<string, string>,
   signal: AbortSignal,
 ): AsyncGenerator<Row, undefined> {
-  const texts = columns.map(({ name }) => copyText(quote(name), copied.get(name)));
+  const texts = columns.map(({ name, composite }) => {
+    if (composite === null) return copyText(quote(name), copied.get(name));
+    return copyComposite(quote(name), composite, (value, part) => copyText(value, part.copied));
+  });
   const order = columns.flatMap(({ name, type, key }, at) =>
     !key ? [] : [isFloat(type) ? `compared_row.${quote(name)}` : (texts[at] ?? "")],
   );

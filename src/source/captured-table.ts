@@ -14,6 +14,8 @@ export type CapturedTable = {
   readonly encoder: TableEncoder;
   /** Indexes of the key's columns in the stream's tuples. */
   readonly keyIndexes: readonly number[];
+  /** Indexes of the columns that have composites. */
+  readonly composites: readonly number[];
   /** The name of its own topic. */
   readonly topic: string;
   /** Of its own topic. */
@@ -40,6 +42,10 @@ export type TableReading = {
   watched: boolean;
   /** R-keyless: transactions of a lower commit LSN are in the snapshot that is read, and are passed over; 0n: none are. */
   passedBelow: bigint;
+  /** Of a table with composites: rows up to this LSN have the shape that it was captured in. Of rows behind it nobody knows yet. */
+  shapesSeen: bigint;
+  /** Rows up to this LSN may be of another one though nothing in them says so; 0n: none. */
+  readonly shapesUntold: bigint;
   /** How often its events have come to go elsewhere (R-park): a chunk that was read before is for the former place. */
   moves: number;
 };

@@ -3,9 +3,10 @@
 import { TableEncoder } from "../avro/encoder.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { Registered, SchemaRegistry } from "../core/schema-registry.ts";
-import { keyColumns, tableLabel, type Table } from "../core/table.ts";
+import { compositesOf, keyColumns, tableLabel, type Table } from "../core/table.ts";
 import { version } from "../core/version.ts";
 import { describeTable, describeTypes, relationExists } from "../postgres/catalog.ts";
+import { alteredComposite, lookAtShapes, shapesOf } from "../postgres/composites.ts";
 import type { Relation } from "../postgres/pgoutput.ts";
 import { needsText } from "../postgres/types.ts";
 import { countedOps, inShapeOf, inWiderTypes, keylessPartition, sameShape, type CapturedTable } from "./captured-table.ts";
@@ -63,7 +64,7 @@ export class CapturedTables {
       watermarks: higherTails(tails, parked ?? []),
       keylessPartition: keylessPartition(table, topic.topic.partitions),
       counter: this.#tables.length * countedOps.length,
-      reading: { watched: false, passedBelow: 0n, moves: 0 },
+      reading: { watched: false, passedBelow: 0n, shapesSeen: 0n, shapesUntold: this.#prepared.untold.get(table.oid) ?? 0n, moves: 0 },
     };
     if (parked === null) this.#tables.push(await this.#shaped(captured, table, "present"));
     else {
@@ -137,6 +138,23 @@ export class CapturedTables {
     return sameShape(captured.table, relation) ? captured : this.#reshape(captured, relation);
   }
 
+  /**
+   * Holds the composites of all tables against the catalogs, at the first row behind the last look. Throws STREAM_LOST when one was
+   * altered: the next session begins with its new shape.
+   */
+  async lookAtShapes(): Promise<void> {
+    const tables = this.#tables.filter(({ composites }) => composites.length > 0);
+    const known = tables.map(({ table }) => shapesOf(table));
+    const look = await lookAtShapes(this.#prepared.session, [...new Set(known.flat().map(([oid]) => oid))], this.#signal);
+    for (const [index, { label, reading }] of tables.entries()) {
+      const shapes = known[index]!;
+      const gone = shapes.find(([oid]) => !look.shapes.some(([other]) => other === oid));
+      const altered = gone === undefined ? alteredComposite(shapes, look.shapes) : gone[1];
+      if (altered !== null) throw shapeLost(label, altered);
+      reading.shapesSeen = look.lsn;
+    }
+  }
+
   /** Rows of a published table that is not captured. One that was selected is named once: it was dropped, or made after the start. */
   #passOver(relation: Relation): null | Promise<null> {
     const { matches, named } = this.#options.selection;
@@ -188,7 +206,8 @@ export class CapturedTables {
     const constants = { version, connector: this.#options.name, database: this.#prepared.facts.database };
     const encoder = new TableEncoder({ table, keySchemaId: ids.key, valueSchemaId: ids.value, constants });
     const keyIndexes = keyColumns(table).map((column) => table.columns.indexOf(column));
-    return { table, label: tableLabel(table), encoder, keyIndexes, transaction: -1n };
+    const composites = table.columns.flatMap(({ type }, index) => (compositesOf(type).length > 0 ? [index] : []));
+    return { table, label: tableLabel(table), encoder, keyIndexes, composites, transaction: -1n };
   }
 
   /**
@@ -211,6 +230,9 @@ export class CapturedTables {
       const reason = `column ${captured.label}.${column.name} has a type that is read as text: the stream starts anew`;
       throw new TailraceError("STREAM_LOST", { reason });
     }
+    const altered = alteredComposite(shapesOf(captured.table), shapesOf(table));
+    if (altered !== null) throw shapeLost(captured.label, altered);
+    captured.reading.shapesSeen = 0n; // of a composite that it did not have before
     const what = sameShape(now, relation) ? "present" : "past";
     const reshaped = await this.#shaped(captured, table, what, now);
     this.#replace(captured, reshaped);
@@ -221,8 +243,12 @@ export class CapturedTables {
 }
 
 /** What is compiled of a table's shape. */
-type Compiled = Pick<CapturedTable, "table" | "label" | "encoder" | "keyIndexes" | "transaction">;
+type Compiled = Pick<CapturedTable, "table" | "label" | "encoder" | "keyIndexes" | "composites" | "transaction">;
 type Uncompiled = Omit<CapturedTable, keyof Compiled>;
+
+function shapeLost(table: string, type: string): TailraceError {
+  return new TailraceError("STREAM_LOST", { reason: `composite type ${type} of table ${table} was altered: the stream starts anew` });
+}
 
 function keyNames(table: Table): string {
   return keyColumns(table)

@@ -6,7 +6,7 @@ import { TailraceError, type ErrorPlace } from "../core/errors.ts";
 import { formatLsn, toLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { partitionOf } from "../core/partition.ts";
 import { formatSequence, type Sequence } from "../core/sequence.ts";
-import { Tuple } from "../core/tuple.ts";
+import { Tuple, tupleState } from "../core/tuple.ts";
 import { messageTag, oldKind, PgoutputReader, type Relation } from "../postgres/pgoutput.ts";
 import { readMark } from "../postgres/snapshot-mark.ts";
 import type { CapturedTable } from "./captured-table.ts";
@@ -37,6 +37,8 @@ export type ChangesOptions = {
    */
   readonly resolve: (relation: Relation) => CapturedTable | null | Promise<CapturedTable | null>;
   readonly stalled: (waiting: boolean) => void;
+  /** Finds out that rows of tables with composites have the known shape, up to an LSN that covers all that has come: or ends the stream. */
+  readonly lookAtShapes: () => Promise<void>;
   /** The table as it is after an interruption. */
   readonly renew: (captured: CapturedTable) => CapturedTable | null;
   /** null: no snapshots are made (snapshot.mode no_data). */
@@ -137,16 +139,18 @@ export class Changes {
     const reader = this.#reader;
     this.#walHigh = walHigh;
     this.#walLow = walLow;
-    switch (reader.read(bytes, this.#start, this.#end)) {
+    const tag = reader.read(bytes, this.#start, this.#end);
+    switch (tag) {
       case messageTag.insert:
-        this.#insert(bytes);
-        break;
       case messageTag.update:
-        this.#update(bytes);
+      case messageTag.delete: {
+        const captured = this.#captured(reader.relationOid);
+        if (captured !== null && captured.composites.length > 0 && this.#awaitsLook(captured, bytes)) return;
+        if (tag === messageTag.insert) this.#insert(captured, bytes);
+        else if (tag === messageTag.update) this.#update(captured, bytes);
+        else this.#delete(captured, bytes);
         break;
-      case messageTag.delete:
-        this.#delete(bytes);
-        break;
+      }
       case messageTag.begin:
         this.#begin();
         break;
@@ -222,17 +226,29 @@ export class Changes {
     return this.#waiting !== null;
   }
 
-  #insert(bytes: Buffer): void {
+  /** Whether the message waits until it is known that its composites have the known shape: no message says when that changes. */
+  #awaitsLook({ reading, label }: CapturedTable, bytes: Buffer): boolean {
+    if (this.#lsn() <= reading.shapesSeen) return false;
+    const message = { bytes: Buffer.from(bytes.subarray(this.#start, this.#end)), walHigh: this.#walHigh, walLow: this.#walLow };
+    this.#waitFor(this.#options.lookAtShapes(), () => undefined, { table: label });
+    this.#waiting?.push(message);
+    return true;
+  }
+
+  /** Of the message at hand. */
+  #lsn(): bigint {
+    return (BigInt(this.#walHigh >>> 0) << 32n) | BigInt(this.#walLow >>> 0);
+  }
+
+  #insert(captured: CapturedTable | null, bytes: Buffer): void {
     const row = this.#row++;
-    const captured = this.#captured(this.#reader.relationOid);
     if (captured === null) return;
     this.#create(captured, bytes, row * 2, null);
   }
 
-  #update(bytes: Buffer): void {
+  #update(captured: CapturedTable | null, bytes: Buffer): void {
     const reader = this.#reader;
     const row = this.#row++;
-    const captured = this.#captured(reader.relationOid);
     if (captured === null) return;
     const old = reader.oldKind === oldKind.none ? null : reader.oldTuple;
     if (old === null || captured.keylessPartition >= 0 || sameKey(captured.keyIndexes, old, reader.newTuple)) {
@@ -243,9 +259,8 @@ export class Changes {
     }
   }
 
-  #delete(bytes: Buffer): void {
+  #delete(captured: CapturedTable | null, bytes: Buffer): void {
     const row = this.#row++;
-    const captured = this.#captured(this.#reader.relationOid);
     if (captured !== null) this.#remove(captured, bytes, row * 2);
   }
 
@@ -297,6 +312,7 @@ export class Changes {
       const partition = keyEnd < 0 ? captured.keylessPartition : partitionOf(out.bytes, FRAME_BYTES, keyEnd, captured.buffers.length); // the key's Avro body alone
       const buffer = captured.buffers[partition]!;
       this.#tellTransaction(captured, false);
+      if (captured.reading.shapesUntold > 0n) this.#refuseUntold(captured, before, after);
       captured.encoder.writeEvent(op, before, after, ordinal, this.#walHigh, this.#walLow, movedFrom, out);
       this.#touch(captured, op, keyEnd, after, movedFrom);
       const bytes = this.#records.sizeOf(buffer, op, keyEnd);
@@ -308,6 +324,17 @@ export class Changes {
       this.#touch(captured, op === "d" ? "d" : "c", keyEnd, null, null); // the letter stands for the row as it is now
       this.#setAside(captured, bytes.subarray(this.#start, this.#end), op, keyEnd, ordinal, cause);
     }
+  }
+
+  /** A composite of before an ALTER TYPE that added attributes and dropped others may look like one of after it. */
+  #refuseUntold({ reading, composites, table }: CapturedTable, before: Tuple | null, after: Tuple | null): void {
+    if (this.#lsn() > reading.shapesUntold) return;
+    const isSent = (tuple: Tuple | null, index: number): boolean =>
+      tuple !== null && (tuple.state[index] === tupleState.text || tuple.state[index] === tupleState.binary);
+    const index = composites.find((each) => isSent(before, each) || isSent(after, each));
+    if (index === undefined) return;
+    const reason = "it may have been written before the type was altered: attributes were added and others dropped";
+    throw new TailraceError("COMPOSITE_CHANGED", { column: table.columns[index]!.name, reason });
   }
 
   /** R-window: the window learns of the key. A table that is being read pays a string and an entry an event for it. */

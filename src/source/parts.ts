@@ -119,6 +119,8 @@ export type Prepared = {
   readonly topics: readonly DataTopic[];
   readonly barrier: Barrier | null;
   readonly cluster: SeenCluster;
+  /** Rows of a table (by OID) up to here may be of a composite's former shape though nothing in them says so; 0n: none. */
+  readonly untold: ReadonlyMap<number, Lsn>;
   /** The cluster that the log's events are of. */
   readonly known: KnownCluster;
   readonly state: SourceState;

@@ -30,17 +30,17 @@ export async function lookForSilentChanges(
     session,
     tables.map(({ oid }) => oid),
   );
-  const before = state().layouts;
+  const { layouts: before, acknowledged } = state();
   const layouts = seen.map((now): TableLayout => {
     const known = before.find(({ schema, name }) => schema === now.schema && name === now.name);
     const published = publication?.tables.find(({ oid }) => oid === now.oid)?.columns ?? null;
     const change = known === undefined ? null : silentChange(known, now, published);
     const table = tables.find(({ oid }) => oid === now.oid);
-    if (known === undefined || change === null || table === undefined) return layoutOf(now, known);
+    if (known === undefined || change === null || table === undefined) return layoutOf(now, known, acknowledged);
     const error = new TailraceError("ROWS_CHANGED", { table: tableLabel(now), change: change.words });
     if (begin === null) {
       logger.warn(error.toJSON(), `${error.message}; snapshots are off: the targets keep the former values`);
-      return layoutOf(now, known);
+      return layoutOf(now, known, acknowledged);
     }
     const where = keyColumns(table).length === 0 ? null : change.where; // without a key it is read whole
     try {
@@ -50,7 +50,7 @@ export async function lookForSilentChanges(
       throw cause;
     }
     logger.warn(error.toJSON(), `${error.message}; they are read again`);
-    return layoutOf(now, known);
+    return layoutOf(now, known, acknowledged);
   });
   if (JSON.stringify(layouts) !== JSON.stringify(before)) await save({ layouts });
 }
@@ -62,12 +62,12 @@ export async function lookForSilentChanges(
 export function firstLayouts(
   known: readonly TableLayout[],
   seen: readonly SeenLayout[],
-  snapshots: SourceState["snapshots"],
+  { snapshots, acknowledged }: Pick<SourceState, "snapshots" | "acknowledged">,
 ): readonly TableLayout[] {
   const begins = (snapshots ?? []).filter(({ kind, opening }) => (kind === "table" || kind === "keyless") && opening === null);
   return seen.map((now) => {
     const isRead = begins.some(({ table }) => table.schema === now.schema && table.name === now.name);
     const before = known.find(({ oid }) => oid === now.oid);
-    return isRead || before === undefined ? layoutOf(now, before) : before;
+    return isRead || before === undefined ? layoutOf(now, before, acknowledged) : before;
   });
 }

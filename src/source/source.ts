@@ -7,7 +7,9 @@ import { reach } from "../core/failpoint.ts";
 import { formatLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { stateTopic, stateTopicSpec, writeState, type ParkedTable, type SourceState } from "../core/source-state.ts";
 import { tableLabel, type Table } from "../core/table.ts";
-import { readLayouts } from "../postgres/layout.ts";
+import type { TableLayout } from "../core/table-layout.ts";
+import { composites, shapesOf, untoldUpTo } from "../postgres/composites.ts";
+import { readLayouts, type SeenLayout } from "../postgres/layout.ts";
 import { compareFingerprints, dropPublication, ensurePublication, type PublicationFingerprint } from "../postgres/publication.ts";
 import type { ServerFacts } from "../postgres/server.ts";
 import { Session, type ConnectionSettings } from "../postgres/session.ts";
@@ -20,7 +22,7 @@ import { initialSnapshots } from "./initial-snapshots.ts";
 import { findBeginning, findObstacles, seeDatabase, type Beginning } from "./past.ts";
 import { sayAltered, saySkipped } from "./new-tables.ts";
 import { firstLayouts } from "./silent-changes.ts";
-import { isGap, knownCluster } from "./start.ts";
+import { isGap, knownCluster, type Start } from "./start.ts";
 import { streamChanges } from "./streaming.ts";
 import { ensureDataTopics, ensureOwnTopics, ensureParkedTopic, smallStateTopic, type DataTopic } from "./topics.ts";
 
@@ -72,8 +74,8 @@ async function runSession(
     if (options.create) await dropOwn(options, parts, session); // else a slot of a process that died before this keeps WAL for good
     return;
   }
-  const known = new Set(before?.layouts.map(({ oid }) => oid));
-  const wronglyAsked = sayAltered(parts.logger, memory.said, seen.wronglyAsked, known);
+  const captured = new Set(before?.layouts.map(({ oid }) => oid));
+  const wronglyAsked = sayAltered(parts.logger, memory.said, seen.wronglyAsked, captured);
   const [obstacle] = await findObstacles(options, session, { ...seen, wronglyAsked });
   if (obstacle !== undefined) throw obstacle;
 
@@ -87,11 +89,13 @@ async function runSession(
     session,
     tables.map(({ oid }) => oid),
   );
+  const acknowledged = before?.acknowledged ?? ZERO_LSN;
+  const known = before?.layouts ?? [];
   const making = beginState(
     options,
     facts,
     beginning,
-    { snapshots, layouts: firstLayouts(before?.layouts ?? [], layouts, snapshots) },
+    { snapshots, layouts: firstLayouts(known, layouts, { snapshots, acknowledged }) },
     barriers,
   );
   const topics = await ensureDataTopics(parts.log, options.topics, tables, stop);
@@ -128,6 +132,7 @@ async function runSession(
       topics,
       barrier,
       cluster,
+      untold: untoldRows(start, known, layouts, tables, acknowledged),
       known: knownCluster(start.kind === "resume" ? (before ?? state) : state, barrier),
       state,
       from,
@@ -203,6 +208,27 @@ function sayBeginning({ logger }: SourceParts, options: SourceOptions, { start, 
   if (start.kind === "resume" || from === null) return;
   const made = start.kind === "adopt" ? "took over the slot" : start.kind === "renew" ? `begins epoch ${start.epoch}` : "made the slot";
   logger.info({ slot, lsn: formatLsn(from) }, snapshot.mode === "no_data" ? `${made}; earlier changes are not in the log` : made);
+}
+
+/**
+ * By a table's OID, where there are any: rows up to here may be of a composite's former shape, and don't tell. A slot that is made now has
+ * no row of before the catalogs were read.
+ */
+function untoldRows(
+  start: Start,
+  known: readonly TableLayout[],
+  seen: readonly SeenLayout[],
+  tables: readonly CatalogTable[],
+  acknowledged: Lsn,
+): ReadonlyMap<number, Lsn> {
+  if (start.kind !== "resume") return new Map();
+  return new Map(
+    tables.map((table) => {
+      const lsn = seen.find(({ oid }) => oid === table.oid)?.lsn ?? "0/0";
+      const before = known.find(({ oid }) => oid === table.oid)?.composites;
+      return [table.oid, untoldUpTo(composites(before, shapesOf(table), lsn, acknowledged))];
+    }),
+  );
 }
 
 /** snapshot.mode initial_only, and all is read. */

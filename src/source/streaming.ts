@@ -128,6 +128,7 @@ export async function streamChanges(
     startedAt: from,
     resolve: (relation) => tables.resolve(relation),
     stalled: (on) => hold("relation", on),
+    lookAtShapes: async () => tables.lookAtShapes(),
     failed: fail,
     snapshots,
     deadLetter: (letter) => {

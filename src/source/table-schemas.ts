@@ -114,5 +114,7 @@ export function describeDifference(before: Columns, now: Columns): string {
 
 function describeType(type: ColumnType): string {
   if (type.kind === "decimal") return `numeric(${type.precision},${type.scale})`;
-  return type.kind === "other" ? type.typeName : type.kind;
+  if (type.kind === "array") return `${describeType(type.element)}[]`;
+  if (type.kind !== "composite") return type.kind === "other" ? type.typeName : type.kind;
+  return `${type.schema}.${type.name}(${type.attributes.map((attribute) => `${attribute.name} ${describeType(attribute.type)}`).join(", ")})`;
 }

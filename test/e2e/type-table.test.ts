@@ -216,11 +216,15 @@ function differences(
   for (const [row, values] of source.entries())
     for (const [index, type] of types.entries()) {
       const [is, should] = [target[row]![`c${index}`], values[`c${index}`]].map((value) => reduce(value as string | null, type));
-      if (is !== should) found.push(`${name} ${type.name}, id ${String(values.id)}: ${short(is!)}, not ${short(should!)}`);
+      if (is !== should) found.push(`${name} ${type.name}, id ${String(values.id)}: ${short(is!, should!)}, not ${short(should!, is!)}`);
     }
   return found.slice(0, 20);
 }
 
-function short(text: string | null): string {
-  return text === null ? "null" : text.slice(0, 100);
+/** From shortly before where the other differs. */
+function short(text: string | null, other: string | null): string {
+  if (text === null) return "null";
+  let same = 0;
+  while (other !== null && same < text.length && text[same] === other[same]) same++;
+  return text.slice(Math.max(0, same - 30), same + 100);
 }

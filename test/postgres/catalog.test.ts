@@ -218,7 +218,7 @@ for (const [name, suite, server] of [
         crarr: "other public.floatrange[]",
         darr: "array decimal",
         pdom: "array decimal",
-        pr: "other public.pair",
+        pr: "composite",
         pt: "point",
         char: 'other "char"',
         ttz: "timetz",

@@ -12,12 +12,13 @@ export type Value =
   | bigint // int8, oid; decimal unscaled; time, timestamp, timestamptz in microseconds (since 1970-01-01)
   | string // numeric, text, enum, json, jsonb, xml, uuid (with hyphens), interval (ISO 8601), other
   | Buffer // bytea
-  | readonly Value[]; // array; hstore as pairs; the numbers of a point, line, lseg, box or circle; polygon as points; path as these behind whether it is closed
+  | readonly Value[]; // array; a composite's attributes; hstore as pairs; the numbers of a point, line, lseg, box or circle; polygon as points; path as these behind whether it is closed
 
 /** Keeps the values that it is given. Fails for bytes that are used again: it copies none but for the moment. */
 export class ValueList implements ColumnWriter {
   readonly values: Value[] = [];
   #list: ValueList | null = null;
+  #attributes: ValueList[] = [];
   #pairs: { readonly keys: ValueList; readonly values: ValueList } | null = null;
 
   get last(): Value {
@@ -85,6 +86,15 @@ export class ValueList implements ColumnWriter {
     this.values.push(this.#list!.values);
   }
 
+  record(count: number): readonly ValueList[] {
+    this.#attributes = Array.from({ length: count }, () => new ValueList());
+    return this.#attributes;
+  }
+
+  endRecord(): void {
+    this.values.push(this.#attributes.map(({ last }) => last));
+  }
+
   map(): { readonly keys: ValueList; readonly values: ValueList } {
     this.#pairs = { keys: new ValueList(), values: new ValueList() };
     return this.#pairs;
@@ -129,6 +139,11 @@ export function writeValue(type: ColumnType, value: Value, into: ColumnWriter): 
     const list = into.list(items.length);
     for (const item of items) writeValue({ kind: "float4" }, item, list);
     into.endList();
+  } else if (type.kind === "composite") {
+    const attributes = into.record(type.attributes.length);
+    for (const [at, attribute] of type.attributes.entries())
+      writeValue(attribute.type, (value as readonly Value[])[at] ?? null, attributes[at]!);
+    into.endRecord();
   } else if (kind === "array") {
     const items = value as readonly Value[];
     const list = into.list(items.length);

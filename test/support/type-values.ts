@@ -14,17 +14,20 @@ export type TypeValues = {
   readonly complete?: true;
   /** It has no order, so no key. */
   readonly keyless?: true;
+  /** Of a composite, in order. */
+  readonly attributes?: Readonly<Record<string, Attribute>>;
   /** Read as PostgreSQL's text, which puts the whole stream on the text protocol. */
   readonly text?: true;
 };
 
+/** `list`: it is an array of these. */
+type Attribute = { readonly of: TypeValues; readonly list?: true };
+
 /** Values that a type must have here. */
 export const LEAST = 6;
 
-/** What the values of `typeValues` need. */
-export const TYPES_SQL = `CREATE EXTENSION hstore; CREATE EXTENSION citext; CREATE EXTENSION ltree;
-  CREATE TYPE mood AS ENUM ('sad', 'it''s fine', '', 'größer', '{a,b}', '🐘'); CREATE TYPE pair AS (a int, b text);
-  CREATE TYPE floatrange AS RANGE (subtype = float8); CREATE DOMAIN price AS numeric(12,2); CREATE DOMAIN short AS varchar(10)`;
+const BASES_SQL = `CREATE EXTENSION hstore; CREATE EXTENSION citext; CREATE EXTENSION ltree;
+  CREATE TYPE mood AS ENUM ('sad', 'it''s fine', '', 'größer', '{a,b}', '🐘'); CREATE TYPE floatrange AS RANGE (subtype = float8); CREATE DOMAIN price AS numeric(12,2); CREATE DOMAIN short AS varchar(10)`;
 
 const nines = (count: number): string => "9".repeat(count);
 const everyPlane = Array.from({ length: 17 }, (_, plane) => String.fromCodePoint(plane * 0x1_0000 + 0x20, plane * 0x1_0000 + 0xffff)).join(
@@ -66,7 +69,7 @@ function ranges(name: string, from: string, between: string, to: string): readon
   ];
 }
 
-export const typeValues: readonly TypeValues[] = [
+const plainTypes: readonly TypeValues[] = [
   { name: "boolean", type: "bool", duckdb: "BOOLEAN", values: ["true", "false"], complete: true },
   { name: "smallint", type: "int2", duckdb: "SMALLINT", values: ["-32768", "32767", "0", "-1", "1", "255"] },
   { name: "integer", type: "int4", duckdb: "INTEGER", values: ["-2147483648", "2147483647", "0", "-1", "63", "64"] },
@@ -340,12 +343,97 @@ export const typeValues: readonly TypeValues[] = [
       ],
     ] as const
   ).map(([type, duckdb, values]): TypeValues => ({ name: type, type, duckdb, values, keyless: true })),
+];
+
+const plainType = (name: string): TypeValues => plainTypes.find((type) => type.name === name)!;
+
+/** As record_in takes it; null for an attribute that is null. */
+function record(...attributes: readonly (string | null)[]): string {
+  return `(${attributes.map((value) => (value === null ? "" : `"${value.replace(/["\\]/g, "$&$&")}"`)).join(",")})`;
+}
+
+function composite(
+  type: string,
+  attributes: Readonly<Record<string, Attribute>>,
+  values: readonly string[],
+  more: Partial<TypeValues> = {},
+): TypeValues {
+  const fields = Object.entries(attributes).map(([name, { of, list }]) => {
+    const quoted = /^[a-z]\w*$/.test(name) ? name : `"${name}"`;
+    return `${quoted} ${of.duckdb}${list === true ? "[]" : ""}`;
+  });
+  return { name: `composite ${type}`, type, duckdb: `STRUCT(${fields.join(", ")})`, values, keyless: true, attributes, ...more };
+}
+
+const address = composite(
+  "address",
+  {
+    street: { of: plainType("text") },
+    number: { of: plainType("integer") },
+    seen: { of: plainType("timestamp with time zone"), list: true },
+  },
+  [
+    "(,,)",
+    '("",0,{})',
+    '("a ""b"" \\\\ c",-2147483648,{NULL})',
+    `(${everyPlane.slice(2)}x,2147483647,"{infinity,""2026-01-02 03:04:05.678901+02""}")`,
+    '("(,)",1,"{""4714-11-24 00:00:00+00 BC"",NULL}")',
+    "(NULL,,{-infinity})",
+  ],
+  { name: "composites" },
+);
+
+/** A half of a surrogate is kept in a json, but PostgreSQL's operators on it refuse the whole. */
+const inJson = (value: string): string => value.replace("\\ud800", "");
+
+const composites: readonly TypeValues[] = [
+  address,
+  composite("nested", { "Größe in cm": { of: plainType("numeric(12,2)") }, home: { of: address }, homes: { of: address, list: true } }, [
+    "(,,)",
+    record("0.5", "(,,)", "{}"),
+    record(null, address.values[2]!, '{NULL,"(,,)"}'),
+    record("-1", null, `{"${address.values[2]!.replace(/["\\]/g, "\\$&")}",NULL,"${address.values[4]!.replace(/["\\]/g, "\\$&")}"}`),
+    record("9999999999.99", address.values[4]!, "{NULL}"),
+    record("12.5", address.values[3]!, '{"(,1,)"}'),
+  ]),
+  composite(
+    "everything",
+    Object.fromEntries(plainTypes.map((of, index) => [`a${index}`, { of }])),
+    Array.from({ length: 8 }, (_, row) =>
+      record(...plainTypes.map(({ values }, index) => (index % 8 === row - 1 ? null : inJson(values[row % values.length]!)))),
+    ),
+  ),
+];
+
+const charType: TypeValues = {
+  name: '"char"',
+  type: '"char"',
+  duckdb: "VARCHAR",
+  values: ["", "x", "é", " ", "'", '"'],
+  keyless: true,
+  text: true,
+};
+
+export const typeValues: readonly TypeValues[] = [
+  ...plainTypes,
+  ...composites,
+  charType,
+  // Of an attribute that is read as text, like all the rest of the composite then.
+  composite(
+    "tagged",
+    {
+      a: { of: plainType("integer") },
+      tag: { of: charType },
+      b: { of: plainType("text") },
+      at: { of: plainType("double precision"), list: true },
+    },
+    ["(,,,)", "(1,x,,{})", '(,"","a b",{0.1})', '(-1,,"","{NULL,NaN}")', '(2147483647,"""","a""b\\\\c",{1e+300})', "(0, ,🐘,{-0})"],
+    { text: true },
+  ),
   ...(
     [
-      ["pair", ["(,)", "(1,)", '(,"a b")', '(-1,"")', '(2147483647,"a""b\\\\c")', "(0,🐘)"]],
       ["tsquery", ["'a'", "'a' & 'b'", "!'a' | 'b':*A", "'a' <-> 'b'", "'it''s'", "'größer' <3> '🐘'"]],
       ["int2vector", ["", "0", "1 2 3", "-32768 32767", "1", "-1"]],
-      ['"char"', ["", "x", "é", " ", "'", '"']],
       ["regclass", ["pg_class", "pg_type", "pg_proc", "pg_attribute", "pg_index", "-"]],
       ["pg_snapshot", ["1:1:", "1:10:", "10:20:11,12", "10:9223372036854775807:", "10:20:10", "5:6:5"]],
       ["floatrange", ["empty", "(,)", "[1.5,5)", "[-Infinity,NaN]", "(0.1,0.2]", "[5e-324,)"]],
@@ -353,8 +441,24 @@ export const typeValues: readonly TypeValues[] = [
   ).map(([type, values]): TypeValues => ({ name: type, type, duckdb: "VARCHAR", values, keyless: true, text: true })),
 ];
 
+/** What the values of `typeValues` need. */
+export const TYPES_SQL = `${BASES_SQL}; ${typeValues
+  .flatMap(({ type, attributes }) => (attributes === undefined ? [] : [{ type, attributes }]))
+  .map(({ type, attributes }) => {
+    const columns = Object.entries(attributes).map(([name, { of, list }]) => `"${name}" ${of.type}${list === true ? "[]" : ""}`);
+    return `CREATE TYPE ${type} AS (${columns.join(", ")})`;
+  })
+  .join("; ")}`;
+
+/** Where it is asked of: a column of its type, or, in the warehouse, a composite's attribute, which a json has as `json` or `text`. */
+type Place = "source" | "warehouse" | "json";
+
 /** What to ask PostgreSQL for, the source or the warehouse: the column's value as the type's output function prints it. */
-export function postgresText(value: string, { type }: TypeValues, at: "source" | "warehouse"): string {
+export function postgresText(value: string, { type, attributes }: TypeValues, at: Place): string {
+  if (attributes !== undefined) return postgresAttributes(value, attributes, at);
+  const text = `(${value} #>> '{}')`;
+  if (at === "json" && (type === "json" || type === "jsonb")) return `${value}::text`;
+  if (at === "json") return type === "bytea" ? `upper(substr(${text}, 3))` : text;
   const printed: Readonly<Record<string, string>> = {
     bool: `${value}::text`, // true and false
     bytea: `upper(encode(${value}, 'hex'))`, // as DuckDB's hex()
@@ -364,8 +468,27 @@ export function postgresText(value: string, { type }: TypeValues, at: "source" |
   return printed[type] ?? `CASE WHEN ${value} IS DISTINCT FROM NULL THEN format('%s', ${value}) END`;
 }
 
+/** Of a composite, the JSON object of its attributes' texts. */
+function postgresAttributes(value: string, attributes: Readonly<Record<string, Attribute>>, at: Place): string {
+  const parts = Object.entries(attributes).map(([name, { of, list }]) => {
+    const attribute = at === "source" ? `(${value})."${name}"` : `(${value} -> '${name}')`;
+    const inside = at === "source" ? "source" : "json";
+    return `json_build_object('${name}', ${list === true ? postgresArrayText(attribute, of, inside) : postgresText(attribute, of, inside)})::text`;
+  });
+  const there = at === "source" ? `${value} IS DISTINCT FROM NULL` : `json_typeof(${value}) <> 'null'`;
+  // One object an attribute: a function takes 100 arguments.
+  return `CASE WHEN ${there} THEN to_json(ARRAY[${parts.join(", ")}])::text END`;
+}
+
 /** What to ask DuckDB for. */
-export function duckdbText(value: string, { duckdb }: TypeValues): string {
+export function duckdbText(value: string, { duckdb, attributes }: TypeValues): string {
+  if (attributes !== undefined) {
+    const parts = Object.entries(attributes).map(([name, { of, list }]) => {
+      const attribute = `struct_extract(${value}, '${name}')`;
+      return `CAST(json_object('${name}', ${list === true ? duckdbArrayText(attribute, of) : duckdbText(attribute, of)}) AS VARCHAR)`;
+    });
+    return `CASE WHEN ${value} IS NOT NULL THEN CAST(to_json([${parts.join(", ")}]) AS VARCHAR) END`;
+  }
   if (duckdb === "BLOB") return `hex(${value})`;
   // As it prints a TIMESTAMP: in the last year its ICU prints another millisecond than it stores.
   if (duckdb === "TIMESTAMP WITH TIME ZONE")
@@ -375,20 +498,40 @@ export function duckdbText(value: string, { duckdb }: TypeValues): string {
     : `CAST(${value} AS VARCHAR)`;
 }
 
+/** Its arrays are of kind `other` too. */
+function isOther({ text, attributes }: TypeValues): boolean {
+  return text === true && attributes === undefined;
+}
+
 /** Of an array, the JSON array of its elements' texts. */
-export function postgresArrayText(column: string, of: TypeValues, at: "source" | "warehouse"): string {
-  if (of.text === true) return postgresText(column, of, at);
-  return `CASE WHEN ${column} IS NOT NULL THEN to_json(ARRAY(SELECT ${postgresText("e", of, at)} FROM unnest(${column}) WITH ORDINALITY AS u(e, n) ORDER BY n))::text END`;
+export function postgresArrayText(column: string, of: TypeValues, at: Place): string {
+  if (isOther(of)) return postgresText(column, of, at);
+  const [there, elements] =
+    at === "json"
+      ? [`json_typeof(${column}) = 'array'`, `json_array_elements(${column}) WITH ORDINALITY AS u(e, n)`]
+      : [`${column} IS NOT NULL`, `(SELECT (${column})[n] AS e, n FROM generate_subscripts(${column}, 1) n) u`];
+  return `CASE WHEN ${there} THEN to_json(ARRAY(SELECT ${postgresText("e", of, at)} FROM ${elements} ORDER BY n))::text END`;
 }
 
 export function duckdbArrayText(column: string, of: TypeValues): string {
-  if (of.text === true) return duckdbText(column, of);
+  if (isOther(of)) return duckdbText(column, of);
   return `CASE WHEN ${column} IS NOT NULL THEN CAST(to_json(list_transform(${column}, lambda e: ${duckdbText("e", of)})) AS VARCHAR) END`;
 }
 
 /** One wording of a value for all: the same text exactly when it is the same value. */
-export function canonical(text: string | null, { duckdb, text: asText }: TypeValues): string | null {
-  if (text === null || asText === true) return text;
+export function canonical(text: string | null, of: TypeValues): string | null {
+  const { duckdb, attributes } = of;
+  if (text === null || isOther(of)) return text;
+  if (attributes !== undefined) {
+    const values = (JSON.parse(text) as string[]).flatMap((each) => Object.entries(JSON.parse(each) as Record<string, string | null>));
+    const reduced = values.map(([name, value]) => {
+      const { of: type, list } = attributes[name]!;
+      // Inside a json a null attribute is JSON's null, and its operators leave white space out.
+      if (type.duckdb === "JSON") return [name, value?.trim() === "null" ? null : (value?.trim() ?? null)];
+      return [name, list === true ? canonicalArray(value, type) : canonical(value, type)];
+    });
+    return JSON.stringify(reduced);
+  }
   if (duckdb === "FLOAT" || duckdb === "DOUBLE") return canonicalNumber(text);
   if (duckdb === "DATE" || duckdb.startsWith("TIMESTAMP")) return text.replace(/^(\S+) \(BC\)(.*)$/, "$1$2 BC");
   if (duckdb.startsWith("DECIMAL")) return text.replace(/^(-?)\./, "$10."); // DuckDB leaves the zero out
@@ -399,7 +542,7 @@ export function canonical(text: string | null, { duckdb, text: asText }: TypeVal
 
 /** Of the JSON array of the elements' texts. */
 export function canonicalArray(text: string | null, of: TypeValues): string | null {
-  if (text === null || of.text === true) return text;
+  if (text === null || isOther(of)) return text;
   return JSON.stringify((JSON.parse(text) as (string | null)[]).map((element) => canonical(element, of)));
 }
 

@@ -183,6 +183,15 @@ export class ColumnVector implements ColumnWriter {
     // as endList()
   }
 
+  record(): readonly ColumnVector[] {
+    this.#rows++;
+    return this.#fields;
+  }
+
+  endRecord(): void {
+    // each of its columns has its value
+  }
+
   #enter(first: number, count: number): void {
     const at = this.#rows++ * (ENTRY_BYTES / 4);
     const ints = this.#ints;
@@ -298,7 +307,9 @@ function itemOf(type: ColumnType): ColumnType | null {
 }
 
 /** Of a struct's columns. */
-function fieldsOf({ kind }: ColumnType): readonly ColumnType[] {
+function fieldsOf(type: ColumnType): readonly ColumnType[] {
+  const { kind } = type;
+  if (type.kind === "composite") return type.attributes.map((attribute) => attribute.type);
   if (kind === "path") return [{ kind: "bool" }, { kind: "polygon" }];
   return kind in geometricFields ? geometricFields[kind as FigureKind].map(() => ({ kind: "float8" })) : [];
 }
@@ -361,6 +372,7 @@ function widthOf(type: ColumnType): number {
     case "box":
     case "path":
     case "circle":
+    case "composite":
       return 0;
   }
 }

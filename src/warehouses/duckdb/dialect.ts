@@ -101,6 +101,8 @@ export function columnType(type: ColumnType): string {
       return `${columnType({ kind: "point" })}[]`;
     case "path":
       return `STRUCT(closed BOOLEAN, points ${columnType({ kind: "polygon" })})`;
+    case "composite":
+      return `STRUCT(${type.attributes.map((attribute) => `${quoteName(attribute.name)} ${columnType(attribute.type)}`).join(", ")})`;
     case "array":
       return `${columnType(type.element)}[]`;
   }

@@ -1,11 +1,11 @@
 // What must be done to a DuckDB target so that a merge fits it. Pure: decides from what the catalogue says.
 import { TailraceError } from "../../core/errors.ts";
-import { tableLabel } from "../../core/table.ts";
+import { compositesOf, tableLabel } from "../../core/table.ts";
 import { metadataColumns, type TargetSpec } from "../../core/warehouse.ts";
 import { quoteName, quoteTable, RESERVED_PREFIX } from "../sql-text.ts";
 import { otherType, refuseDifferences, softlyDeletedRows, type TargetDifference } from "../target-difference.ts";
-import { isWider } from "../widening.ts";
-import { createTarget, ladders, targetColumns, WAREHOUSE } from "./dialect.ts";
+import { createTarget, targetColumns, WAREHOUSE } from "./dialect.ts";
+import { fold, holdingBoth, same } from "./struct.ts";
 
 export type FoundColumn = { readonly schema: string; readonly table: string; readonly name: string; readonly type: string };
 
@@ -41,11 +41,14 @@ export function targetDdl(spec: TargetSpec, all: readonly FoundColumn[]): readon
   for (const { name, type, required } of targetColumns(spec)) {
     const there = found.find((column) => same(column.name, name));
     const addColumn = (of: string): string => `ALTER TABLE ${of} ADD COLUMN ${quoteName(name)} ${type}`;
-    if (there === undefined && required) differences.push({ what: `it lacks key column ${name}`, sql: addColumn(table) });
-    else if (there === undefined) added.push(addColumn(`${WAREHOUSE}.${table}`));
-    else if (isWider(type, there.type, ladders))
-      added.push(`ALTER TABLE ${WAREHOUSE}.${table} ALTER COLUMN ${quoteName(name)} TYPE ${type}`);
-    else if (there.type !== type && !isWider(there.type, type, ladders)) differences.push(otherType(spec.target, name, there.type, type));
+    if (there === undefined) {
+      if (required) differences.push({ what: `it lacks key column ${name}`, sql: addColumn(table) });
+      else added.push(addColumn(`${WAREHOUSE}.${table}`));
+      continue;
+    }
+    const both = holdingBoth(there.type, type);
+    if (both === null) differences.push(otherType(spec.target, name, there.type, type));
+    else if (both.type !== null) added.push(`ALTER TABLE ${WAREHOUSE}.${table} ALTER COLUMN ${quoteName(name)} TYPE ${both.type}`);
   }
   if (spec.deletes === "hard" && found.some(({ name }) => same(name, metadataColumns.deleted)))
     differences.push(softlyDeletedRows(spec.target));
@@ -54,6 +57,10 @@ export function targetDdl(spec: TargetSpec, all: readonly FoundColumn[]): readon
 }
 
 function refuseCollisions(spec: TargetSpec): void {
+  for (const { attributes, schema, name: type } of spec.columns.flatMap((column) => compositesOf(column.type))) {
+    const twin = attributes.find(({ name }, at) => attributes.some((other, before) => before < at && same(other.name, name)));
+    if (twin !== undefined) throw collision(`attribute ${twin.name}`, "another one in other letters", `${schema}.${type}.${twin.name}`);
+  }
   const seen = new Map<string, string>();
   for (const { name } of spec.columns) {
     const folded = fold(name);
@@ -67,13 +74,4 @@ function refuseCollisions(spec: TargetSpec): void {
 
 function collision(first: string, second: string, name: string): TailraceError {
   return new TailraceError("NAME_COLLISION", { first, second, name });
-}
-
-function same(a: string, b: string): boolean {
-  return fold(a) === fold(b);
-}
-
-/** DuckDB folds ASCII letters and leaves all others: É and é are two names. */
-function fold(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 }

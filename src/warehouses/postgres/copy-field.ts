@@ -3,13 +3,14 @@ import type { ByteWriter } from "../../core/byte-writer.ts";
 import { decimalText, unscaledOf } from "../../core/decimal.ts";
 import { ValueRefused, type ColumnWriter, type PointWriter } from "../../core/staged-rows.ts";
 import { DATE_INFINITY, DATE_MINUS_INFINITY, type ColumnKind, type ColumnType } from "../../core/table.ts";
+import { EPOCH_DAYS } from "../../core/printed-moment.ts";
 import { mendedUtf8 } from "../utf8.ts";
 import { UUID_BYTES, writeUuid } from "../uuid.ts";
 import { columnType } from "./dialect.ts";
 import { JsonObject } from "./json-object.ts";
+import { JsonValue } from "./json-value.ts";
 
 /** PostgreSQL counts from 2000-01-01. */
-const PG_EPOCH_DAYS = 10_957;
 const PG_EPOCH_MICROS = 946_684_800_000_000;
 const PG_EPOCH_HIGH = Math.floor(PG_EPOCH_MICROS / 0x1_0000_0000);
 const PG_EPOCH_LOW = PG_EPOCH_MICROS % 0x1_0000_0000;
@@ -28,6 +29,7 @@ const ITEM_OIDS: ReadonlyMap<ColumnKind, number> = new Map([
   ["int4", 23],
   ["oid", 26],
   ["json", 114],
+  ["composite", 114],
   ["point", 600],
   ["lseg", 601],
   ["path", 602],
@@ -71,6 +73,8 @@ export class CopyField implements ColumnWriter {
   /** Writes an array's items. */
   readonly #items: CopyField | null;
   readonly #itemOid: number;
+  /** Writes a composite. */
+  readonly #json: JsonValue | null;
   /** Writes an hstore's pairs. */
   readonly #pairs: JsonObject | null;
   readonly #points: PointWriter = { doubles: (bytes, start, end) => this.#doubles(bytes, start, end) };
@@ -88,6 +92,7 @@ export class CopyField implements ColumnWriter {
     this.#isJsonb = type.kind === "jsonb";
     const item = type.kind === "array" ? type.element : type.kind === "vector" ? ({ kind: "float4" } as const) : null;
     this.#items = item === null ? null : new CopyField(out, item);
+    this.#json = type.kind === "composite" ? new JsonValue(out, type) : null;
     this.#pairs = type.kind === "hstore" ? new JsonObject(out) : null;
     this.#itemOid = item === null ? 0 : (ITEM_OIDS.get(item.kind) ?? TEXT_OID);
   }
@@ -109,7 +114,7 @@ export class CopyField implements ColumnWriter {
       return;
     }
     int32(this.#out, 4);
-    int32(this.#out, this.#isDate && value !== DATE_INFINITY && value !== DATE_MINUS_INFINITY ? value - PG_EPOCH_DAYS : value);
+    int32(this.#out, this.#isDate && value !== DATE_INFINITY && value !== DATE_MINUS_INFINITY ? value - EPOCH_DAYS : value);
   }
 
   long(high: number, low: number): void {
@@ -212,6 +217,18 @@ export class CopyField implements ColumnWriter {
 
   endMap(): void {
     this.#out.byte(0x7d);
+    this.endList();
+  }
+
+  /** A json. */
+  record(): readonly ColumnWriter[] {
+    this.#listAt = this.#out.position;
+    int32(this.#out, 0); // the length, which endRecord() writes
+    return this.#json!.record();
+  }
+
+  endRecord(): void {
+    this.#json!.endRecord();
     this.endList();
   }
 

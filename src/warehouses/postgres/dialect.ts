@@ -56,6 +56,7 @@ export function columnType(type: ColumnType): string {
     case "other":
       return "text";
     case "json":
+    case "composite": // the type may not be there, or have other attributes by now
       return "json";
     case "jsonb":
     case "hstore": // the extension may not be there

@@ -33,26 +33,34 @@ export class JsonObject implements MapWriter {
   }
 
   #quoted(bytes: Buffer, start: number, end: number): void {
-    const mended = mendedUtf8(bytes, start, end);
-    if (mended === null) this.#escaped(bytes, start, end);
-    else this.#escaped(mended, 0, mended.length);
-  }
-
-  #escaped(bytes: Buffer, start: number, end: number): void {
-    const out = this.#out;
-    out.byte(QUOTE);
-    for (let at = start; at < end; at++) {
-      const byte = bytes[at]!;
-      if (byte < FIRST_PLAIN) this.#plain(`\\u${byte.toString(16).padStart(4, "0")}`);
-      else {
-        if (byte === QUOTE || byte === BACKSLASH) out.byte(BACKSLASH);
-        out.byte(byte);
-      }
-    }
-    out.byte(QUOTE);
+    writeJsonString(bytes, start, end, this.#out);
   }
 
   #plain(ascii: string): void {
-    for (let at = 0; at < ascii.length; at++) this.#out.byte(ascii.charCodeAt(at));
+    writeJsonWord(ascii, this.#out);
   }
+}
+
+/** The text in quotes. */
+export function writeJsonString(bytes: Buffer, start: number, end: number, out: ByteWriter): void {
+  const mended = mendedUtf8(bytes, start, end);
+  if (mended === null) writeEscaped(bytes, start, end, out);
+  else writeEscaped(mended, 0, mended.length, out);
+}
+
+function writeEscaped(bytes: Buffer, start: number, end: number, out: ByteWriter): void {
+  out.byte(QUOTE);
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at]!;
+    if (byte < FIRST_PLAIN) writeJsonWord(`\\u${byte.toString(16).padStart(4, "0")}`, out);
+    else {
+      if (byte === QUOTE || byte === BACKSLASH) out.byte(BACKSLASH);
+      out.byte(byte);
+    }
+  }
+  out.byte(QUOTE);
+}
+
+export function writeJsonWord(ascii: string, out: ByteWriter): void {
+  for (let at = 0; at < ascii.length; at++) out.byte(ascii.charCodeAt(at));
 }

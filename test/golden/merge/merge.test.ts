@@ -5,6 +5,7 @@ import { columnKinds, type ColumnType } from "../../../src/core/table.ts";
 import type { Dialect, MergePlan, PlanColumn, TargetSpec } from "../../../src/core/warehouse.ts";
 import { duckdbDialect, expire as duckdbExpire, truncate as duckdbTruncate } from "../../../src/warehouses/duckdb/dialect.ts";
 import { expire as postgresExpire, postgresDialect, truncate as postgresTruncate } from "../../../src/warehouses/postgres/dialect.ts";
+import { composite } from "../../unit/avro/rows.ts";
 
 const dialects: readonly { readonly dialect: Dialect; readonly truncate: typeof duckdbTruncate; readonly expire: typeof duckdbExpire }[] = [
   { dialect: duckdbDialect, truncate: duckdbTruncate, expire: duckdbExpire },
@@ -66,6 +67,8 @@ for (const { dialect, truncate, expire } of dialects) {
       if (kind === "money") return [{ kind, precision: 19, scale: 2 }];
       if (kind === "array") return arrays;
       if (kind === "range") return [{ kind, typeName: "tstzrange" }];
+      if (kind === "composite")
+        return [composite("address", { street: { kind: "text" }, "house no": { kind: "int4" }, at: { kind: "point" }, seen: arrays[0]! })];
       return kind === "other" ? [{ kind, typeName: "inet" }] : [{ kind }];
     });
     const columns = types.map((type) => ({ name: nameOf(type), type }));

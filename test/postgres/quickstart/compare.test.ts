@@ -190,3 +190,34 @@ test("arrays are compared element by element where the copy has lists: null is n
   const { first } = await compareTables(sides.source.url, sides.copy, [table], SIGNAL);
   expect(first.map(({ key, column }) => `${key} ${column}`)).toEqual(["k=1 d", "k=2 n", "k=4 t"]);
 });
+
+test("composites are compared attribute by attribute, as each one's own type is, in arrays and in one another", async () => {
+  await using sides = await pair();
+  await sides.source
+    .sql(`CREATE TYPE part AS (f float8, at timestamptz, raw bytea); CREATE TYPE whole AS ("No, 1" int, parts part[], part part, fs float8[]);
+    CREATE TABLE whole_things (id int PRIMARY KEY, w whole, ws whole[]);
+    INSERT INTO whole_things VALUES (1, ROW(7, ARRAY[ROW(1e300, '2024-02-29 23:59:59.123456+00', '\\x00ff')::part, NULL], ROW('NaN', 'infinity', NULL), '{1.5,NULL,-0}'), NULL),
+      (2, NULL, ARRAY[ROW(NULL, '{}', NULL, NULL)::whole, NULL]), (3, ROW(NULL, NULL, NULL, NULL), '{}')`);
+  await sides.copy
+    .run(`CREATE TABLE public.whole_things (id INTEGER, w STRUCT(parts STRUCT(f DOUBLE, "at" TIMESTAMP WITH TIME ZONE, raw BLOB)[], "No, 1" INTEGER,
+      part STRUCT(gone INTEGER, f DOUBLE, "at" TIMESTAMP WITH TIME ZONE, raw BLOB), fs DOUBLE[]), ws STRUCT("No, 1" INTEGER, parts STRUCT(f DOUBLE, "at" TIMESTAMP WITH TIME ZONE, raw BLOB)[],
+      part STRUCT(f DOUBLE, "at" TIMESTAMP WITH TIME ZONE, raw BLOB), fs DOUBLE[])[]);
+    INSERT INTO public.whole_things VALUES (1, {'parts': [{'f': 1e300, 'at': '2024-02-29 23:59:59.123456+00', 'raw': '\\x00\\xFF'::BLOB}, NULL], 'No, 1': 7,
+      'part': {'gone': 5, 'f': 'NaN', 'at': 'infinity', 'raw': NULL}, 'fs': [1.5, NULL, -0.0]}, NULL),
+      (2, NULL, [{'No, 1': NULL, 'parts': [], 'part': NULL, 'fs': NULL}, NULL]), (3, {'parts': NULL, 'No, 1': NULL, 'part': NULL, 'fs': NULL}, [])`);
+  const table = { schema: "public", name: "whole_things" };
+  const same = await compareTables(sides.source.url, sides.copy, [table], SIGNAL);
+  expect([same.first, same.differences]).toEqual([[], 0]);
+  for (const [place, sql] of [
+    ["id=1 w", "UPDATE whole_things SET w.part.f = 1 WHERE id = 1"],
+    ["id=3 w", "UPDATE whole_things SET w = NULL WHERE id = 3"],
+    ["id=2 ws", "UPDATE whole_things SET ws[1].parts = NULL WHERE id = 2"],
+  ] as const) {
+    await sides.source.sql(sql);
+    const { first } = await compareTables(sides.source.url, sides.copy, [table], SIGNAL);
+    expect(
+      first.map(({ key, column }) => `${key} ${column}`),
+      sql,
+    ).toContain(place);
+  }
+});

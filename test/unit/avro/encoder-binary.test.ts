@@ -166,14 +166,14 @@ test.each([
 });
 
 test("bytes of another length than the type's are a protocol error, not a value", () => {
-  const sized = columnKinds.filter((kind) => !["text", "enum", "json", "xml", "bytea", "geometry"].includes(kind));
+  const sized = columnKinds.filter((kind) => !["text", "enum", "json", "xml", "bytea", "geometry", "composite"].includes(kind));
   for (const kind of sized) {
     const type =
       kind === "decimal"
         ? decimal(5, 2)
         : kind === "money"
           ? money
-          : kind === "array"
+          : kind === "array" || kind === "composite"
             ? texts
             : kind === "other"
               ? { kind, typeName: "pair" }

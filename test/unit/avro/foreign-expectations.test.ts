@@ -4,12 +4,13 @@
 import { expect, test } from "vitest";
 import { tableSchemas, type AvroField, type AvroType, type TableSchemas } from "../../../src/avro/schema.ts";
 import { columnKinds, type ColumnKind, type ColumnType } from "../../../src/core/table.ts";
-import { column, table } from "./rows.ts";
+import { column, composite, table } from "./rows.ts";
 
 const types: Readonly<Partial<Record<ColumnKind, ColumnType>>> = {
   decimal: { kind: "decimal", precision: 38, scale: 4 },
   money: { kind: "money", precision: 19, scale: 2 },
   range: { kind: "range", typeName: "tstzrange" },
+  composite: composite("address", { street: { kind: "text" }, seen: { kind: "array", element: { kind: "timestamptz" } } }),
   array: { kind: "array", element: { kind: "decimal", precision: 12, scale: 2 } },
   other: { kind: "other", typeName: "pair" },
 };

@@ -1,6 +1,6 @@
 // Tables, tuples and values for the tests of avro/: a value in both of PostgreSQL's wire forms, and as core's Value.
 import fc from "fast-check";
-import type { Column, ColumnKind, ColumnType, ElementType, PlainKind, RangeName, Table } from "../../../src/core/table.ts";
+import type { Column, ColumnKind, ColumnType, CompositeType, ElementType, PlainKind, RangeName, Table } from "../../../src/core/table.ts";
 import type { Value } from "../../support/row-values.ts";
 import {
   columnKinds,
@@ -368,6 +368,10 @@ export function samplesOf(type: ColumnType): fc.Arbitrary<Sample> {
       return type.typeName.endsWith("multirange")
         ? fc.array(rangeSamples(type.typeName), { maxLength: 3 }).map(multirangeSample)
         : rangeSamples(type.typeName);
+    case "composite":
+      return fc
+        .tuple(...type.attributes.map((attribute) => fc.option(samplesOf(attribute.type), { nil: null, freq: 4 })))
+        .map((values) => compositeSample(type, values));
     case "array":
       return fc
         .array(fc.option(samplesOf(type.element), { nil: null, freq: 4 }), { maxLength: 6 })
@@ -430,15 +434,69 @@ function arraySample(items: readonly (Sample | null)[], delimiter: string): Samp
   );
 }
 
+/** As record_out and record_send write it. */
+function compositeSample({ attributes }: CompositeType, values: readonly (Sample | null)[]): Sample {
+  const texts = values.map((value) => {
+    if (value === null) return "";
+    const printed = value.text.toString();
+    return printed === "" || /["\\(),\t\n\v\f\r ]/.test(printed) ? `"${printed.replace(/["\\]/g, "$&$&")}"` : printed;
+  });
+  const fields = values.flatMap((value, index) => {
+    const oid = bytesOf(4, (bytes) => bytes.writeUInt32BE(attributes[index]!.typeOid));
+    return value === null ? [oid, int4(-1)] : [oid, int4(value.binary.length), value.binary];
+  });
+  return sample(
+    `(${texts.join(",")})`,
+    Buffer.concat([int4(values.length), ...fields]),
+    values.map((value) => value?.value ?? null),
+  );
+}
+
+/** A composite as schemas give it back: of no database, its OIDs are 0. */
+export function composite(name: string, attributes: Readonly<Record<string, ColumnType>>, typeOid = 0): CompositeType {
+  return {
+    kind: "composite",
+    schema: "public",
+    name,
+    oid: 0,
+    given: 0,
+    attributes: Object.entries(attributes).map(([each, type]) => ({ name: each, type, number: 0, typeOid, typeModifier: 0 })),
+  };
+}
+
+/** Of up to four attributes, up to two deep; types that differ have other names, as in a database. */
+function composites(depth: number): fc.Arbitrary<CompositeType> {
+  const plain = elementTypes();
+  const parts: fc.Arbitrary<ColumnType>[] = [plain, plain.map((element): ColumnType => ({ kind: "array", element }))];
+  if (depth > 1)
+    parts.push(
+      composites(depth - 1),
+      composites(depth - 1).map((element): ColumnType => ({ kind: "array", element })),
+    );
+  return fc.array(fc.oneof(...parts), { minLength: 1, maxLength: 4 }).map((types) => {
+    const name = `t ${JSON.stringify(types)}`;
+    return composite(name, Object.fromEntries(types.map((type, index) => [`a ${index}`, type])));
+  });
+}
+
 /** Any column type, decimals of every size and arrays among them. */
 export function columnTypes(): fc.Arbitrary<ColumnType> {
   const arrays = elementTypes().map((element): ColumnType => ({ kind: "array", element }));
   const others = fc.constantFrom("pair", "floatrange", "halfvec").map((typeName): ColumnType => ({ kind: "other", typeName }));
-  return fc.oneof({ weight: 7, arbitrary: elementTypes() }, { weight: 3, arbitrary: arrays }, { weight: 1, arbitrary: others });
+  const listed = composites(2).map((element): ColumnType => ({ kind: "array", element }));
+  return fc.oneof(
+    { weight: 7, arbitrary: elementTypes() },
+    { weight: 3, arbitrary: arrays },
+    { weight: 2, arbitrary: composites(2) },
+    { weight: 1, arbitrary: listed },
+    { weight: 1, arbitrary: others },
+  );
 }
 
 function elementTypes(): fc.Arbitrary<ElementType> {
-  const plain = columnKinds.filter((kind): kind is PlainKind => !["decimal", "money", "range", "array", "other"].includes(kind));
+  const plain = columnKinds.filter(
+    (kind): kind is PlainKind => !["decimal", "money", "range", "composite", "array", "other"].includes(kind),
+  );
   return fc.oneof(
     { weight: 6, arbitrary: fc.constantFrom(...plain).map((kind): ElementType => ({ kind })) },
     {

@@ -5,13 +5,14 @@ import { valueColumn } from "../../../src/avro/value-writer.ts";
 import { ByteWriter } from "../../../src/core/byte-writer.ts";
 import { isReadAsText, readableAs, typeAsAsked } from "../../../src/core/read-as.ts";
 import { columnKinds, readAsNames, type ColumnType } from "../../../src/core/table.ts";
-import { column, int8, table } from "../avro/rows.ts";
+import { column, composite, int8, table } from "../avro/rows.ts";
 
 const types = columnKinds.map((kind): ColumnType => {
   if (kind === "decimal") return { kind, precision: 12, scale: 2 };
   if (kind === "money") return { kind, precision: 19, scale: 2 };
   if (kind === "range") return { kind, typeName: "int4range" };
   if (kind === "array") return { kind, element: { kind: "text" } };
+  if (kind === "composite") return composite("pair", { a: { kind: "int4" } });
   return kind === "other" ? { kind, typeName: "pair" } : { kind };
 });
 

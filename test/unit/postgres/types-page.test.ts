@@ -27,12 +27,29 @@ const examples: Readonly<Partial<Record<ColumnKind, readonly (readonly [name: st
   money: [["`money`", { kind: "money", precision: 19, scale: 2 }]],
   enum: [["enums", { kind: "enum" }]],
   range: [...rangeTypes.values()].map((typeName) => [`\`${typeName}\``, { kind: "range", typeName }] as const),
+  composite: [
+    [
+      "composites",
+      {
+        kind: "composite",
+        schema: "public",
+        name: "address",
+        oid: 0,
+        given: 0,
+        attributes: Object.entries({
+          street: { kind: "text" },
+          number: { kind: "int4" },
+          seen: { kind: "array", element: { kind: "timestamptz" } },
+        } as const).map(([name, type]) => ({ name, type, number: 0, typeOid: 0, typeModifier: -1 })),
+      },
+    ],
+  ],
   array: [
     ["`integer[]`", { kind: "array", element: { kind: "int4" } }],
     ["`numeric(12,2)[]`", { kind: "array", element: { kind: "decimal", precision: 12, scale: 2 } }],
     ["`inet[]`, and so on", { kind: "array", element: { kind: "inet" } }],
   ],
-  other: [["all others: composites, range types that were made with CREATE TYPE, …, and arrays of them", { kind: "other", typeName: "" }]],
+  other: [["all others: range types that were made with CREATE TYPE, …, and arrays of them", { kind: "other", typeName: "" }]],
 };
 
 const notes: Readonly<Partial<Record<ColumnKind, string>>> = {
@@ -68,6 +85,8 @@ const notes: Readonly<Partial<Record<ColumnKind, string>>> = {
   geometry: "PostGIS's types, as EWKB: `ST_AsEWKB`, in the byte order of the source's machine",
   vector: "pgvector's type. Its bytes were tested, a server with the extension was not",
   range: "as PostgreSQL prints it, moments in UTC; `empty`, and no bound where there is none",
+  composite:
+    "here of (street text, number integer, seen timestamptz[]). CREATE TYPE … AS, and the row types of tables; each attribute as its own type is, null among them. One whose attribute is read as text is read as text too. Not in a key, unless as its text. In a PostgreSQL target a json, since the type may not be there: its numbers keep all their digits, NaN and what JSON has no word for are the strings that PostgreSQL prints. In a DuckDB file the STRUCT has the attributes of before and after an ALTER TYPE",
   array:
     "elements may be null. More than one dimension, or a first index other than 1, is a dead letter: Avro's arrays have neither. `integer[][]` is `integer[]` to PostgreSQL",
   other: "PostgreSQL's text form. One such column puts the whole stream on the text protocol",
@@ -116,6 +135,7 @@ const askedNotes: Readonly<Record<ReadAs, Readonly<Partial<Record<ColumnKind, st
     date: "`2026-11-30`, `infinity`, `0044-03-15 BC`",
     timestamp: "`2026-11-30 12:00:00.5`, `infinity`; every year that PostgreSQL has",
     timestamptz: "as `timestamp`, in UTC: `2026-11-30 12:00:00.5+00`",
+    composite: '`(Elm St,5,"{...}")`, as PostgreSQL prints it',
     hstore: '`"a"=>"1", "b"=>NULL`',
     array: "`{{1,2},{3,NULL}}`: of any dimensions, with any first index",
   },
@@ -147,8 +167,13 @@ function avroText(type: AvroType): string {
 }
 
 function recordText({ fields }: { readonly fields?: unknown }): string {
-  const names = (fields as readonly AvroField[]).map(({ name, type }) => `${name}: ${avroText(type)}`);
+  const names = (fields as readonly AvroField[]).map(({ name, type }) => `${name}: ${avroText(notNull(type))}`);
   return `record (${names.join(", ")})`;
+}
+
+/** An attribute of a composite may be null, as its notes say. */
+function notNull(type: AvroType): AvroType {
+  return Array.isArray(type) ? (type as readonly AvroType[])[1]! : type;
 }
 
 const ASKED = `## As another type

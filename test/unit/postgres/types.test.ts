@@ -10,6 +10,7 @@ const numeric = (modifier: number): TypeFacts => ({
   type: "b",
   category: "N",
   fraction: null,
+  composite: null,
   element: null,
 });
 const modifierOf = (precision: number, scale: number): number => ((precision << 16) | (scale & 0x7ff)) + 4;
@@ -34,7 +35,17 @@ describe("numeric is a decimal when 0 ≤ scale ≤ precision", () => {
 });
 
 test.for([0, 2, 3])("money has the %i digits behind the point that its database counts in", (fraction) => {
-  const money: TypeFacts = { oid: 790, modifier: -1, name: "money", label: "money", type: "b", category: "N", fraction, element: null };
+  const money: TypeFacts = {
+    oid: 790,
+    modifier: -1,
+    name: "money",
+    label: "money",
+    type: "b",
+    category: "N",
+    fraction,
+    composite: null,
+    element: null,
+  };
   expect(columnType(money)).toEqual({ kind: "money", precision: 19, scale: fraction });
 });
 
@@ -47,6 +58,7 @@ test("ltree and hstore are known by their names, of the extensions' category", (
     type: "b",
     category: "U",
     fraction: null,
+    composite: null,
     element: null,
   };
   expect(columnType(ltree)).toEqual({ kind: "ltree" });
@@ -63,6 +75,7 @@ test("only a string type of that name is citext", () => {
     type: "b",
     category: "S",
     fraction: null,
+    composite: null,
     element: null,
   };
   expect(columnType(citext)).toEqual({ kind: "text" });
@@ -92,6 +105,7 @@ test("PostgreSQL's own ranges are known by their OIDs, alone and in arrays; any 
     type: "r",
     category: "R",
     fraction: null,
+    composite: null,
     element: null,
   };
   expect(columnType(range)).toEqual({ kind: "range", typeName: "tstzrange" });

@@ -150,6 +150,7 @@ class HotPath {
         constants: { version: "0", connector: "shop", database: "shop" },
       }),
       keyIndexes: [0],
+      composites: [],
       topic: topic.name,
       own: buffers,
       buffers,
@@ -158,7 +159,7 @@ class HotPath {
       keylessPartition: -1,
       counter: 0,
       transaction: -1n,
-      reading: { watched: false, passedBelow: 0n, moves: 0 },
+      reading: { watched: false, passedBelow: 0n, shapesSeen: 0n, shapesUntold: 0n, moves: 0 },
     };
     const changes = new Changes({
       publisher,
@@ -169,6 +170,7 @@ class HotPath {
       startedAt: toLsn(1n),
       resolve: () => captured,
       stalled: () => undefined,
+      lookAtShapes: () => Promise.reject(new Error("no table has composites")),
       renew: (same) => same,
       snapshots: null,
       deadLetter: ({ error }) => fail(error),

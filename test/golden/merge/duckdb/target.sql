@@ -45,6 +45,7 @@ CREATE TABLE warehouse."analytics"."orders" (
   "geometry" BLOB,
   "vector" FLOAT[],
   "range" VARCHAR,
+  "composite" STRUCT("street" VARCHAR, "house no" INTEGER, "at" STRUCT(x DOUBLE, y DOUBLE), "seen" INTEGER[]),
   "int4[]" INTEGER[],
   "decimal[]" DECIMAL(12,2)[],
   "inet[]" VARCHAR[],

@@ -45,6 +45,7 @@ CREATE TABLE "analytics"."orders" (
   "geometry" bytea,
   "vector" real[],
   "range" tstzrange,
+  "composite" json,
   "int4[]" integer[],
   "decimal[]" numeric(12,2)[],
   "inet[]" inet[],

@@ -1,11 +1,13 @@
 // Dates and timestamps, from the binary form to the text that date_out and timestamp_out print with DateStyle ISO; moments in
 // UTC, as the stream's session has them. The caller has made room for MOMENT_BYTES.
-import type { ByteWriter } from "../core/byte-writer.ts";
+import type { ByteWriter } from "./byte-writer.ts";
 import { writeFourDigits, writeInteger, writePair, writeSmallFraction, writeWord } from "./ascii.ts";
-import { EPOCH_DAYS } from "./encoder-binary.ts";
 
 /** More than the longest has, a timestamp before Christ. */
 export const MOMENT_BYTES = 62;
+
+/** Days from 1970-01-01 to PostgreSQL's 2000-01-01. */
+export const EPOCH_DAYS = 10_957;
 
 const DAY_SECONDS = 86_400;
 /** 0001-01-01 in days since 2000-01-01. */

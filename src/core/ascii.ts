@@ -1,5 +1,5 @@
 // Numbers as PostgreSQL prints them, digit by digit into the bytes at hand. Where nothing else is said the caller has made room.
-import type { ByteWriter } from "../core/byte-writer.ts";
+import type { ByteWriter } from "./byte-writer.ts";
 
 /** 0 to 9999, with zeros in front. */
 export function writeFourDigits(group: number, out: ByteWriter): void {
