@@ -312,7 +312,7 @@ export class Changes {
       const partition = keyEnd < 0 ? captured.keylessPartition : partitionOf(out.bytes, FRAME_BYTES, keyEnd, captured.buffers.length); // the key's Avro body alone
       const buffer = captured.buffers[partition]!;
       this.#tellTransaction(captured, false);
-      if (captured.reading.shapesUntold > 0n) this.#refuseUntold(captured, before, after);
+      if (captured.composites.length > 0) this.#refuseUntold(captured, before, after);
       captured.encoder.writeEvent(op, before, after, ordinal, this.#walHigh, this.#walLow, movedFrom, out);
       this.#touch(captured, op, keyEnd, after, movedFrom);
       const bytes = this.#records.sizeOf(buffer, op, keyEnd);

@@ -24,7 +24,9 @@ const LONGEST = 2_000;
 const ROWS = 6;
 const STEPS = 4;
 
-const pool = typeValues.map((type) => ({ ...type, values: type.values.filter(({ length }) => length <= LONGEST) }));
+const pool = typeValues
+  .map((type) => ({ ...type, values: type.values.filter(({ length }) => length <= LONGEST) }))
+  .filter(({ values }) => values.length > 0);
 const byType = new Map(pool.map((type) => [type.type, type]));
 const plain = pool.filter(({ text }) => text !== true);
 const others = pool.filter(({ text }) => text === true);

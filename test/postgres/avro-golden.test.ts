@@ -13,6 +13,7 @@ import {
   readAsNames,
   type Column,
   type ColumnType,
+  type CompositeType,
   type PlainKind,
   type RangeName,
   type ReadAs,
@@ -415,8 +416,44 @@ const farCases: readonly Case[] = [
   { sql: "text[]", type: { kind: "array", element: { kind: "text" } }, values: [`'{{"a,b",NULL},{"NULL",""}}'`], print: AS_PRINTED },
 ];
 
+/** Attributes as `print` has them, each behind its length. */
+const each = (attribute: string): string =>
+  `CASE WHEN ${attribute} IS NULL THEN 'null' ELSE octet_length((${attribute})::text)::text || ':' || (${attribute})::text END`;
+const pair: CompositeType = {
+  kind: "composite",
+  schema: "public",
+  name: "pair",
+  oid: 0,
+  given: 2,
+  attributes: [
+    { name: "a", type: { kind: "int4" }, number: 1, typeOid: 23, typeModifier: -1 },
+    { name: "b", type: { kind: "text" }, number: 2, typeOid: 25, typeModifier: -1 },
+  ],
+};
+const compositeCases: readonly Case[] = [
+  {
+    sql: "pair",
+    type: pair,
+    values: [
+      "'(1,a)'",
+      "'(,)'",
+      "ROW(-1, '')::pair",
+      `ROW(0, '"(,)\\ ' || chr(10))::pair`,
+      `ROW(7, '${everyPlane.replaceAll("'", "''")}')::pair`,
+    ],
+    print: `${each("(v).a")} || ',' || ${each("(v).b")}`,
+  },
+  {
+    sql: "pair[]",
+    type: { kind: "array", element: pair },
+    values: [`ARRAY['(1,"a ""\\\\")'::pair, NULL, '(,)']`, "'{}'"],
+    print: `coalesce((SELECT string_agg(CASE WHEN v[n] IS NOT DISTINCT FROM NULL THEN 'null' ELSE octet_length(one) || ':' || one END, ',' ORDER BY n)
+      FROM generate_subscripts(v, 1) n, LATERAL (SELECT ${each("v[n].a")} || ',' || ${each("v[n].b")} AS one) o), '')`,
+  },
+];
+
 /** What the protocol's text form alone carries. */
-const textCases: readonly Case[] = ["floatrange:'[1,5)'", "pair:'(1,a)'", "floatrange[]:'{\"[1,5)\",NULL}'"].map((pair): Case => {
+const textCases: readonly Case[] = ["floatrange:'[1,5)'", "floatrange[]:'{\"[1,5)\",NULL}'"].map((pair): Case => {
   const [sql = "", value = ""] = pair.split(/:(.*)/s);
   return { sql, type: { kind: "other", typeName: sql }, values: [value], print: AS_TEXT };
 });
@@ -557,7 +594,7 @@ async function through(server: SharedPostgres, own: readonly Case[]): Promise<re
   const scalars = [...own, ...printedCases, ...rangeCases, ...geometricCases];
   const arrays = scalars.map(arrayCase);
   const asked = [...scalars, ...farCases, ...arrays, nastyArrays].flatMap(askedCases);
-  const all = [...scalars, ...arrays, nastyArrays, ...textCases, ...asked];
+  const all = [...scalars, ...arrays, nastyArrays, ...compositeCases, ...textCases, ...asked];
   for (const [index, { sql, values }] of all.entries()) {
     await client.query(`CREATE TABLE t${index} (id int PRIMARY KEY, v ${sql})`);
     for (const [id, value] of values.entries()) await client.query(`INSERT INTO t${index} SELECT ${id}, ${value}`);
@@ -695,6 +732,10 @@ function print(type: ColumnType, value: unknown): string {
   if (type.kind === "array") {
     const items = (value as unknown[]).map((item) => (item === null ? null : print(type.element, item)));
     return items.map((item) => (item === null ? "null" : `${Buffer.byteLength(item)}:${item}`)).join();
+  }
+  if (type.kind === "composite") {
+    const values = Array.isArray(value) ? (value as readonly unknown[]) : Object.values(value as object);
+    return print({ kind: "array", element: { kind: "text" } }, values);
   }
   if (type.kind === "hstore") {
     const pairs: readonly (readonly [string, string | null])[] = Array.isArray(value)

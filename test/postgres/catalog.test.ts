@@ -227,6 +227,58 @@ for (const [name, suite, server] of [
       });
     });
 
+    test("a composite is of its attributes, by their numbers: of a table without its dropped columns, of none at all it is other", async () => {
+      await database.sql(`CREATE DOMAIN amount AS numeric(8, 2); CREATE TYPE "an Item" AS (gone int, price amount, pairs pair[]); ALTER TYPE "an Item" DROP ATTRIBUTE gone;
+        CREATE TABLE parts_of (gone int, id int PRIMARY KEY, item "an Item", items "an Item"[], one_part by_index)`);
+      await database.sql("CREATE TYPE empty AS (); ALTER TABLE parts_of ADD nothing empty; ALTER TABLE parts_of ADD texts pair");
+      const { tables } = await resolveTables(
+        session,
+        { matches: () => false, named: [{ schema: "public", name: "parts_of" }], asked: () => new Map([["texts", "string"]]) },
+        null,
+      );
+      const types = Object.fromEntries((tables[0]?.columns ?? []).map((column) => [column.name, column.type]));
+      const pairType = {
+        ...{ kind: "composite", schema: "public", name: "pair", given: 2 },
+        attributes: [
+          { name: "a", number: 1, type: { kind: "int4" }, typeOid: 23, typeModifier: -1 },
+          { name: "b", number: 2, type: { kind: "int4" }, typeOid: 23, typeModifier: -1 },
+        ],
+      };
+      const item = {
+        ...{ kind: "composite", schema: "public", name: "an Item", given: 3 },
+        attributes: [
+          { name: "price", number: 2, type: { kind: "decimal", precision: 8, scale: 2 } },
+          { name: "pairs", number: 3, type: { kind: "array", element: pairType } },
+        ],
+      };
+      expect(types).toMatchObject({
+        item,
+        items: { kind: "array", element: item },
+        one_part: {
+          kind: "composite",
+          name: "by_index",
+          attributes: [{ name: "id" }, { name: "code" }, { name: "region" }, { name: "note" }],
+        },
+        nothing: { kind: "other", typeName: "public.empty" },
+        texts: { kind: "text" },
+      });
+    });
+
+    test("a composite is no key, unless as its text", async () => {
+      await database.sql("CREATE TABLE by_pair (p pair PRIMARY KEY, n int)");
+      const { problems } = await named("by_pair");
+      expect(problems.map(({ code, message }) => [code, message])).toEqual([
+        ["TABLE_UNSUPPORTED", expect.stringMatching(/its key column p is of a composite type/)],
+      ]);
+      const selection = {
+        matches: () => false,
+        named: [{ schema: "public", name: "by_pair" }],
+        asked: () => new Map([["p", "string"]] as const),
+      };
+      const { tables } = await resolveTables(session, selection, null);
+      expect(tables[0]?.columns[0]).toMatchObject({ name: "p", type: { kind: "text" }, keyPosition: 1 });
+    });
+
     test("names with quotes, dots, blanks and any script are taken as they are", async () => {
       const odd = { schema: 'Größe "q"', name: "naïve. Table" };
       const { tables } = await resolveTables(session, { matches: () => false, named: [odd], asked: () => null }, null);

@@ -192,6 +192,7 @@ for (const [name, suite, server] of [
         ["timestamptz", "string", BOTH_PROTOCOLS.timestamptz!],
         ["int8", "string", BOTH_PROTOCOLS.int8!],
         ["uuid", "bytes", BOTH_PROTOCOLS.uuid!],
+        ["pair", "string", ["'(1,a)'", "'(1,\"\")'", "'(1,)'"]],
       ] as const) {
         const name = uniqueName("key");
         await database.sql(`CREATE TABLE ${name} (id ${type} PRIMARY KEY)`);
@@ -200,7 +201,8 @@ for (const [name, suite, server] of [
         const table = await see(session, `public.${name}`, null, () => new Map([["id", as]]));
         expect(table.table.columns[0]?.sent?.as).toBe(as);
         const byChunk = await chunkBytes(table, () => new Map([["id", as]]));
-        for (const binary of [false, true]) expect(await streamBytes(table, publication, values.length, binary), type).toEqual(byChunk);
+        const forms = needsText(table.table.columns) ? [false] : [false, true];
+        for (const binary of forms) expect(await streamBytes(table, publication, values.length, binary), type).toEqual(byChunk);
       }
     });
 

@@ -9,6 +9,7 @@ import {
   type ElementType,
 } from "../../src/core/table.ts";
 import type { Value } from "../support/row-values.ts";
+import { composite } from "../unit/avro/rows.ts";
 
 export type Sample = { readonly type: ColumnType; readonly cases: readonly Case[] };
 /** `found`: the text in both warehouses, or in each. */
@@ -173,6 +174,49 @@ export const samples: readonly Sample[] = [
     type: { kind: "vector" },
     cases: [each([1, -2.5, Math.fround(0.1)], "[1.0, -2.5, 0.1]", "{1,-2.5,0.1}"), each([Math.fround(1e-45)], "[1e-45]", "{1e-45}")],
   },
+  {
+    type: composite("whole", {
+      ...{ n: { kind: "int4" }, 'a "b"': { kind: "text" }, big: { kind: "int8" }, price: { kind: "decimal", precision: 38, scale: 2 } },
+      ...{ free: { kind: "numeric" }, f: { kind: "float8" }, f4: { kind: "float4" }, yes: { kind: "bool" }, raw: { kind: "bytea" } },
+      ...{
+        day: { kind: "date" },
+        at: { kind: "timestamptz" },
+        t: { kind: "time" },
+        doc: { kind: "json" },
+        id: { kind: "uuid" },
+        h: { kind: "hstore" },
+      },
+      ...{
+        pt: { kind: "point" },
+        way: { kind: "path" },
+        area: { kind: "polygon" },
+        v: { kind: "vector" },
+        xs: { kind: "array", element: { kind: "int4" } },
+      },
+      parts: { kind: "array", element: composite("part", { p: { kind: "text" }, q: { kind: "money", precision: 19, scale: 2 } }) },
+    }),
+    cases: [
+      each(
+        [
+          ...[-1, 'x "y" \\ \n', 9_223_372_036_854_775_807n, -1n, "NaN", -0, Math.fround(0.1), true, Buffer.from([0, 255])],
+          ...[-1, -1n, 86_400_000_000n, '{ "b":1 }', "80000000-0000-4000-8000-000000000001", [["k", null]]],
+          ...[[1, -2.5], [false, [0, 0.5], [1, NaN]], [[0, 0]], [1, Math.fround(1e-45)], [1, null]],
+          [["é", -1n], null, [null, null]],
+        ],
+        `{'n': -1, 'a "b"': 'x "y" \\\\ \n', 'big': 9223372036854775807, 'price': -0.01, 'free': NaN, 'f': -0.0, 'f4': 0.1, 'yes': true, 'raw': \\x00\\xFF, 'day': 1969-12-31, 'at': '1969-12-31 23:59:59.999999+00', 't': '24:00:00', 'doc': '{ "b":1 }', 'id': 80000000-0000-4000-8000-000000000001, 'h': {k=NULL}, 'pt': {'x': 1.0, 'y': -2.5}, 'way': {'closed': false, 'points': [{'x': 0.0, 'y': 0.5}, {'x': 1.0, 'y': nan}]}, 'area': [{'x': 0.0, 'y': 0.0}], 'v': [1.0, 1e-45], 'xs': [1, NULL], 'parts': [{'p': é, 'q': -0.01}, NULL, {'p': NULL, 'q': NULL}]}`,
+        `{"n":-1,"a \\"b\\"":"x \\"y\\" \\\\ \\u000a","big":9223372036854775807,"price":-0.01,"free":"NaN","f":-0,"f4":0.1,"yes":true,"raw":"\\\\x00ff","day":"1969-12-31","at":"1969-12-31 23:59:59.999999+00","t":"24:00:00","doc":{ "b":1 },"id":"80000000-0000-4000-8000-000000000001","h":{"k":null},"pt":"(1,-2.5)","way":"[(0,0.5),(1,NaN)]","area":"((0,0))","v":[1,1e-45],"xs":[1,null],"parts":[{"p":"é","q":-0.01},null,{"p":null,"q":null}]}`,
+      ),
+      each(
+        [
+          ...[null, "", 0n, 0n, `${nines(30)}.50`, Infinity, NaN, false, Buffer.from([])],
+          ...[DATE_INFINITY, TIMESTAMP_MINUS_INFINITY, 0n, "null", null, []],
+          ...[null, [true, [0, 0]], null, [], [], null],
+        ],
+        `{'n': NULL, 'a "b"': '', 'big': 0, 'price': 0.00, 'free': ${nines(30)}.50, 'f': inf, 'f4': nan, 'yes': false, 'raw': '', 'day': infinity, 'at': -infinity, 't': '00:00:00', 'doc': 'null', 'id': NULL, 'h': {}, 'pt': NULL, 'way': {'closed': true, 'points': [{'x': 0.0, 'y': 0.0}]}, 'area': NULL, 'v': [], 'xs': [], 'parts': NULL}`,
+        `{"n":null,"a \\"b\\"":"","big":0,"price":0.00,"free":${nines(30)}.50,"f":"Infinity","f4":"NaN","yes":false,"raw":"\\\\x","day":"infinity","at":"-infinity","t":"00:00:00","doc":null,"id":null,"h":{},"pt":null,"way":"((0,0))","area":null,"v":[],"xs":[],"parts":null}`,
+      ),
+    ],
+  },
   { type: { kind: "other", typeName: "pair" }, cases: [same("(1,a)", "(1,a)"), ...texts] },
   // The json type keeps its text, also what stricter parsers refuse.
   {
@@ -309,6 +353,14 @@ export const samples: readonly Sample[] = [
       "[{'x1': 3.0, 'y1': 4.0, 'x2': 1.0, 'y2': 2.0}, NULL, {'x1': 0.0, 'y1': 0.0, 'x2': 0.0, 'y2': 0.0}]",
       "{(3,4),(1,2);NULL;(0,0),(0,0)}",
     ],
+  ]),
+  array(composite("pair", { a: { kind: "int4" }, b: { kind: "text" } }), [
+    [
+      [[1, "x"], null, [null, null]],
+      "[{'a': 1, 'b': x}, NULL, {'a': NULL, 'b': NULL}]",
+      `{"{\\"a\\":1,\\"b\\":\\"x\\"}",NULL,"{\\"a\\":null,\\"b\\":null}"}`,
+    ],
+    [[], "[]", "{}"],
   ]),
   array({ kind: "path" }, [
     [[[false, [0, 0.5]], null], "[{'closed': false, 'points': [{'x': 0.0, 'y': 0.5}]}, NULL]", `{"[(0,0.5)]",NULL}`],

@@ -194,7 +194,7 @@ function doubleText(value: number): string {
 /** The fewest digits that read back as the same float4. */
 function floatText(value: number): string {
   if (!Number.isFinite(value) || Object.is(value, -0)) return doubleText(value);
-  for (let digits = 6; digits < 9; digits++) {
+  for (let digits = 1; digits < 9; digits++) {
     const text = value.toPrecision(digits);
     if (Math.fround(Number(text)) === value) return String(Number(text));
   }

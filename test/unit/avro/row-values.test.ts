@@ -4,8 +4,9 @@ import { EventDecoder } from "../../../src/avro/decoder.ts";
 import { keyAsJson, rowAsJson, type JsonValue } from "../../../src/avro/row-values.ts";
 import type { ColumnType } from "../../../src/core/table.ts";
 import { eventsOf } from "./events.ts";
-import { column, NULL, table, text, tuple } from "./rows.ts";
+import { column, composite, NULL, table, text, tuple } from "./rows.ts";
 
+const pair = composite("pair", { a: { kind: "int8" }, b: { kind: "text" } });
 const cases: readonly (readonly [type: ColumnType | ColumnType["kind"], printed: string, shown: JsonValue])[] = [
   ["bool", "t", true],
   ["int4", "-2147483648", -2_147_483_648],
@@ -38,6 +39,12 @@ const cases: readonly (readonly [type: ColumnType | ColumnType["kind"], printed:
   ["polygon", "((1,2))", [{ x: 1, y: 2 }]],
   [{ kind: "array", element: { kind: "box" } }, "{(3,4),(1,2);NULL}", [{ x1: 3, y1: 4, x2: 1, y2: 2 }, null]],
   [{ kind: "array", element: { kind: "int8" } }, "{1,NULL,9223372036854775807}", ["1", null, "9223372036854775807"]],
+  [pair, '(7,"a ""b""")', { a: "7", b: 'a "b"' }],
+  [
+    { kind: "array", element: composite("outer", { pair, pairs: { kind: "array", element: pair } }) },
+    String.raw`{"(\"(1,)\",\"{NULL,\"\"(,x)\"\"}\")",NULL}`,
+    [{ pair: { a: "1", b: null }, pairs: [null, { a: null, b: "x" }] }, null],
+  ],
 ];
 
 test.each(cases)("%j %s is shown as %j", (type, printed, shown) => {
