@@ -43,6 +43,8 @@ beforeAll(async () => {
     CREATE TABLE kept (id int PRIMARY KEY, note text);
     CREATE TABLE docs (id int PRIMARY KEY, title text, body text);
     ALTER TABLE docs ALTER COLUMN body SET STORAGE EXTERNAL;
+    CREATE TABLE sheets (book int, title text, page text, body text, PRIMARY KEY (page, book));
+    ALTER TABLE sheets ALTER COLUMN body SET STORAGE EXTERNAL;
     CREATE TABLE picky (id int PRIMARY KEY, amount int);
     CREATE TABLE grows (id int PRIMARY KEY, note text);
     CREATE TABLE moves (id int PRIMARY KEY, a int, b text);
@@ -134,6 +136,34 @@ describe("unchanged TOAST columns", () => {
     await bothHave(both(rows), [{ id: 1, title: "draft", bytes: 10_000 }]);
     await database.sql("UPDATE docs SET title = 'final' WHERE id = 1");
     await bothHave(both(rows), [{ id: 1, title: "final", bytes: 10_000 }]);
+  });
+
+  test("of a composite key, in the transaction of the insert and in later ones; of a row made again under its key they are its own", async () => {
+    const sheets =
+      "SELECT book, page, title, left(body, 1) AS body, CAST(length(body) AS int) AS bytes FROM copy.sheets ORDER BY book, page";
+    const body = (letter: string): string => `repeat('${letter}', 10000)`;
+    await database.sql(`BEGIN; INSERT INTO sheets VALUES (1, 'new', 'a', ${body("p")}), (1, 'new', 'b', ${body("q")}), (2, 'new', 'a', ${body("r")});
+      UPDATE sheets SET title = 'same transaction' WHERE book = 1; COMMIT`);
+    await bothHave(sheets, [
+      { book: 1, page: "a", title: "same transaction", body: "p", bytes: 10_000 },
+      { book: 1, page: "b", title: "same transaction", body: "q", bytes: 10_000 },
+      { book: 2, page: "a", title: "new", body: "r", bytes: 10_000 },
+    ]);
+    await database.sql("UPDATE sheets SET title = 'later'");
+    await bothHave(sheets, [
+      { book: 1, page: "a", title: "later", body: "p", bytes: 10_000 },
+      { book: 1, page: "b", title: "later", body: "q", bytes: 10_000 },
+      { book: 2, page: "a", title: "later", body: "r", bytes: 10_000 },
+    ]);
+    await database.sql(`BEGIN; DELETE FROM sheets WHERE page = 'a'; INSERT INTO sheets VALUES (1, 'again', 'a', NULL), (2, 'again', 'a', ${body("s")});
+      UPDATE sheets SET title = 'once more'; COMMIT`);
+    await database.sql("UPDATE sheets SET title = 'last' WHERE book = 1");
+    await bothHave(sheets, [
+      { book: 1, page: "a", title: "last", body: null, bytes: null },
+      { book: 1, page: "b", title: "last", body: "q", bytes: 10_000 },
+      { book: 2, page: "a", title: "once more", body: "s", bytes: 10_000 },
+    ]);
+    await bothHaveLetters("sheets", []);
   });
 
   test("R-dead: a key change that leaves them unsent is a dead letter, its later updates join it, and a complete update supersedes them", async () => {

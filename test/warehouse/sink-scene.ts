@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { expect } from "vitest";
 import { TableEncoder, type Operation } from "../../src/avro/encoder.ts";
 import { tableSchemas } from "../../src/avro/schema.ts";
 import { barrierTopicSpec, encodeBarrier } from "../../src/core/barrier.ts";
@@ -22,6 +23,7 @@ import { openRegistryStore } from "../../src/registry/store.ts";
 import { SinkLag } from "../../src/sink/lag.ts";
 import type { FlushReport } from "../../src/sink/parts.ts";
 import { runSink } from "../../src/sink/sink.ts";
+import { eventually } from "../support/eventually.ts";
 import { column, int8, NULL, table, text, tuple, UNCHANGED, binary, type Cell } from "../unit/avro/rows.ts";
 
 const { signal } = new AbortController();
@@ -263,6 +265,20 @@ export class SinkScene implements AsyncDisposable {
         await ended;
       },
     };
+  }
+
+  /** One flush of all these events, by partition: the sink flushes when it stops, and that is when it has been given everything. */
+  async flushOnce(warehouse: Warehouse, deletes: "hard" | "soft", events: Readonly<Record<number, readonly OrderEvent[]>>): Promise<void> {
+    const [flushes, polled] = [this.flushes.length, this.polled];
+    let count = 0;
+    for (const [partition, some] of Object.entries(events)) {
+      await this.publish(Number(partition), ...some);
+      count += some.length;
+    }
+    const run = this.run(warehouse, deletes, 3_600_000);
+    await Promise.race([eventually("all of it is read", () => this.polled === polled + count), run.ended]);
+    await run.stop();
+    expect(this.flushes.slice(flushes).map(({ events: flushed }) => flushed)).toEqual([count]);
   }
 
   /** The same log, where partition 0 of the topic begins at `start`: retention has cut it. */

@@ -188,19 +188,8 @@ for (const kind of [duckdbKind, postgresKind]) {
     const rows = (place: Place): Promise<(string | null)[][]> =>
       place.sql("SELECT id::text, name, note, _tailrace_deleted::text FROM analytics.orders o ORDER BY o.id");
 
-    /** One flush: the sink flushes when it stops, and that is when it has been given everything. */
-    async function flushOnce(scene: SinkScene, place: Place, events: Readonly<Record<number, readonly OrderEvent[]>>): Promise<void> {
-      const [flushes, polled] = [scene.flushes.length, scene.polled];
-      let count = 0;
-      for (const [partition, some] of Object.entries(events)) {
-        await scene.publish(Number(partition), ...some);
-        count += some.length;
-      }
-      const run = scene.run(place.warehouse, "soft", 3_600_000);
-      await Promise.race([eventually("all of it is read", () => scene.polled === polled + count), run.ended]);
-      await run.stop();
-      expect(scene.flushes.slice(flushes).map(({ events: flushed }) => flushed)).toEqual([count]);
-    }
+    const flushOnce = (scene: SinkScene, place: Place, events: Readonly<Record<number, readonly OrderEvent[]>>): Promise<void> =>
+      scene.flushOnce(place.warehouse, "soft", events);
 
     test("a row that came and went within one flush keeps its last values", async () => {
       await using place = await kind.make();

@@ -1,7 +1,7 @@
 // Columns whose value was not sent.
 import { describe, expect, test } from "vitest";
-import { at, change, deletion } from "../staged.ts";
-import { hard, type OpenWarehouse, soft } from "./open-warehouse.ts";
+import { at, change, deletion, targetSpec } from "../staged.ts";
+import { COLUMNS, hard, type OpenWarehouse, soft, TARGET } from "./open-warehouse.ts";
 
 export function unchangedSuite(warehouse: OpenWarehouse): void {
   const { merge, sql, rows, tombstones } = warehouse;
@@ -55,6 +55,26 @@ export function unchangedSuite(warehouse: OpenWarehouse): void {
         expect((await merge(spec, [change(6, { id: 1n }, ["note"])], at(5))).deadLetters.length).toBe(1);
       });
     }
+
+    for (const deletes of ["hard", "soft"] as const)
+      test(`of a composite key's row come from the row that has all of its key (${deletes} deletes)`, async () => {
+        const spec = targetSpec(TARGET, ["id", "name"], COLUMNS, deletes);
+        const all = [1n, 2n].flatMap((id) => ["a", "b"].map((name) => ({ id, name, note: `${id}${name}` })));
+        await merge(
+          spec,
+          all.map((row) => change(1, row)),
+        );
+        const result = await merge(spec, [
+          ...all.map(({ id, name }) => change(2, { id, name }, ["note"])),
+          change(2, { id: 1n, name: "c" }, ["note"]),
+          change(2, { id: 3n, name: "a" }, ["note"]),
+        ]);
+        expect(result).toMatchObject({ merged: [4], deadLetters: [{ offset: 104 }, { offset: 105 }] });
+        expect(await sql("SELECT id::text, name, note FROM analytics.orders o ORDER BY o.id, name")).toEqual(
+          all.map(({ id, name, note }) => [String(id), name, note]),
+        );
+        expect(await sql(`SELECT DISTINCT _tailrace_seq FROM analytics.orders`)).toEqual([[at(2)]]);
+      });
 
     test("a dead letter leaves its key's tombstone where it was", async () => {
       await merge(hard, [deletion(2, { id: 1n })]);
