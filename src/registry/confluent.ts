@@ -89,8 +89,7 @@ class ConfluentRegistry implements SchemaRegistry, SchemaTrial {
 
   /** Asks at the subject's level as it is now: register() sets the one of the options first, when it is set. */
   async tryOut(subject: string, schema: string, signal: AbortSignal): Promise<TrialVerdict> {
-    const name = encodeURIComponent(subject);
-    const known = await this.#request("POST", `/subjects/${name}`, { schema }, signal);
+    const known = await this.#request("POST", pathOf(subject), { schema }, signal);
     if (known.status === 200) return { verdict: "known" };
     if (known.status !== 404) throw this.#failure(known);
     try {
@@ -99,18 +98,19 @@ class ConfluentRegistry implements SchemaRegistry, SchemaTrial {
       if (cause instanceof TailraceError && cause.code === "REGISTRY_REFUSED") return { verdict: "refused", reason: cause.message };
       throw cause;
     }
-    // Apicurio gives the messages only when asked for, Confluent's knows no other place for them.
-    const answer = await this.#request("POST", `/compatibility/subjects/${name}/versions/latest?verbose=true`, { schema }, signal);
-    if (answer.status === 404 && field(answer.body, "error_code") !== undefined) return { verdict: "first" };
-    if (answer.status === 422) return { verdict: "refused", reason: answer.words };
-    const fits = field(answer.body, "is_compatible");
-    if (answer.status !== 200 || typeof fits !== "boolean") throw this.#failure(answer);
-    const messages = field(answer.body, "messages");
-    const reason =
-      Array.isArray(messages) && messages.length > 0
-        ? messages.map(String).join("; ").slice(0, WORDS_LIMIT)
-        : "it is incompatible with an earlier schema";
-    return fits ? { verdict: "fits" } : { verdict: "refused", reason };
+    // One by one: what Apicurio answers of all at once is the same at every level (docs/registry.md), and not each registry knows that request.
+    const versions = (await this.#isTransitive(subject, signal)) ? await this.#versions(subject, signal) : ["latest"];
+    const reasons = new Map<string, (number | string)[]>();
+    let there = 0;
+    for (const version of versions) {
+      const verdict = await this.#tryOn(subject, version, schema, signal);
+      if (verdict === "gone") continue;
+      there += 1;
+      if (verdict !== "fits") reasons.set(verdict.reason, [...(reasons.get(verdict.reason) ?? []), version]);
+    }
+    if (reasons.size === 0) return { verdict: there > 0 ? "fits" : "first" };
+    const lines = [...reasons].map(([reason, of]) => (of[0] === "latest" ? reason : `after version ${of.join(", ")}: ${reason}`));
+    return { verdict: "refused", reason: lines.join("; ").slice(0, WORDS_LIMIT) };
   }
 
   async schema(id: number, signal: AbortSignal): Promise<string> {
@@ -149,6 +149,47 @@ class ConfluentRegistry implements SchemaRegistry, SchemaTrial {
     const changes = before === null ? [] : changesOfMeaning(schema, before);
     if (changes.length > 0) throw this.#refusal(subject, changes.join("; "));
     return before !== null;
+  }
+
+  /** What the registry says of a schema after one version. `gone`: the subject has no such version. */
+  async #tryOn(
+    subject: string,
+    version: number | string,
+    schema: string,
+    signal: AbortSignal,
+  ): Promise<"gone" | "fits" | { readonly reason: string }> {
+    // Apicurio gives the messages only when asked for, Confluent's knows no other place for them.
+    const path = `/compatibility${pathOf(subject)}/versions/${version}?verbose=true`;
+    const answer = await this.#request("POST", path, { schema }, signal);
+    if (answer.status === 404 && field(answer.body, "error_code") !== undefined) return "gone";
+    if (answer.status === 422) return { reason: answer.words };
+    const fits = field(answer.body, "is_compatible");
+    if (answer.status !== 200 || typeof fits !== "boolean") throw this.#failure(answer);
+    if (fits) return "fits";
+    const messages = field(answer.body, "messages");
+    const hasWords = Array.isArray(messages) && messages.length > 0;
+    return { reason: hasWords ? messages.map(String).join("; ") : "it is incompatible with an earlier schema" };
+  }
+
+  /** Whether a registration is held against all versions of the subject. false also where nobody may ask. */
+  async #isTransitive(subject: string, signal: AbortSignal): Promise<boolean> {
+    let level: unknown = this.#options.compatibility;
+    // Apicurio says NONE of a subject that the registry's own level holds for.
+    for (const path of [`/config/${encodeURIComponent(subject)}?defaultToGlobal=true`, "/config"]) {
+      if (level !== undefined && level !== "NONE") break;
+      const answer = await this.#request("GET", path, undefined, signal);
+      level = field(answer.body, "compatibilityLevel");
+    }
+    return String(level).endsWith("_TRANSITIVE");
+  }
+
+  /** Those that are not deleted, the latest first. */
+  async #versions(subject: string, signal: AbortSignal): Promise<readonly number[]> {
+    const answer = await this.#request("GET", `${pathOf(subject)}/versions`, undefined, signal);
+    if (answer.status === 404 && field(answer.body, "error_code") !== undefined) return [];
+    const { body } = answer;
+    if (answer.status !== 200 || !Array.isArray(body)) throw this.#failure(answer);
+    return body.map(Number).toReversed();
   }
 
   /** An answer, of whatever status. */

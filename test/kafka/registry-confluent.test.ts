@@ -1,6 +1,7 @@
 import { SchemaRegistry, SchemaType } from "@kafkajs/confluent-schema-registry";
 import { expect, test } from "vitest";
 import { openConfluentRegistry } from "../../src/registry/confluent.ts";
+import { startRegistry } from "../support/registry.ts";
 import { describeWithRegistry, registry, uniqueName } from "../support/servers.ts";
 import { rowSchema } from "../unit/registry/open-registry.ts";
 
@@ -12,10 +13,11 @@ async function levelOf(url: string, subject: string): Promise<unknown> {
   return response.ok ? ((await response.json()) as { compatibilityLevel: string }).compatibilityLevel : response.status;
 }
 
-async function setLevel(url: string, subject: string, compatibility: string | null): Promise<void> {
+/** `subject` null: the registry's. */
+async function setLevel(url: string, subject: string | null, compatibility: string | null): Promise<void> {
   const headers = { "content-type": "application/json" };
   const response = await fetch(
-    `${url}/config/${subject}`,
+    `${url}/config${subject === null ? "" : `/${subject}`}`,
     compatibility === null ? { method: "DELETE" } : { method: "PUT", headers, body: JSON.stringify({ compatibility }) },
   );
   if (!response.ok) throw new Error(await response.text());
@@ -46,6 +48,35 @@ describeWithRegistry("Apicurio", () => {
     const versions = await fetch(`${url}/subjects/${subject}/versions`);
     expect(await versions.json()).toEqual([1]);
   });
+
+  for (const whose of ["subject's", "registry's"])
+    test(`a trial at a _TRANSITIVE level, the ${whose}, asks each version: what a registration would come to`, async () => {
+      await using own = whose === "registry's" ? await startRegistry() : null;
+      const { url } = own ?? (await registry());
+      const subject = uniqueName("transitive");
+      const record = (...fields: readonly object[]): string => JSON.stringify({ type: "record", name: "Row", fields });
+      const [id, b] = [
+        { name: "id", type: "int" },
+        { name: "b", type: "string" },
+      ] as const;
+      const versions = [record(id), record(id, { ...b, default: "" })];
+      const next = record(id, b); // reads the latest, and not the one before
+      const client = openConfluentRegistry({ url: () => url });
+      for (const version of versions) await client.register(subject, version, signal);
+      const levelIs = (level: string): Promise<void> => setLevel(url, whose === "subject's" ? subject : null, level);
+      await levelIs("BACKWARD");
+      expect(await client.tryOut(subject, next, signal)).toEqual({ verdict: "fits" });
+      await levelIs("BACKWARD_TRANSITIVE");
+      const refused = { verdict: "refused", reason: expect.stringMatching(/^after version 1: ./) as string };
+      expect(await client.tryOut(subject, next, signal)).toEqual(refused);
+      expect(await client.tryOut(subject, record(id, { ...b, default: "" }, { ...b, name: "c", default: "" }), signal)).toEqual({
+        verdict: "fits",
+      });
+      expect(await client.tryOut(uniqueName("transitive"), next, signal)).toEqual({ verdict: "first" });
+      await expect(client.register(subject, next, signal)).rejects.toMatchObject({ code: "REGISTRY_REFUSED" });
+      await levelIs("BACKWARD");
+      await expect(client.register(subject, next, signal)).resolves.toBeGreaterThan(0);
+    });
 
   test("our registration leaves the subject's config alone, where the client library's writes BACKWARD into it", async () => {
     const { url } = await registry();
