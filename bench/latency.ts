@@ -103,6 +103,7 @@ function options(url: string): SourceOptions {
       matches: (schema, table) => schema === "public" && (table === "ticks" || table === "shelf"),
       named: [],
       asked: () => null,
+      overlooked: () => [],
     },
     topics: { prefix: NAME, partitions: 4, replication: -1, create: true, tombstones: true },
     snapshot: {

@@ -93,8 +93,9 @@ const TOASTED: ReadonlySet<ColumnKind> = new Set([
   ] as const),
 ]);
 
-function noteTables(of: string, { tables, skipped }: SeenDatabase, tell: Found): void {
+function noteTables(of: string, { tables, skipped, overlooked }: SeenDatabase, tell: Found): void {
   for (const { table, reason } of skipped) tell({ of, kind: "note", message: `table ${tableLabel(table)} is not captured: ${reason}` });
+  for (const { message } of overlooked) tell({ of, kind: "warning", message });
   const unsent = tables.filter(
     ({ identity, columns }) => identity !== "full" && columns.some((column) => TOASTED.has(sentType(column).kind)),
   );

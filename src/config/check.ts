@@ -8,7 +8,7 @@ import { nearestWord } from "./nearest.ts";
 import { issue, seenOf, spelling } from "./problem.ts";
 import { textAt, type Resolved } from "./resolve.ts";
 import { PUBLICATION_PATTERN, SLOT_PATTERN } from "./schema.ts";
-import { parseTablePattern, parseTargetTemplate } from "./table-pattern.ts";
+import { parseTablePattern, parseTargetTemplate, takesAll, type TablePattern } from "./table-pattern.ts";
 
 /** What the slot and the publication of a source are called when it does not say. */
 export function defaultStreamName(source: string): string {
@@ -35,6 +35,7 @@ export function checkDocuments(documents: readonly Resolved[], dir: string, comp
     ...duplicates(sources, topicSpace, "topic prefix", "set topics.prefix to another; Kafka takes . and _ for the same"),
     ...duplicates(sources, slotPlace, "slot of the same database", "give each source a slot of its own"),
     ...sources.flatMap(checkDefaultNames),
+    ...[...sources, ...sinks].flatMap(checkReached),
     ...sinks.flatMap((sink) => [...checkWarehouse(sink), ...checkTargets(sink)]),
     ...(complete ? [...missingSource(sources, dir), ...sinks.flatMap((sink) => checkReference(sink, sources))] : []),
   ];
@@ -148,6 +149,27 @@ function checkWarehouse(sink: Resolved): readonly ConfigIssue[] {
   const fix =
     known.length === 0 ? "add duckdb: { path: … } or postgres: { url: … }" : "keep one of them, and make a second sink for the other";
   return [issue("choose_one", warehouse.keyAt, ["warehouse"], { seen: known.length === 0 ? "nothing" : "both", allowed, message, fix })];
+}
+
+/** The first entry that takes a table counts: what one behind it says of the same tables, nobody would follow. */
+function checkReached(document: Resolved): readonly ConfigIssue[] {
+  const tables = valueAt(document.root, ["tables"]);
+  if (tables?.kind !== "list") return [];
+  const issues: ConfigIssue[] = [];
+  const before: { readonly index: number; readonly pattern: TablePattern }[] = [];
+  for (const [index, item] of tables.items.entries()) {
+    const path: Path = item.kind === "map" ? ["tables", index, "table"] : ["tables", index];
+    const pattern = parseTablePattern(textAt(document, path) ?? "");
+    if ("problem" in pattern) continue;
+    const taker = before.find((other) => takesAll(other.pattern, pattern));
+    before.push({ index, pattern });
+    if (taker === undefined || item.kind !== "map" || item.entries.size === 1) continue;
+    const seen = seenOf(document, path);
+    const message = `tables[${index}], of ${seen}, is never come to: tables[${taker.index}], ${JSON.stringify(taker.pattern.text)}, takes all of that before it`;
+    const fix = `put it before tables[${taker.index}]`;
+    issues.push(issue("invalid_value", placeOf(document.root, path), path, { seen, message, fix }));
+  }
+  return issues;
 }
 
 /** Two tables merged into one target would overwrite each other's rows. */

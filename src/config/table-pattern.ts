@@ -39,6 +39,16 @@ export function matchesTable(pattern: TablePattern, table: TableName): boolean {
   return matchesName(pattern.schema, table.schema) && matchesName(pattern.table, table.name);
 }
 
+/** Whether the pattern takes every table that the other takes; of two globs true only where it shows: they are alike, or it takes all names. */
+export function takesAll(pattern: TablePattern, other: TablePattern): boolean {
+  return takesAllNames(pattern.schema, other.schema) && takesAllNames(pattern.table, other.table);
+}
+
+function takesAllNames(pattern: NamePattern, other: NamePattern): boolean {
+  if (other.kind === "exact") return matchesName(pattern, other.text);
+  return pattern.kind === "glob" && (pattern.text === other.text || /^\*+$/.test(pattern.text));
+}
+
 /** Whether the pattern names one table, rather than choosing among those that are there. */
 export function namesOneTable(pattern: TablePattern): boolean {
   return pattern.schema.kind === "exact" && pattern.table.kind === "exact";

@@ -13,7 +13,12 @@ export type TableSelection = {
   readonly named: readonly TableName[];
   /** `as` of the configuration. */
   readonly asked: AskedTypes;
+  /** What `as` of other entries says of the table, which another one takes before them and says nothing of the column. */
+  readonly overlooked: (table: TableName) => readonly OverlookedColumn[];
 };
+
+/** `first` and `later`: the patterns of the entry that takes the table, and of the one that asks for the column. */
+export type OverlookedColumn = { readonly column: string; readonly as: string; readonly first: string; readonly later: string };
 
 export type ResolvedTables = {
   /** By schema and name. */
@@ -23,6 +28,8 @@ export type ResolvedTables = {
   /** TABLE_MISSING, TABLE_WITHOUT_KEY, TABLE_UNSUPPORTED of named tables; the source may not start with any. */
   readonly problems: readonly TailraceError[];
   readonly wronglyAsked: readonly WronglyAsked[];
+  /** Columns of captured tables that are read as they are, though `as` of an entry asks for another type: to be said once. */
+  readonly overlooked: readonly { readonly table: TableName; readonly message: string }[];
 };
 
 /** COLUMN_AS, with the tables that it is about; a source may not begin to capture them so. Meanwhile the column has its own type. */
@@ -62,7 +69,13 @@ export async function resolveTables(session: Session, selection: TableSelection,
     else if (!isNamed.has(tableKey(relation))) skipped.push({ table: name, reason: verdict.reason });
     else problems.push(refusal(name, verdict));
   }
-  return { tables, skipped, problems, wronglyAsked: wronglyAsked(tables, relations, selection.asked) };
+  return {
+    tables,
+    skipped,
+    problems,
+    wronglyAsked: wronglyAsked(tables, relations, selection.asked),
+    overlooked: tables.flatMap((table) => overlooked(table, selection)),
+  };
 }
 
 /** The table of a relation OID as it is now, as `publication` sends it; null when it is gone or can't be captured (any more). */
@@ -280,6 +293,14 @@ function refusal(table: TableName, verdict: { readonly kind: "keyless" | "unsupp
 /** Unambiguous, unlike the label: a schema `a.b` with table `c` is not schema `a` with table `b.c`. */
 function tableKey(table: TableName): string {
   return `${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)}`;
+}
+
+function overlooked(table: CatalogTable, selection: TableSelection): ResolvedTables["overlooked"] {
+  const columns = selection.overlooked(table).filter(({ column }) => table.columns.some(({ name }) => name === column));
+  return columns.map(({ column, as, first, later }) => ({
+    table,
+    message: `column ${column} of ${tableLabel(table)} is not read as ${as}, as ${later} of the source's tables asks: ${first} takes the table before; put ${later} first, or say \`as\` of the column in ${first} too`,
+  }));
 }
 
 /** A column that none of the tables has that an entry of the configuration takes, or whose type can't be read so. */

@@ -58,6 +58,7 @@ export class NewTables {
     if (signature === this.#signature) return;
     const resolved = await resolveTables(session, this.#options.selection, this.#options.publication);
     saySkipped(this.#parts.logger, this.#said, resolved.skipped);
+    sayOverlooked(this.#parts.logger, this.#said, resolved.overlooked);
     const added = resolved.tables.filter(({ oid }) => !tables.some((table) => table.oid === oid));
     const remade = added.filter((table) => tables.some((other) => isSameName(table, other) && !existing.includes(other)));
     // A table that is gone at the next look, as a migration's or a loader's, is worth no new session; nor is any where a
@@ -137,6 +138,15 @@ export function saySkipped(logger: Log, said: Set<string>, skipped: ResolvedTabl
     if (said.has(label)) continue;
     said.add(label);
     logger.warn({ table: label }, `not captured: ${reason}`);
+  }
+}
+
+/** Names columns that an entry of the configuration asks for in vain, each once a process. */
+export function sayOverlooked(logger: Log, said: Set<string>, overlooked: ResolvedTables["overlooked"]): void {
+  for (const { table, message } of overlooked) {
+    if (said.has(message)) continue;
+    said.add(message);
+    logger.warn({ table: tableLabel(table) }, message);
   }
 }
 

@@ -20,7 +20,7 @@ import { needsText } from "../postgres/types.ts";
 import type { SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import { initialSnapshots } from "./initial-snapshots.ts";
 import { findBeginning, findObstacles, seeDatabase, type Beginning } from "./past.ts";
-import { sayAltered, saySkipped } from "./new-tables.ts";
+import { sayAltered, sayOverlooked, saySkipped } from "./new-tables.ts";
 import { firstLayouts } from "./silent-changes.ts";
 import { isGap, knownCluster, type Start } from "./start.ts";
 import { streamChanges } from "./streaming.ts";
@@ -67,6 +67,7 @@ async function runSession(
   const seen = await seeDatabase(options, session);
   const { facts, tables } = seen;
   saySkipped(parts.logger, memory.said, seen.skipped);
+  sayOverlooked(parts.logger, memory.said, seen.overlooked);
   const beginning = await findBeginning(options, parts.log, parts.registry, settings, seen, memory, stop);
   const { start, state: before, barrier, cluster } = beginning;
   begun();

@@ -117,6 +117,25 @@ test("the values arrive whole, of existing rows and of changes, once the configu
   expect(await scene.source("shop")).toMatchObject({ deadLetters: 0 });
 });
 
+test("`check` and the source's log name a column that an entry asks for in vain, because one before it takes the table", async () => {
+  const asked = { table: "public.*", as: { total: "string", note: "string", code: "bytes" } } as const;
+  await database.sql("CREATE TABLE covered (id int PRIMARY KEY, total numeric(12,2), note text, code uuid)");
+  const shadowing = [{ table: "public.cov*", as: { code: "string" } }, { table: "public.far", as: AS }, asked];
+  await scene.configure(...configured(shadowing));
+  const words =
+    "column total of public.covered is not read as string, as public.* of the source's tables asks: public.cov* takes the table before";
+  const { stdout } = await scene.command("check", ["--json"]);
+  expect(stdout).toContain(words);
+  const named = [...stdout.matchAll(/column (\w+) of public\.\w+ is not read as/g)].map(([, column]) => column);
+  expect(named).toEqual(["total", "note"]); // `code` is said by the entry that counts
+  expect(await scene.command("reload")).toMatchObject({ code: 0 });
+  await until(async () => {
+    expect(scene.lines.filter(({ message }) => message.startsWith(words))).toHaveLength(1);
+    await scene.reaches({ shop: "running" });
+  });
+  await database.sql("DROP TABLE covered");
+});
+
 test("a column with `as` that is dropped, or gets another type, while the source is away keeps no table waiting: it is said, once", async () => {
   await database.sql(`CREATE TABLE dropped (id int PRIMARY KEY, total numeric(12,2)); CREATE TABLE changed (LIKE dropped INCLUDING ALL);
     CREATE TABLE beside (id int PRIMARY KEY)`);

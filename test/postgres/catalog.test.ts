@@ -57,11 +57,16 @@ for (const [name, suite, server] of [
     });
 
     const glob = (): Promise<ResolvedTables> =>
-      resolveTables(session, { matches: (schema) => schema === "public", named: [], asked: () => null }, null);
+      resolveTables(session, { matches: (schema) => schema === "public", named: [], asked: () => null, overlooked: () => [] }, null);
     const named = (...names: string[]): Promise<ResolvedTables> =>
       resolveTables(
         session,
-        { matches: () => false, named: names.map((each): TableName => ({ schema: "public", name: each })), asked: () => null },
+        {
+          matches: () => false,
+          named: names.map((each): TableName => ({ schema: "public", name: each })),
+          asked: () => null,
+          overlooked: () => [],
+        },
         null,
       );
     const keyOf = async (table: string): Promise<unknown> => {
@@ -120,7 +125,11 @@ for (const [name, suite, server] of [
         ["gone", "string"],
       ]);
       const asked = (): AskedColumns => columns;
-      const { tables, wronglyAsked } = await resolveTables(session, { matches: (schema) => schema === "asked", named: [], asked }, null);
+      const { tables, wronglyAsked } = await resolveTables(
+        session,
+        { matches: (schema) => schema === "asked", named: [], asked, overlooked: () => [] },
+        null,
+      );
       expect(wronglyAsked.map(({ error: { code, message } }) => [code, message.split("(`as`): ")[1]])).toEqual([
         ["COLUMN_AS", "its type numeric can't be read as double in a key; allowed: string"],
         ["COLUMN_AS", "its type text can't be read as double; allowed: string"],
@@ -281,7 +290,11 @@ for (const [name, suite, server] of [
 
     test("names with quotes, dots, blanks and any script are taken as they are", async () => {
       const odd = { schema: 'Größe "q"', name: "naïve. Table" };
-      const { tables } = await resolveTables(session, { matches: () => false, named: [odd], asked: () => null }, null);
+      const { tables } = await resolveTables(
+        session,
+        { matches: () => false, named: [odd], asked: () => null, overlooked: () => [] },
+        null,
+      );
       expect(tables.map(({ schema, name: table, columns }) => [schema, table, columns.map((column) => column.name)])).toEqual([
         [odd.schema, odd.name, ["Ключ", "a b"]],
       ]);
@@ -302,7 +315,7 @@ for (const [name, suite, server] of [
       await database.sql("CREATE PUBLICATION some_columns FOR TABLE by_index (id, code, region)");
       const { tables } = await resolveTables(
         session,
-        { matches: () => false, named: [{ schema: "public", name: "by_index" }], asked: () => null },
+        { matches: () => false, named: [{ schema: "public", name: "by_index" }], asked: () => null, overlooked: () => [] },
         "some_columns",
       );
       expect(tables[0]?.columns.map((column) => column.name)).toEqual(["id", "code", "region"]);

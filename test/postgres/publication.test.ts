@@ -41,6 +41,7 @@ for (const [name, suite, server] of [
             matches: (schema, table) => schema === "public" && (names.includes(table) || names.includes("*")),
             named: [],
             asked: () => null,
+            overlooked: () => [],
           },
           null,
         )

@@ -18,7 +18,7 @@ test("a table without SELECT, and one whose policies would leave rows out, are n
     url.password = "p";
     const look = async (): Promise<readonly string[]> => {
       await using session = await Session.open({ url: url.href, applicationName: "test" }, new AbortController().signal);
-      const selection = { matches: (schema: string) => schema === "public", named: [], asked: () => null };
+      const selection = { matches: (schema: string) => schema === "public", named: [], asked: () => null, overlooked: () => [] };
       const { tables } = await resolveTables(session, selection, null);
       return (await unreadableTables(session, tables)).map(({ message, remedy }) => `${message}: ${remedy}`);
     };

@@ -95,7 +95,7 @@ export class SourceScene implements AsyncDisposable {
       publication: name,
       create: true,
       systemId: null,
-      selection: { matches: (schema) => schema === "public", named: [], asked: () => null },
+      selection: { matches: (schema) => schema === "public", named: [], asked: () => null, overlooked: () => [] },
       topics: { prefix: name, partitions: 1, replication: -1, create: true, tombstones: true },
       snapshot: {
         mode: "no_data",

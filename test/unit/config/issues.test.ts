@@ -276,6 +276,25 @@ describe("between documents", () => {
     });
   });
 
+  test("an entry of tables that says something of tables which one before it takes is refused: nobody would follow it", () => {
+    const shadowed = source().replace("[public.orders]", '["public.*", { table: public.orders, as: { total: string } }]');
+    expect(onlyIssue(shadowed)).toMatchObject({
+      at: { line: 5, column: 31 },
+      code: "invalid_value",
+      path: "tables[1].table",
+      message: 'tables[1], of "public.orders", is never come to: tables[0], "public.*", takes all of that before it',
+      fix: "put it before tables[0]",
+    });
+    const behind = sink('tables: [{ table: "*.*" }, { table: public.a }, { table: "public.*", deletes: soft }]\n');
+    expect(onlyIssue(source() + behind)).toMatchObject({ code: "invalid_value", path: "tables[2].table" });
+    for (const fine of [
+      source().replace("[public.orders]", '["public.*", public.orders]'), // it names a table that must be there
+      source().replace("[public.orders]", '[public.orders, { table: "public.*", as: { total: string } }]'),
+      source() + sink('tables: [{ table: public.a, into: x.y }, { table: "public.*", deletes: soft }]\n'),
+    ])
+      expect(parseText(fine).sources).toHaveLength(1);
+  });
+
   test("a sink whose source does not exist names the nearest", () => {
     const issue = onlyIssue(source() + sink().replace("source: shop", "source: shp"));
     expect(brief(issue)).toBe("10:9 no_such_source source");

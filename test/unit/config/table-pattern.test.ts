@@ -10,6 +10,7 @@ import {
   parseTablePattern,
   parseTargetTemplate,
   quoteTable,
+  takesAll,
   targetOf,
   type TablePattern,
 } from "../../../src/config/table-pattern.ts";
@@ -101,6 +102,41 @@ test("the first entry that takes a table wins", () => {
   ];
   expect(["orders", "items"].map((name) => firstMatch(entries, { schema: "public", name })?.as)).toEqual([1, 2]);
   expect(firstMatch(entries, { schema: "audit", name: "orders" })).toBeNull();
+});
+
+describe("a pattern takes all that another takes", () => {
+  test.each([
+    ["public.orders", "public.orders", true],
+    ["public.*", "public.orders", true],
+    ["*.*", "public.o*", true],
+    ["public.o*", "public.o*", true],
+    ["public.*", "*.*", false],
+    ["public.orders", "public.*", false],
+    ["public.orders", "public.items", false],
+    ['public."*"', "public.orders", false],
+    ['public."*"', "public.*", false],
+    ["public.*", 'public."*"', true],
+  ])("%s, %s: %s", (one, other, is) => {
+    expect(takesAll(pattern(one), pattern(other))).toBe(is);
+  });
+
+  test("only if it does", () => {
+    const globs = fc.string({ unit: fc.constantFrom("a", "*", "?"), minLength: 1, maxLength: 3 });
+    const names = fc.string({ unit: fc.constantFrom("a", "b"), maxLength: 4 });
+    fc.assert(
+      fc.property(globs, globs, names, (one, other, name) => {
+        const [first, second] = [pattern(`s.${one}`), pattern(`s.${other}`)];
+        const [table, literal] = [
+          { schema: "s", name },
+          { schema: "s", name: other },
+        ];
+        fc.pre(takesAll(first, second));
+        expect(matchesTable(first, table) || !matchesTable(second, table)).toBe(true);
+        expect(matchesTable(first, literal)).toBe(true);
+      }),
+      { numRuns: 1000 },
+    );
+  });
 });
 
 describe("a target", () => {
