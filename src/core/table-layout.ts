@@ -13,6 +13,8 @@ export type TableLayout = TableName & {
   readonly composites?: KnownComposites;
   /** Partitions that were attached, rather than made as partitions. */
   readonly attached: readonly (readonly [oid: number, version: number])[];
+  /** Of each column whose type has an enum in it: how many labels that has, and a digest of them. undefined: of a state that did not look. */
+  readonly labels?: readonly (readonly [attnum: number, count: number, digest: string])[];
 };
 
 /** A type by its OID; `given`: attribute numbers that were ever given. Attributes in order. */

@@ -1,4 +1,5 @@
 // R-silent-ddl: whether rows of a table have changed, or come, without events, told by what the catalogs say of it.
+import { createHash } from "node:crypto";
 import { ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
 import type { CompositeShape, TableLayout } from "../core/table-layout.ts";
@@ -6,8 +7,10 @@ import { alteredComposite, composites, shapesJson } from "./composites.ts";
 import type { Session } from "./session.ts";
 
 /** A layout with what only the moment shows. */
-export type SeenLayout = Omit<TableLayout, "formerNames" | "composites"> & {
+export type SeenLayout = Omit<TableLayout, "formerNames" | "composites" | "labels"> & {
   readonly composites: readonly CompositeShape[];
+  /** Of each column whose type has an enum in it the labels, each with its OID, in the order in which they were made. */
+  readonly labels: readonly (readonly [attnum: number, labels: readonly string[]])[];
   /** The end of the WAL before the look. */
   readonly lsn: string;
   /** Attribute numbers of columns with a default, an identity or a generating expression. */
@@ -51,6 +54,8 @@ export function silentChange(before: TableLayout, now: SeenLayout, published: re
   }
   const altered = before.composites === undefined ? null : alteredComposite(before.composites.shapes, now.composites);
   if (altered !== null) return all(`the composite type ${altered} was altered`);
+  const renamed = columns.find(([attnum]) => hasRenamedLabel(attnum, before, now));
+  if (renamed !== undefined) return all(`a label of column ${renamed[1]} was renamed`);
   const known = new Map(before.attached);
   const attached = now.attached.filter(([oid, version]) => known.get(oid) !== version).map(([oid]) => oid);
   if (attached.length === 0) return null;
@@ -61,11 +66,25 @@ export function silentChange(before: TableLayout, now: SeenLayout, published: re
 /** What is kept of a layout; `known`: what was kept of the one before. `acknowledged`: no row of before it comes again. */
 export function layoutOf(now: SeenLayout, known: TableLayout | undefined, acknowledged: Lsn = ZERO_LSN): TableLayout {
   const { schema, name, oid, columns, files, attached } = now;
+  const labels = now.labels.map(([attnum, each]) => [attnum, each.length, digestOf(each)] as const);
   const names = new Set(columns.map((column) => column[1]));
   const before = known?.oid === oid ? [...known.formerNames, ...known.columns.map((column) => column[1])] : [];
   const formerNames = [...new Set(before)].filter((each) => !names.has(each));
   const shapes = composites(known?.oid === oid ? known.composites : undefined, now.composites, now.lsn, acknowledged);
-  return { schema, name, oid, columns, formerNames, files, attached, ...(shapes === undefined ? {} : { composites: shapes }) };
+  return { schema, name, oid, columns, formerNames, files, attached, labels, ...(shapes === undefined ? {} : { composites: shapes }) };
+}
+
+/** A label that is added is made after those that were there, wherever it stands among them. */
+function hasRenamedLabel(attnum: number, before: TableLayout, now: SeenLayout): boolean {
+  const was = before.labels?.find(([of]) => of === attnum);
+  const is = now.labels.find(([of]) => of === attnum);
+  if (was === undefined || is === undefined) return false;
+  const [, count, digest] = was;
+  return digestOf(is[1].slice(0, count)) !== digest;
+}
+
+function digestOf(labels: readonly string[]): string {
+  return createHash("sha256").update(JSON.stringify(labels)).digest("base64url").slice(0, 16);
 }
 
 /** For messages. */
@@ -85,7 +104,21 @@ const FIRST_NORMAL_OID = 16_384;
 // A partition is told from a table that was attached by the row of its system column ctid: made with the table, as its place in the tree
 // is only then, and never written again (its row type's is, by a new name or owner). In one transaction with the table ATTACH is told by the
 // columns' rows, all of which it writes again: by a later command (cmin). A partition's are written again for defaults alone.
+// Enums are looked for in domains, arrays, composites and ranges too: types that somebody made, which have OIDs from 16384 on.
 const LAYOUTS_SQL = `
+  WITH RECURSIVE parts(type, part) AS (
+    SELECT DISTINCT a.atttypid, a.atttypid FROM pg_attribute a
+    WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= 16384
+    UNION
+    SELECT p.type, below.type FROM parts p JOIN pg_type t ON t.oid = p.part CROSS JOIN LATERAL (
+      SELECT t.typbasetype UNION ALL SELECT t.typelem
+      UNION ALL SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+      UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)) below(type)
+    WHERE below.type >= 16384
+  ), enums AS MATERIALIZED (
+    SELECT p.type, jsonb_agg(e.oid::int8 || ' ' || e.enumlabel ORDER BY e.oid) AS labels
+    FROM parts p JOIN pg_enum e ON e.enumtypid = p.part GROUP BY p.type
+  )
   SELECT jsonb_agg(jsonb_build_object(
     'schema', n.nspname, 'name', c.relname, 'oid', c.oid::int8,
     'columns', (
@@ -107,6 +140,9 @@ const LAYOUTS_SQL = `
           UNION ALL SELECT a.atttypid FROM pg_attribute a WHERE u.typtype = 'c' AND a.attrelid = u.typrelid AND a.attnum > 0 AND NOT a.attisdropped
         ) part(oid) WHERE part.oid >= ${FIRST_NORMAL_OID})
       SELECT oid FROM reached) own JOIN pg_type t ON t.oid = own.oid`)},
+    'labels', (
+      SELECT coalesce(jsonb_agg(jsonb_build_array(a.attnum, e.labels) ORDER BY a.attnum), '[]')
+      FROM pg_attribute a JOIN enums e ON e.type = a.atttypid WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
     'files', (SELECT md5(string_agg(leaf.oid || ':' || leaf.relfilenode, ',' ORDER BY leaf.oid)) FROM pg_class leaf WHERE leaf.oid = ANY (t.leaves)),
     'attached', (
       SELECT coalesce(jsonb_agg(jsonb_build_array(i.inhrelid::int8, i.xmin::text::int8) ORDER BY i.inhrelid), '[]')

@@ -124,6 +124,27 @@ const changes: readonly SchemaChange[] = [
     change: ["ALTER TYPE mood ADD VALUE 'wild'", "UPDATE T SET n = 'wild' WHERE id % 2 = 0"],
   },
   {
+    title: "ALTER TYPE … RENAME VALUE",
+    table: "enum_renamed",
+    columns: "n feeling DEFAULT 'calm'",
+    change: ["ALTER TYPE feeling RENAME VALUE 'calm' TO 'quiet'", "UPDATE T SET n = 'tense' WHERE id % 2 = 0"],
+    readAgain: true,
+  },
+  {
+    title: "a shorter varchar",
+    table: "varchar_shorter",
+    columns: "n varchar(40) DEFAULT 'short'",
+    change: ["ALTER TABLE T ALTER n TYPE varchar(5)", "UPDATE T SET n = 'brief' WHERE id % 2 = 0"],
+    readAgain: true,
+  },
+  {
+    title: "a narrower numeric",
+    table: "numeric_narrower",
+    columns: "n numeric(16,2) DEFAULT 1234.56",
+    change: ["ALTER TABLE T ALTER n TYPE numeric(6,2)", "UPDATE T SET n = 9999.99 WHERE id % 2 = 0"],
+    readAgain: true,
+  },
+  {
     title: "RENAME of the table",
     table: "renamed",
     columns: "n int DEFAULT 1",
@@ -181,7 +202,7 @@ beforeAll(async () => {
   database = await (await postgres()).createDatabase("altered");
   warehouse = await (await postgres()).createDatabase("warehouse");
   scene = await Scene.open();
-  await database.sql("CREATE TYPE mood AS ENUM ('calm'); CREATE SCHEMA chosen");
+  await database.sql("CREATE TYPE mood AS ENUM ('calm'); CREATE TYPE feeling AS ENUM ('calm', 'tense'); CREATE SCHEMA chosen");
   for (const { table, columns } of [...changes, ...chosen]) {
     await database.sql(`CREATE TABLE ${table} (id int PRIMARY KEY, note text, ${columns});
       INSERT INTO ${table} (id, note) SELECT i, 'note ' || i FROM generate_series(1, ${ROWS}) i`);

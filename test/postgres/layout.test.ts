@@ -91,6 +91,41 @@ for (const [name, suite, server] of [
       expect(silentChange(layoutOf(during, undefined), await layout(table), null)?.words).toMatch(/rewritten together with column x/);
     });
 
+    describe("of a column whose type has labels", () => {
+      const kinds = {
+        enum: (type: string) => type,
+        domain: (type: string) => `${type}_domain`,
+        array: (type: string) => `${type}[]`,
+        "array of a domain": (type: string) => `${type}_domain[]`,
+        composite: (type: string) => `${type}_pair`,
+        range: (type: string) => `${type}_range`,
+      };
+
+      test.each(Object.keys(kinds) as (keyof typeof kinds)[])("%s: read again after RENAME VALUE, not after ADD VALUE", async (kind) => {
+        const [table, type] = [uniqueName("t"), uniqueName("mood")];
+        await database.sql(`CREATE TYPE ${type} AS ENUM ('low', 'high'); CREATE DOMAIN ${type}_domain AS ${type};
+          CREATE TYPE ${type}_pair AS (a int, b ${type}[]); CREATE TYPE ${type}_range AS RANGE (subtype = ${type});
+          CREATE TABLE ${table} (id int PRIMARY KEY, n ${kinds[kind](type)})`);
+        const first = layoutOf(await layout(table), undefined);
+        await database.sql(`ALTER TYPE ${type} ADD VALUE 'middle' BEFORE 'high'`);
+        await database.sql(`ALTER TYPE ${type} ADD VALUE 'last'`);
+        const second = await layout(table);
+        expect(silentChange(first, second, null)).toBeNull();
+        await database.sql(`ALTER TYPE ${type} RENAME VALUE 'middle' TO 'mid'`);
+        const third = await layout(table);
+        expect(silentChange(layoutOf(second, first), third, null)?.words).toBe("a label of column n was renamed");
+        expect(silentChange(layoutOf(second, first), third, [1])).toBeNull();
+        expect(silentChange(layoutOf(third, first), await layout(table), null)).toBeNull();
+      });
+
+      test("a state that says nothing of labels asks for nothing", async () => {
+        const [table, type] = [uniqueName("t"), uniqueName("mood")];
+        await database.sql(`CREATE TYPE ${type} AS ENUM ('low'); CREATE TABLE ${table} (id int PRIMARY KEY, n ${type})`);
+        const { labels: _, ...before } = layoutOf(await layout(table), undefined);
+        expect(silentChange(before, await layout(table), null)).toBeNull();
+      });
+    });
+
     test("an identity column that is added: read again", async () => {
       expect(await said("ALTER TABLE $t ADD x int GENERATED ALWAYS AS IDENTITY")).toMatch(/rewritten together with column x/);
     });
