@@ -19,7 +19,7 @@ import type { CatalogTable } from "../postgres/table-judgement.ts";
 import { needsText } from "../postgres/types.ts";
 import type { SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import { initialSnapshots } from "./initial-snapshots.ts";
-import { findBeginning, findObstacles, seeDatabase, type Beginning } from "./past.ts";
+import { findBeginning, findObstacles, seeDatabase, type Beginning, type SeenDatabase } from "./past.ts";
 import { sayAltered, sayOverlooked, saySkipped } from "./new-tables.ts";
 import { firstLayouts } from "./silent-changes.ts";
 import { isGap, knownCluster, type Start } from "./start.ts";
@@ -68,6 +68,7 @@ async function runSession(
   const { facts, tables } = seen;
   saySkipped(parts.logger, memory.said, seen.skipped);
   sayOverlooked(parts.logger, memory.said, seen.overlooked);
+  sayWal(parts, seen);
   const beginning = await findBeginning(options, parts.log, parts.registry, settings, seen, memory, stop);
   const { start, state: before, barrier, cluster } = beginning;
   begun();
@@ -197,6 +198,13 @@ function refuseChange(
 ): void {
   const change = seen === null ? null : compareFingerprints(seen, now, tables);
   if (change !== null) throw new TailraceError("STREAM_LOST", { reason: `publication ${name} is being changed: ${change}` });
+}
+
+/** While a source waits for its log or its registry nobody watches what the server keeps for it: each try says so. */
+function sayWal({ observer }: SourceParts, { facts, slot }: SeenDatabase): void {
+  if (slot?.database !== facts.database) return;
+  const behind = Number(facts.walEnd - (slot.confirmedFlushLsn ?? facts.walEnd));
+  observer.wal(Math.max(0, behind), slot.retainedWalBytes ?? 0, slot.safeWalBytes);
 }
 
 function sayBeginning({ logger }: SourceParts, options: SourceOptions, { start, gaps }: Beginning, from: Lsn | null): void {

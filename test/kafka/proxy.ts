@@ -1,4 +1,4 @@
-// A TCP proxy before a broker: it cuts connections, and loses answers together with theirs.
+// A TCP proxy before a broker or a registry: it cuts and refuses connections, and loses answers together with theirs.
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
@@ -9,6 +9,7 @@ export class Proxy implements AsyncDisposable {
   #target: number | null = null;
   #toLose = 0;
   #silent = false;
+  #address: string | null = null;
 
   /** Listens on a free port; connections go nowhere before `target` is set. */
   static async start(): Promise<Proxy> {
@@ -46,10 +47,22 @@ export class Proxy implements AsyncDisposable {
     for (const client of this.#clients) client.destroy();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.cut();
+  /** Cuts, and refuses connections until open(). */
+  async close(): Promise<void> {
+    this.#address = this.address;
     this.#server.close();
+    this.cut();
     await once(this.#server, "close");
+  }
+
+  /** On the same port as before. */
+  async open(): Promise<void> {
+    this.#server.listen(Number(this.#address?.split(":")[1]), "127.0.0.1");
+    await once(this.#server, "listening");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#server.listening) await this.close();
   }
 
   #accept(client: Socket): void {
