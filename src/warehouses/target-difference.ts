@@ -6,12 +6,31 @@ import { quoteName, quoteTable } from "./sql-text.ts";
 
 export type TargetDifference = { readonly what: string; readonly sql: string };
 
-/** `there` and `needed`: types as the warehouse's catalogue prints them. USING: PostgreSQL casts text to most types only when asked to. */
-export function otherType(target: TableName, column: string, there: string, needed: string): TargetDifference {
+/**
+ * `there` and `needed`: types as the warehouse's catalogue prints them. USING: PostgreSQL casts text to most types only when asked to.
+ * Between types that no cast leads from and to the column has to go; the sink then adds it, and what changed the type at the source
+ * has the table read again. A key column can't go so.
+ */
+export function otherType(target: TableName, column: string, there: string, needed: string, isKey: boolean): TargetDifference {
+  const [table, name] = [quoteTable(target), quoteName(column)];
+  const converts = isKey || isCastable(there, needed);
   return {
-    what: `${column} is ${there}, needed is ${needed}`,
-    sql: `ALTER TABLE ${quoteTable(target)} ALTER COLUMN ${quoteName(column)} TYPE ${needed} USING ${quoteName(column)}::${needed}`,
+    what: `${column} is ${there}, needed is ${needed}${converts ? "" : ", to which no cast leads: the column goes with its values, and is made again"}`,
+    sql: converts
+      ? `ALTER TABLE ${table} ALTER COLUMN ${name} TYPE ${needed} USING ${name}::${needed}`
+      : `ALTER TABLE ${table} DROP COLUMN ${name}`,
   };
+}
+
+const TEXT = /^(text|character|varchar)\b/i;
+/** Types that both warehouses cast to each other. */
+const FAMILIES = [/^(smallint|integer|bigint|numeric|decimal|real|float|double)\b/i, /^(date|timestamp)\b/i, /^jsonb?\b/i];
+
+function isCastable(there: string, needed: string): boolean {
+  if (TEXT.test(there) || TEXT.test(needed)) return true;
+  if (there.endsWith("[]") !== needed.endsWith("[]")) return false;
+  const kindOf = (type: string): string | undefined => /^\w+/.exec(type.toLowerCase())?.[0];
+  return kindOf(there) === kindOf(needed) || FAMILIES.some((family) => family.test(there) && family.test(needed));
 }
 
 /** A target of hard deletes that was one of soft deletes before. */

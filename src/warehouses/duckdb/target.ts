@@ -47,7 +47,7 @@ export function targetDdl(spec: TargetSpec, all: readonly FoundColumn[]): readon
       continue;
     }
     const both = holdingBoth(there.type, type);
-    if (both === null) differences.push(otherType(spec.target, name, there.type, type));
+    if (both === null) differences.push(otherType(spec.target, name, there.type, type, spec.key.includes(name)));
     else if (both.type !== null) added.push(`ALTER TABLE ${WAREHOUSE}.${table} ALTER COLUMN ${quoteName(name)} TYPE ${both.type}`);
   }
   if (spec.deletes === "hard" && found.some(({ name }) => same(name, metadataColumns.deleted)))

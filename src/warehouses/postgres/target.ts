@@ -58,7 +58,7 @@ export function targetDdl(spec: TargetSpec, found: FoundTarget): readonly string
     if (there === undefined && spec.key.includes(name)) differences.push({ what: `it lacks key column ${name}`, sql: addColumn });
     else if (there === undefined) added.push(addColumn);
     else if (isWider(type, there.type, ladders)) added.push(`ALTER TABLE ${table} ALTER COLUMN ${quoteName(name)} TYPE ${type}`);
-    else if (!fits(there.type, type)) differences.push(otherType(spec.target, name, there.type, type));
+    else if (!fits(there.type, type)) differences.push(otherType(spec.target, name, there.type, type, spec.key.includes(name)));
   }
   const key = JSON.stringify([...spec.key].sort(compareBytes));
   if (!found.uniqueKeys.some((columns) => JSON.stringify([...columns].sort(compareBytes)) === key)) {

@@ -67,6 +67,42 @@ export function targetsSuite(warehouse: OpenWarehouse): void {
       expect(await rows()).toEqual([["1", null, "text"]]);
     });
 
+    test("of types that no cast leads to have their column taken out by that SQL, and the sink adds it", async () => {
+      const [key, bytes] = kind.name === "postgres" ? ["PRIMARY KEY", "bytea"] : ["NOT NULL", "blob"];
+      await sql(
+        `CREATE SCHEMA analytics;
+        CREATE TABLE analytics.orders (id bigint ${key}, number int, moment timestamp, list int[], code uuid, content ${bytes}, note text);
+        INSERT INTO analytics.orders VALUES (1, 5, now(), '{}', NULL, NULL, 'kept')`.replace(
+          "'{}'",
+          kind.name === "postgres" ? "'{}'" : "[]",
+        ),
+      );
+      const spec = targetSpec(TARGET, ["id"], {
+        id: { kind: "int8" },
+        number: { kind: "date" },
+        moment: { kind: "int8" },
+        list: { kind: "int4" },
+        code: { kind: "bool" },
+        content: { kind: "uuid" },
+        note: { kind: "text" },
+      });
+      const refused = (await warehouse.session.ensureTarget(spec).catch((cause: unknown) => cause)) as {
+        code: string;
+        message: string;
+        remedy: string;
+      };
+      expect(refused.code).toBe("TARGET_DIFFERS");
+      expect(refused.message.match(/the column goes with its values/g)).toHaveLength(5);
+      await sql(/^run: (.*); or name another table/.exec(refused.remedy)?.[1] ?? "");
+      await merge(spec, [change(1, { id: 2n, number: 3, moment: 4n, list: 5, code: true, note: "new" })]);
+      expect(
+        await sql("SELECT id::text, number::text, moment::text, list::text, code::text, note FROM analytics.orders ORDER BY id"),
+      ).toEqual([
+        ["1", null, null, null, null, "kept"],
+        ["2", "1970-01-04", "4", "5", "true", "new"],
+      ]);
+    });
+
     test("are widened where an array's items ask for it; narrower rows of before are still taken", async () => {
       const narrow = targetSpec(TARGET, ["id"], { id: { kind: "int4" }, list: list({ kind: "int4" }), kept: list({ kind: "int2" }) });
       const wide = targetSpec(TARGET, ["id"], { id: { kind: "int4" }, list: list({ kind: "int8" }), kept: list({ kind: "int8" }) });
