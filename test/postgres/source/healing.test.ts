@@ -250,10 +250,12 @@ describe("while it streams", () => {
   test("R-publication: a table that is taken out and added again is read again", async () => {
     await withRows(["items", "other"], async (database, scene) => {
       await scene.while(async () => {
+        const { sessions } = scene;
         await database.sql(`ALTER PUBLICATION ${scene.options.publication} DROP TABLE items`);
         await change(database, "items");
         await database.sql(`ALTER PUBLICATION ${scene.options.publication} ADD TABLE items`);
         await scene.untilWarned("PUBLICATION_CHANGED");
+        await eventually("a session that is to read it", () => scene.sessions > sessions, 30_000);
         await scene.untilRead();
         await scene.untilLevel(database);
       });
@@ -264,10 +266,11 @@ describe("while it streams", () => {
   test("R-publication: a table that is dropped and made again under its name is published and read again", async () => {
     await withRows(["items", "other"], async (database, scene) => {
       await scene.while(async () => {
-        const { looks } = scene;
+        const { looks, sessions } = scene;
         await eventually("a look at the tables as they were", () => scene.looks > looks + 1, 30_000);
         await database.sql(`DROP TABLE items; CREATE TABLE items ${COLUMNS}; INSERT INTO items VALUES (1, 'again', 'x'), (7, 'new', 'y')`);
         await scene.untilWarned("PUBLICATION_CHANGED");
+        await eventually("a session that is to read it", () => scene.sessions > sessions, 30_000);
         await scene.untilRead();
         await database.sql("INSERT INTO items VALUES (2, 'streamed', 'z')");
         await scene.untilLevel(database);
