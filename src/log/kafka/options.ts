@@ -94,6 +94,7 @@ export function kafkajsClient(options: KafkaOptions): KafkajsClient {
           : connectTls({ host, port, servername: serverName(host), ...ssl() }, onConnect);
       socket.setKeepAlive(true, 60_000);
       sockets.add(socket);
+      socket.on("error", () => undefined); // kafkajs may have let go of it
       socket.once("close", () => sockets.delete(socket));
       if (destroyed) socket.destroy(new Error("the log is closed"));
       return socket;
@@ -103,7 +104,8 @@ export function kafkajsClient(options: KafkaOptions): KafkajsClient {
   };
   const destroy = (): void => {
     destroyed = true;
-    for (const socket of sockets) socket.destroy();
+    // Without an error kafkajs hears nothing of it, and the timer of a connection that it takes for open keeps the process for ever.
+    for (const socket of sockets) socket.destroy(new Error("the log is closed"));
   };
   return { kafka: new KafkaClient(config), destroy };
 }
