@@ -132,6 +132,7 @@ class RunningSource {
     wal: () => undefined,
     bytesInFlight: () => undefined,
     parked: () => undefined,
+    versions: () => undefined,
     snapshots: (list) => (this.unfinished = list.length),
     snapshotRows: (_table, rows) => (this.rows += rows),
     snapshotMemory: () => undefined,

@@ -180,7 +180,7 @@ async function writeSourceState(log: EventLog, writer: LogWriter, prefix: string
   await writeState(
     writer,
     prefix,
-    { ...place, ...progress, barriers: barriers.id, topics, snapshots: [], layouts: [], parked: [] },
+    { ...place, ...progress, barriers: barriers.id, topics, snapshots: [], layouts: [], parked: [], versions: [], retired: [] },
     signal,
   );
 }

@@ -3,15 +3,17 @@ import type { SourceConfig } from "../config/config.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { EventLog } from "../core/event-log.ts";
 import { sentType } from "../core/read-as.ts";
+import { topicName, versionedName } from "../core/naming.ts";
+import { versionOf, type VersionedTable } from "../core/source-state.ts";
 import { tableLabel, type ColumnKind } from "../core/table.ts";
 import { sourceOptions } from "../parts.ts";
 import { Session } from "../postgres/session.ts";
 import { unreadableTables } from "../postgres/server.ts";
 import { judgeSlot, slotError } from "../postgres/slot.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
-import { newMemory } from "../source/parts.ts";
+import { newMemory, type SourceOptions } from "../source/parts.ts";
 import { findBeginning, findObstacles, seeDatabase, type SeenDatabase } from "../source/past.ts";
-import { namingProblems, topicProblems } from "../source/topics.ts";
+import { dataTopicNames, namingProblems, topicProblems } from "../source/topics.ts";
 import { look, problem, type Found } from "./findings.ts";
 
 /** null: there is none yet. `unknown`: it can't be looked at now. */
@@ -30,6 +32,7 @@ export async function checkSource(source: SourceConfig, log: SeenLog, found: Fou
     tables = seen.tables;
     noteTables(of, seen, tell);
     let hasGap = false;
+    let versions: readonly VersionedTable[] = [];
     if (slot !== null && slot.activePid !== null && slot.application === `tailrace ${source.name}`) {
       const message = `the service reads its slot (PID ${slot.activePid}); what it has published is not looked at`;
       tell({ of, kind: "note", message });
@@ -37,7 +40,8 @@ export async function checkSource(source: SourceConfig, log: SeenLog, found: Fou
       try {
         if (log === "unknown") refuseSlot(options.slot, seen);
         else {
-          const { gaps } = await findBeginning(options, log, null, settings, seen, newMemory(), signal);
+          const { gaps, state } = await findBeginning(options, log, null, settings, seen, newMemory(), signal);
+          versions = state?.versions ?? [];
           for (const gap of gaps)
             tell({
               of,
@@ -51,10 +55,11 @@ export async function checkSource(source: SourceConfig, log: SeenLog, found: Fou
         tell(problem(of, TailraceError.from(cause)));
       }
     }
-    for (const error of await findObstacles(options, session, seen)) tell(problem(of, error));
+    for (const error of await findObstacles(options, session, seen, versions)) tell(problem(of, error));
+    for (const message of versionWarnings(options, seen.tables, versions)) tell({ of, kind: "warning", message });
     if (options.snapshot.mode !== "no_data") for (const error of await unreadableTables(session, seen.tables)) tell(problem(of, error));
-    if (log !== "unknown" && !hasGap && namingProblems(options.topics, seen.tables).length === 0)
-      for (const error of await topicProblems(log, options.topics, seen.tables, signal)) tell(problem(of, error));
+    if (log !== "unknown" && !hasGap && namingProblems(options.topics, seen.tables, versions).length === 0)
+      for (const error of await topicProblems(log, options.topics, seen.tables, versions, signal)) tell(problem(of, error));
     return `PostgreSQL ${facts.versionText} at ${session.peer.address}, ${seen.tables.length} table(s)`;
   });
   return tables;
@@ -112,4 +117,20 @@ function noteTables(of: string, { tables, skipped, overlooked }: SeenDatabase, t
 
 function namesOf(tables: readonly CatalogTable[]): string {
   return tables.map(tableLabel).join(", ");
+}
+
+/** R-version: tables whose next version could not have its name. */
+function versionWarnings(
+  { topics, incompatible }: SourceOptions,
+  tables: readonly CatalogTable[],
+  versions: readonly VersionedTable[],
+): readonly string[] {
+  const names = new Set(namingProblems(topics, tables, versions).length > 0 ? [] : dataTopicNames(topics, tables, versions));
+  return tables.flatMap((table) => {
+    const name = versionedName(topicName(topics.prefix, table), versionOf(versions, table) + 1);
+    if (incompatible(table) !== "version" || !names.has(name)) return [];
+    return [
+      `a change of table ${tableLabel(table)} that is refused would stop the source: topic ${name}, of its next version, is another table's`,
+    ];
+  });
 }

@@ -29,7 +29,7 @@ async function checkAll(config: LoadedConfig, found: Found): Promise<void> {
   for (const source of config.sources) tables.set(source.name, await checkSource(source, log, found));
   for (const sink of config.sinks) {
     const source = config.sources.find(({ name }) => name === sink.source);
-    if (source !== undefined) await checkSink(sink, source, tables.get(source.name) ?? null, found);
+    if (source !== undefined) await checkSink(sink, source, tables.get(source.name) ?? null, config.service, found);
   }
   if (log !== null && log !== "unknown") await log[Symbol.asyncDispose]();
 }

@@ -1,8 +1,9 @@
 // What one captured table comes to: its schemas, what the registry says of them, and what each sink would do to its target.
 import { tableSchemas, type AvroField, type AvroRecord, type AvroType } from "../avro/schema.ts";
+import { TailraceError } from "../core/errors.ts";
 import { topicName } from "../core/naming.ts";
 import type { SchemaTrial, TrialVerdict } from "../core/schema-registry.ts";
-import { keyColumns, tableLabel, type Table } from "../core/table.ts";
+import { keyColumns, tableLabel, type Table, type TableName } from "../core/table.ts";
 import { acceptCommands } from "../source/table-schemas.ts";
 import { parkedTopicName } from "../source/topics.ts";
 
@@ -20,11 +21,14 @@ export type PlannedTarget = {
 
 /** What the source does with a table whose schema the registry, or R-logical, refuses (`schema_changes.incompatible`). */
 export type Refusal = {
-  /** `parked`: this table alone is set aside. `stopped`: the source stops before the first event of the schema. */
-  readonly then: "parked" | "stopped";
-  /** Where the table's events would go; null: `stopped`. */
+  /** `parked`: this table alone is set aside. `versioned`: it goes on as its next version. `stopped`: the source stops before the first event of the schema. */
+  readonly then: "parked" | "versioned" | "stopped";
+  /** Where the table's events would wait; null: they would not. */
   readonly parkedTopic: string | null;
-  /** The commands that let the schema pass, and the source or the table go on. */
+  /** The next version, and the topic of its events; null: there is none. */
+  readonly version: number | null;
+  readonly topic: string | null;
+  /** The commands that let the schema pass, and the source or the table go on; of a version what its readers have to do. */
   readonly fix: string;
 };
 
@@ -32,6 +36,8 @@ export type PlannedTable = {
   readonly source: string;
   readonly table: string;
   readonly topic: string;
+  /** R-version: the present one, which is 1 for a table that never had another. */
+  readonly version: number;
   readonly subjects: readonly PlannedSubject[];
   /** The columns of its events as `name: type`; of an assumed change those that differ, marked `+`, `-` or `~`. */
   readonly columns: readonly string[];
@@ -42,14 +48,15 @@ export type PlannedTable = {
   readonly targets: readonly PlannedTarget[];
 };
 
+type Judged = Omit<PlannedTable, "refusal" | "targets">;
+
 /** The registry's part. `trial` null: there is no registry yet, so that every schema is its subject's first. */
 export async function planSubjects(
-  prefix: string,
+  topic: string,
   table: Table,
   trial: SchemaTrial | null,
   signal: AbortSignal,
 ): Promise<readonly PlannedSubject[]> {
-  const topic = topicName(prefix, table);
   const { key, value } = tableSchemas(table, topic);
   const subjects: PlannedSubject[] = [];
   for (const [subject, schema] of [[`${topic}-key`, key] as const, [`${topic}-value`, value] as const]) {
@@ -61,19 +68,36 @@ export async function planSubjects(
 }
 
 /** `mayPark`: by its policy and its name. `registryUrl`: where an operator reaches the registry. */
-export function refusalOf(
-  { source, table, topic, subjects, refused }: Omit<PlannedTable, "refusal" | "targets">,
-  mayPark: boolean,
-  registryUrl: string,
-): Refusal | null {
+export function refusalOf({ source, table, topic, subjects, refused }: Judged, mayPark: boolean, registryUrl: string): Refusal | null {
   const refusing = subjects.filter(({ verdict }) => verdict === "refused").map(({ subject }) => subject);
   if (refused !== null || refusing.length === 0) return null;
   const commands = acceptCommands(registryUrl, refusing);
-  if (!mayPark) return { then: "stopped", parkedTopic: null, fix: `${commands}; then tailrace resume DIR ${source}` };
-  return { then: "parked", parkedTopic: parkedTopicName(topic), fix: `${commands}; then tailrace unpark DIR ${source} ${table}` };
+  const none = { parkedTopic: null, version: null, topic: null };
+  if (!mayPark) return { ...none, then: "stopped", fix: `${commands}; then tailrace resume DIR ${source}` };
+  const parkedTopic = parkedTopicName(topic);
+  return { ...none, then: "parked", parkedTopic, fix: `${commands}; then tailrace unpark DIR ${source} ${table}` };
 }
 
-/** Why the change makes the source stop though the registry may take the schemas; null: it does not. */
+/** R-version: what a refused schema, or a changed key, makes of the table. `topics`: as presentVersion() has them. */
+export function versioned(judged: Judged, name: TableName, prefix: string, topics: readonly string[]): PlannedTable {
+  const isRefused = judged.subjects.some(({ verdict }) => verdict === "refused");
+  const isKey = judged.refused?.startsWith("SCHEMA_CHANGED") === true;
+  if (!isRefused && !isKey) return { ...judged, refusal: null, targets: [] };
+  const version = judged.version + 1;
+  const topic = topicName(prefix, name, version);
+  if (topics.some((other) => other.replaceAll(".", "_") === topic.replaceAll(".", "_"))) {
+    const error = new TailraceError("NAME_COLLISION", {
+      first: `table ${judged.table} as version ${version}`,
+      second: "another table",
+      name: `topic ${topic}`,
+    });
+    return { ...judged, refused: `${error.code}: ${error.message}; ${error.remedy}`, refusal: null, targets: [] };
+  }
+  const fix = `who reads topic ${judged.topic}, or its targets, has to go on with those: they stay as they are, and get no more events`;
+  return { ...judged, refused: null, refusal: { then: "versioned", parkedTopic: null, version, topic, fix }, targets: [] };
+}
+
+/** Why the change makes the source stop, or begin a version, though the registry may take the schemas; null: it does not. */
 export function keyChange(before: Table, after: Table): string | null {
   const [was, is] = [before, after].map((table) => keyColumns(table).map(({ name }) => name));
   if (JSON.stringify(was) === JSON.stringify(is)) return null;

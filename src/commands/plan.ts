@@ -1,18 +1,15 @@
 // `tailrace plan DIR`: what the next start would register and do to each target, and with --assume what it would after an ALTER TABLE.
 // Nothing is written: not in the database, the registry, the log or a warehouse.
-import { existsSync } from "node:fs";
-import path from "node:path";
-import type { LoadedConfig, ServiceConfig, SinkConfig, SourceConfig } from "../config/config.ts";
+import type { LoadedConfig, SinkConfig, SourceConfig } from "../config/config.ts";
 import { TailraceError } from "../core/errors.ts";
 import { topicName } from "../core/naming.ts";
 import { keyColumns, tableLabel, type Table } from "../core/table.ts";
 import type { TargetSpec } from "../core/warehouse.ts";
-import { openRegistry, openWarehouse, sinkOptions, sourceOptions, type Registry } from "../parts.ts";
+import { openWarehouse, sinkOptions, sourceOptions, type Registry } from "../parts.ts";
 import { assumeAlter, TRIAL_SETTINGS } from "../postgres/assumed-table.ts";
 import { resolveTables } from "../postgres/catalog.ts";
 import { Session } from "../postgres/session.ts";
 import { findConnector } from "../service/names.ts";
-import { targetSpec } from "../sink/staging.ts";
 import { dataTopicNames, mayHaveParkedTopic } from "../source/topics.ts";
 import {
   columnChanges,
@@ -23,7 +20,9 @@ import {
   type PlannedTable,
   type PlannedTarget,
   type Refusal,
+  versioned,
 } from "./plan-table.ts";
+import { openTrial, presentVersion, versionSpec } from "./present-versions.ts";
 import { exitCodes, usageError } from "./report.ts";
 
 /** Bound of all looks at one source with its sinks, ms. */
@@ -57,15 +56,6 @@ export async function runPlan(config: LoadedConfig, { assume, source: name, json
   return tables.some(isRefused) ? exitCodes.differences : exitCodes.good;
 }
 
-/** An embedded registry that was not made yet has no schemas; opening it would make it. */
-async function openTrial(
-  service: ServiceConfig,
-): Promise<{ readonly registry: Registry["registry"] | null; readonly close: () => Promise<void> }> {
-  const isMade =
-    service.log.kind !== "embedded" || service.registry.kind === "confluent" || existsSync(path.join(service.log.path, "registry"));
-  return isMade ? openRegistry(service) : { registry: null, close: async () => undefined };
-}
-
 async function planSource(
   source: SourceConfig,
   sinks: readonly SinkConfig[],
@@ -82,13 +72,17 @@ async function planSource(
   const { tables, problems, wronglyAsked } = await resolveTables(session, options.selection, options.publication);
   const [problem] = [...problems, ...wronglyAsked.map(({ error }) => error)];
   if (problem !== undefined) throw problem;
-  const topics = dataTopicNames(options.topics, tables);
+  const topics = dataTopicNames(options.topics, tables, []);
+  const { prefix } = source.topics;
   const plan = async (table: Table, judged: Partial<Pick<PlannedTable, "columns" | "refused">> = {}): Promise<PlannedTable> => {
-    const subjects = await planSubjects(source.topics.prefix, table, registry, signal);
-    const topic = topicName(source.topics.prefix, table);
-    const names = { source: source.name, table: tableLabel(table), topic };
+    const version = registry === null ? 1 : await presentVersion(prefix, table, topics, registry, signal);
+    const topic = topicName(prefix, table, version);
+    const subjects = await planSubjects(topic, table, registry, signal);
+    const names = { source: source.name, table: tableLabel(table), topic, version };
     const planned = { ...names, subjects, columns: columnLines(table), refused: null, ...judged };
-    const mayPark = options.incompatible(table) === "park" && mayHaveParkedTopic(topic, topics);
+    const policy = options.incompatible(table);
+    if (policy === "version" && registry !== null) return versioned(planned, table, prefix, topics);
+    const mayPark = policy === "park" && mayHaveParkedTopic(topic, topics);
     return { ...planned, refusal: registry === null ? null : refusalOf(planned, mayPark, registry.url), targets: [] };
   };
   if (assume === null) {
@@ -117,7 +111,9 @@ async function withTargets(
     const specs: { readonly at: number; readonly spec: TargetSpec }[] = [];
     for (const [at, table] of tables.entries()) {
       const into = rule(table);
-      if (into !== null && keyColumns(table).length > 0) specs.push({ at, spec: targetSpec(into.target, into.deletes, table.columns) });
+      if (into === null || keyColumns(table).length === 0) continue;
+      const { refusal, version } = planned[at]!;
+      specs.push({ at, spec: versionSpec(into, table, refusal?.version ?? version) });
     }
     await using warehouse = openWarehouse(sink);
     const ddl = await warehouse.plan(
@@ -137,8 +133,13 @@ async function withTargets(
   return planned.map((table, at) => ({ ...table, targets: targets[at]! }));
 }
 
-function isRefused({ refused, subjects, targets }: PlannedTable): boolean {
-  return refused !== null || subjects.some(({ verdict }) => verdict === "refused") || targets.some((target) => target.refused !== null);
+function isRefused({ refused, refusal, subjects, targets }: PlannedTable): boolean {
+  return (
+    refused !== null ||
+    refusal !== null ||
+    subjects.some(({ verdict }) => verdict === "refused") ||
+    targets.some((target) => target.refused !== null)
+  );
 }
 
 const verdicts = {
@@ -160,7 +161,7 @@ function tableLines(
         ? `  REFUSED ${subject.subject}: ${subject.reason}`
         : `  ${subject.subject}: ${verdicts[subject.verdict]}`,
     );
-  if (refusal !== null) lines.push(`  ${refusalWords(refusal)}; to let it pass: ${refusal.fix}`);
+  if (refusal !== null) lines.push(`  ${refusalWords(refusal)}; ${refusal.then === "versioned" ? "" : "to let it pass: "}${refusal.fix}`);
   if (assumed) lines.push(`  schema: ${subjects.at(-1)?.schema ?? ""}`);
   for (const { sink, target, ddl, refused: why } of targets) {
     if (why !== null) lines.push(`  REFUSED sink ${sink}: ${why}`);
@@ -170,7 +171,9 @@ function tableLines(
   return lines.map((line) => `${line}\n`);
 }
 
-function refusalWords({ parkedTopic }: Refusal): string {
+function refusalWords({ parkedTopic, version, topic }: Refusal): string {
+  if (version !== null)
+    return `VERSIONED: the table's events go to topic ${topic}, into which it is read, and to the targets below (schema_changes.incompatible)`;
   if (parkedTopic === null) return "STOPS the source before the first event of this schema (schema_changes.incompatible)";
   return `PARKED: the table's events go to ${parkedTopic} and wait there, the other tables go on (schema_changes.incompatible)`;
 }

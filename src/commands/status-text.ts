@@ -19,6 +19,9 @@ function sourceLines(source: SourceStatus): readonly string[] {
       `  parked: ${table} → ${topic} (${difference}): ${words}`,
       `  fix: ${commands}; then tailrace unpark DIR ${source.name} ${table}`,
     ]),
+    ...source.versions.map(
+      ({ table, version, topic, difference, words }) => `  version ${version}: ${table} → ${topic} (${difference}): ${words}`,
+    ),
     ...errorLines(source.error),
   ];
 }

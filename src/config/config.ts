@@ -51,7 +51,7 @@ export type ConfluentRegistryConfig = {
 };
 
 /** What becomes of a table whose new schema the registry, or R-logical, refuses. */
-export type IncompatiblePolicy = "park" | "stop";
+export type IncompatiblePolicy = "park" | "version" | "stop";
 
 export type SourceConfig = {
   readonly kind: "source";

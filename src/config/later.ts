@@ -13,7 +13,7 @@ const KEYS: Readonly<Record<Kind, readonly string[]>> = {
 
 const VALUES: Readonly<Record<Kind, Readonly<Record<string, readonly string[]>>>> = {
   service: {},
-  source: { "schema_changes.incompatible": ["version"], "tables.schema_changes.incompatible": ["version"] },
+  source: {},
   sink: { consistency: ["transaction"], "tables.mode": ["append", "scd2"], "warehouse.duckdb.hold": ["always"] },
 };
 

@@ -254,7 +254,8 @@ export const errors = {
   },
   SCHEMA_CHANGED: {
     what: "table {table} changed its shape: {difference}",
-    remedy: "schema changes come in a later version: restore the shape, or start the table under a new source",
+    remedy:
+      "restore the shape; or let the table have a version of its own (schema_changes.incompatible: version), or start it under a new source",
     retry: "operator",
   },
   SCHEMA_REFUSED: {
@@ -262,6 +263,12 @@ export const errors = {
     remedy:
       "undo the change in PostgreSQL if no row was written since; or let readers have it, with the registry's login where it has one: {commands}; then tailrace resume DIR {source}",
     retry: "operator",
+  },
+  TABLE_VERSIONED: {
+    what: "table {table} begins version {version}, whose events go to topic {topic}: its new schema is refused ({difference}): {words}",
+    remedy:
+      "none needed: the source begins a new session, which makes the topic and, unless snapshot.mode is no_data, reads the table into it; who reads the topic or the targets of before has to go on with those of this version",
+    retry: "auto",
   },
   STILL_REFUSED: {
     what: "table {table} stays parked: a schema that its events have is refused ({difference}): {words}",

@@ -21,6 +21,12 @@ export const failpoints = [
   "source.after_drained",
   /** The state no longer says "parked", nothing has gone to the topic since. */
   "source.after_unparked",
+  /** R-version: everything of the table for its topic is durable, the state does not name the next version. */
+  "source.before_versioned",
+  /** The state names the next version, its topic is not made. */
+  "source.after_versioned",
+  /** The next version's topic is made, the state does not know it. */
+  "source.after_version_topic",
   /** A table's rows are staged, nothing is merged. */
   "sink.after_stage",
   /** Everything of a flush is done but its COMMIT. */

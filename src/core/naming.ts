@@ -40,12 +40,17 @@ export function fieldNames(table: TableName & { readonly columns: readonly { rea
   });
 }
 
+/** R-version: a table's name, or its topic's, under a version: `orders`, `orders_v2`, `orders_v3`. */
+export function versionedName(name: string, version: number): string {
+  return version === 1 ? name : `${name}_v${version}`;
+}
+
 /**
- * The topic of a table, `<prefix>.<schema>.<table>`, in Kafka's alphabet `[a-zA-Z0-9._-]`. Throws TABLE_UNSUPPORTED when
- * it is longer than Kafka takes.
+ * The topic of a table, `<prefix>.<schema>.<table>`, in Kafka's alphabet `[a-zA-Z0-9._-]`; of a later version with its ending. Throws
+ * TABLE_UNSUPPORTED when it is longer than Kafka takes.
  */
-export function topicName(prefix: string, table: TableName): string {
-  const topic = `${prefix}.${table.schema}.${table.name}`.replace(/[^A-Za-z0-9._-]/g, escape);
+export function topicName(prefix: string, table: TableName, version = 1): string {
+  const topic = versionedName(`${prefix}.${table.schema}.${table.name}`.replace(/[^A-Za-z0-9._-]/g, escape), version);
   if (topic.length <= MAX_TOPIC_LENGTH) return topic;
   const reason = `its topic's name would have ${topic.length} characters, Kafka takes ${MAX_TOPIC_LENGTH}`;
   throw new TailraceError("TABLE_UNSUPPORTED", { table: tableLabel(table), reason }, { place: { table: tableLabel(table) } });

@@ -18,6 +18,9 @@ export const SEQUENCE_TEXT_BYTES = 34;
 
 const ORDINAL_DIGITS = 12;
 
+/** The highest ordinal that a sequence has. */
+export const LAST_ORDINAL = 0xffff_ffff_ffff;
+
 /** Name of the record header that carries a tombstone's sequence in its text form. */
 export const SEQUENCE_HEADER = "tailrace.sequence";
 
@@ -31,7 +34,7 @@ export function compareSequence(a: Sequence, b: Sequence): number {
 /** Lower-case hex of fixed width, `eeee-llllllllllllllll-oooooooooooo`: string order is the right order. */
 export function formatSequence(sequence: Sequence): string {
   const { epoch, commitLsn, ordinal } = sequence;
-  if (epoch < 0 || epoch > 0xffff || ordinal < 0 || ordinal > 0xffff_ffff_ffff) throw new RangeError("sequence out of range");
+  if (epoch < 0 || epoch > 0xffff || ordinal < 0 || ordinal > LAST_ORDINAL) throw new RangeError("sequence out of range");
   return `${hex(epoch, 4)}-${hex(commitLsn, 16)}-${hex(ordinal, ORDINAL_DIGITS)}`;
 }
 

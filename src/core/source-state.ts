@@ -14,6 +14,20 @@ export type TopicState = {
   readonly partitions: number;
   /** The table whose events it holds. */
   readonly table: { readonly schema: string; readonly name: string };
+  /** R-version: left out for the first. */
+  readonly version?: number;
+};
+
+/** R-version: a table whose events go to another topic, and targets, than those of its name. */
+export type VersionedTable = {
+  readonly table: TableName;
+  /** 2 or higher. */
+  readonly version: number;
+  /** Text form of a sequence: its events up to here, and no others, are in the topics of versions before. */
+  readonly after: string;
+  /** What had changed, and the registry's words. */
+  readonly difference: string;
+  readonly words: string;
 };
 
 /** R-park: a table whose events go to a topic of their own until an operator unparks it. Offsets are by partition. */
@@ -59,7 +73,16 @@ export type SourceState = {
   /** R-silent-ddl: of the captured tables, as last looked at; a snapshot that a difference asked for stands in `snapshots`. */
   readonly layouts: readonly TableLayout[];
   readonly parked: readonly ParkedTable[];
+  /** R-version: the present version of each table that has come to have a second one. */
+  readonly versions: readonly VersionedTable[];
+  /** R-version: the topics of versions before. Nothing is written to them; sinks read them to their ends. */
+  readonly retired: readonly TopicState[];
 };
+
+/** R-version: 1 for a table that has none. */
+export function versionOf(versions: readonly VersionedTable[], { schema, name }: TableName): number {
+  return versions.find(({ table }) => table.schema === schema && table.name === name)?.version ?? 1;
+}
 
 /** A record holds about 500 bytes a table, and up to 1 MiB of queued keys a table that is being repaired. */
 const LARGEST_STATE_BYTES = 32 * 1024 * 1024;
@@ -156,20 +179,26 @@ export async function writeState(writer: LogWriter, prefix: string, state: Sourc
 }
 
 /** A state as JSON has it. */
-type Written = Omit<SourceState, "acknowledged" | "published" | "barriers" | "snapshots" | "layouts" | "parked"> & {
+type Written = Omit<
+  SourceState,
+  "acknowledged" | "published" | "barriers" | "snapshots" | "layouts" | "parked" | "versions" | "retired"
+> & {
   readonly acknowledged: string;
   readonly published: string;
   readonly barriers?: string;
   readonly snapshots?: SourceState["snapshots"];
   readonly layouts?: SourceState["layouts"];
   readonly parked?: SourceState["parked"];
+  readonly versions?: SourceState["versions"];
+  readonly retired?: SourceState["retired"];
 };
 
 function parseState(value: Buffer, topic: string, offset: number): SourceState {
   try {
     const raw = JSON.parse(value.toString()) as Written;
-    const { barriers = null, snapshots = null, layouts = [], parked = [] } = raw;
-    return { ...raw, acknowledged: parseLsn(raw.acknowledged), published: parseLsn(raw.published), barriers, snapshots, layouts, parked };
+    const { barriers = null, snapshots = null, layouts = [], parked = [], versions = [], retired = [] } = raw;
+    const [acknowledged, published] = [parseLsn(raw.acknowledged), parseLsn(raw.published)];
+    return { ...raw, acknowledged, published, barriers, snapshots, layouts, parked, versions, retired };
   } catch (cause) {
     throw new TailraceError("LOG_CORRUPT", { topic, partition: 0, offset, reason: reasonOf(cause) }, { cause });
   }

@@ -154,7 +154,12 @@ export type TargetSpec = {
   readonly key: readonly string[];
   readonly columns: readonly { readonly name: string; readonly type: ColumnType }[];
   readonly deletes: "hard" | "soft";
+  /** R-version: of a later version's target: what is there under its name, and no sink has made, is not merged into. */
+  readonly view?: TableName | null;
 };
+
+/** R-version: a view of the rows of a table's present target, in the columns of its first one that both have in the same type. */
+export type VersionView = { readonly view: TableName; readonly first: TableName; readonly target: TableName };
 
 /** A warehouse's SQL as pure text: for its own session, the `plan` command and the golden files. */
 export type Dialect = {
@@ -200,6 +205,11 @@ export interface WarehouseSession extends AsyncDisposable {
   forget(sink: string): Promise<Forgotten>;
   /** Makes the target, adds columns to it, or widens them. Throws TARGET_DIFFERS with the SQL that would mend it. */
   ensureTarget(spec: TargetSpec): Promise<void>;
+  /**
+   * Makes the view, or makes it anew where its columns or its target are others, once a snapshot's end is merged into the target.
+   * Returns why there is none: something else has its name, or no column is the same. Throws WAREHOUSE_REFUSED.
+   */
+  ensureView(view: VersionView): Promise<string | null>;
   /** Adds the mark of soft deletes to a target that merges of hard ones have made, for a sweep before any merge of soft ones. */
   ensureMark(sweep: Sweep): Promise<void>;
   /**

@@ -41,7 +41,7 @@ export async function lookAt(source: SourceConfig, problem: (error: TailraceErro
     else if (!isNamed) skipped.push({ table, reason: against.reason });
     else problems.push(new TailraceError("TABLE_UNSUPPORTED", { table: tableLabel(table), reason: against.reason }));
   }
-  problems.push(...(await findObstacles(options, session, { ...seen, tables })));
+  problems.push(...(await findObstacles(options, session, { ...seen, tables }, [])));
   const last = problems.pop();
   if (last !== undefined) {
     for (const error of problems) problem(error);

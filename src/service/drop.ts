@@ -58,10 +58,10 @@ export async function dropSource(
   if (log === null) return report;
   await report.attempt(`topics of ${prefix}`, signal, async (bounded) => {
     const state = await readState(log, prefix, bounded);
-    if (state !== null && state.topics.length > 0)
-      report.kept.push(
-        `topics with events, and their schemas: ${[...state.topics, ...state.parked.map(({ topic }) => topic)].map(({ name }) => name).join(", ")}`,
-      );
+    if (state !== null && state.topics.length > 0) {
+      const topics = [...state.topics, ...state.retired, ...state.parked.map(({ topic }) => topic)];
+      report.kept.push(`topics with events, and their schemas: ${topics.map(({ name }) => name).join(", ")}`);
+    }
     for (const { name } of await log.topics([stateTopic(prefix), barrierTopic(prefix)], bounded)) {
       if (!isIdle) {
         report.left.push(`topic ${name}: it goes when nobody reads the slot`);

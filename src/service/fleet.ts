@@ -21,7 +21,7 @@ import type { Pauses } from "./pauses.ts";
 import { compareConfigs, type Changes } from "./reload.ts";
 import { SinkDrive } from "./sink-drive.ts";
 import { SourceDrive } from "./source-drive.ts";
-import { isReady, type ServiceStatus } from "./status.ts";
+import { isReady, type ServiceStatus, type SourceStatus } from "./status.ts";
 
 export type FleetParts = {
   readonly log: EventLog;
@@ -137,7 +137,7 @@ export class Fleet {
     const labels = source.drive.status.parked.map(({ table }) => table);
     const tables = all.filter((table) => labels.includes(tableLabel(table)));
     const control = controlOf(source);
-    if (tables.length === 0) throw new TailraceError("USAGE", { problem: `no table that ${pattern} takes is parked in source ${name}` });
+    if (tables.length === 0) throw new TailraceError("USAGE", { problem: notParked(name, pattern, source.drive.status, all) });
     const unparked: { table: string; records: number | null }[] = [];
     const answered = new AbortController();
     const late = pause(UNPARK_MS, answered.signal).then(() => null);
@@ -302,6 +302,12 @@ export class Fleet {
     });
     return { kind: "sink", name, config, source, drive, connector: new Connector(name, logger, drive) };
   }
+}
+
+function notParked(name: string, pattern: string, { versions }: Pick<SourceStatus, "versions">, tables: readonly TableName[]): string {
+  const versioned = versions.filter(({ table }) => tables.some((each) => tableLabel(each) === table));
+  const topics = versioned.map(({ table, topic }) => `the events of ${table} go to ${topic} (schema_changes.incompatible: version)`);
+  return [`no table that ${pattern} takes is parked in source ${name}`, ...topics].join("; ");
 }
 
 /** Throws SOURCE_NOT_STREAMING. */

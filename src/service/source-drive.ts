@@ -3,6 +3,7 @@ import type { SourceConfig } from "../config/config.ts";
 import type { EventLog } from "../core/event-log.ts";
 import type { Log } from "../core/log.ts";
 import { formatLsn, ZERO_LSN } from "../core/lsn.ts";
+import { topicName } from "../core/naming.ts";
 import type { SchemaRegistry } from "../core/schema-registry.ts";
 import { tableLabel } from "../core/table.ts";
 import { sourceOptions } from "../parts.ts";
@@ -45,6 +46,7 @@ export class SourceDrive implements Drive {
       retainedWalBytes: null,
       snapshots: [],
       parked: [],
+      versions: [],
     };
   }
 
@@ -128,6 +130,15 @@ export class SourceDrive implements Drive {
         this.#update({
           parked: tables.map(({ table, topic, difference, words, commands }) => {
             return { table: tableLabel(table), topic: topic.name, difference, words, commands };
+          }),
+        });
+      },
+      versions: (tables) => {
+        metrics.versionedTables.set({ source }, tables.length);
+        this.#update({
+          versions: tables.map(({ table, version, difference, words }) => {
+            const topic = topicName(this.#config.topics.prefix, table, version);
+            return { table: tableLabel(table), version, topic, difference, words };
           }),
         });
       },

@@ -23,6 +23,16 @@ export type SourceStatus = ConnectorView & {
   /** The unfinished ones. */
   readonly snapshots: readonly SnapshotStatus[];
   readonly parked: readonly ParkedStatus[];
+  readonly versions: readonly VersionStatus[];
+};
+
+/** A table of a later version: the topic of its events, what had changed, and the registry's words. */
+export type VersionStatus = {
+  readonly table: string;
+  readonly version: number;
+  readonly topic: string;
+  readonly difference: string;
+  readonly words: string;
 };
 
 /** A parked table: where its events go, what had changed, the registry's words, and the commands that let it pass. */

@@ -3,10 +3,11 @@ import { decodeBarrier, type Barrier } from "../core/barrier.ts";
 import type { FetchedRecords } from "../core/event-log.ts";
 import { ZERO_LSN } from "../core/lsn.ts";
 import { formatSequence, parseSequence } from "../core/sequence.ts";
+import type { TopicState } from "../core/source-state.ts";
 import type { TableName } from "../core/table.ts";
 import type { CheckpointMove, Sweep } from "../core/warehouse.ts";
-import type { Progress, ReadTopic } from "./positions.ts";
-import type { TableRule } from "./routes.ts";
+import type { Progress } from "./positions.ts";
+import { routeOf, type TableRule } from "./routes.ts";
 
 /** A sweep that waits until every partition of `topic` is merged up to `next`. */
 export type AwaitedSweep = Sweep & {
@@ -107,18 +108,21 @@ export class Barriers {
  */
 export function sweepsOf(
   barrier: EndBarrier,
-  topics: readonly ReadTopic[],
+  topics: readonly TopicState[],
   rule: TableRule,
 ): { readonly sweeps: readonly AwaitedSweep[]; readonly skipped: number } {
   const sweeps: AwaitedSweep[] = [];
   let skipped = 0;
   for (const { table, topic, opening } of barrier.snapshots) {
-    const route = rule(table);
-    if (route === null) continue;
+    if (rule(table) === null) continue;
     const reached = barrier.topics.find(({ name }) => name === topic);
     const known = topics.find(({ name }) => name === topic);
-    if (reached === undefined || reached.id !== known?.id) skipped += 1;
-    else sweeps.push({ ...route, opening, table, topic, next: reached.next, barrierOffset: barrier.offset });
+    const route = known === undefined || reached?.id !== known.id ? null : routeOf(known, rule);
+    if (route === null || reached === undefined) skipped += 1;
+    else {
+      const { target, deletes } = route;
+      sweeps.push({ target, deletes, opening, table, topic, next: reached.next, barrierOffset: barrier.offset });
+    }
   }
   return { sweeps, skipped };
 }

@@ -2,13 +2,23 @@
 import { TailraceError } from "../core/errors.ts";
 import { partsOf, partsText } from "../core/sequence.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
-import type { CheckpointMove, DeadLetter, Expiry, Flush, LetterFloor, TableFlush, WarehouseSession } from "../core/warehouse.ts";
+import type {
+  CheckpointMove,
+  DeadLetter,
+  Expiry,
+  Flush,
+  LetterFloor,
+  TableFlush,
+  TargetSpec,
+  WarehouseSession,
+} from "../core/warehouse.ts";
 import type { AwaitedSweep } from "./barriers.ts";
 import { truncateBelow } from "./fold.ts";
 import { bodyOf, deadLetter, type Pending, type PendingTable } from "./pending.ts";
 import { keyName } from "./open-letters.ts";
 import { findRefused } from "./refusals.ts";
 import { stage, targetSpec } from "./staging.ts";
+import { latestView } from "./version-views.ts";
 
 export type Flushed = {
   readonly merged: readonly { readonly table: TableName; readonly rows: number }[];
@@ -51,7 +61,7 @@ export async function flushPending(
   signal: AbortSignal,
 ): Promise<Flushed> {
   const prepared = [...pending.tables.values()].map(prepare);
-  for (const { route, columns } of pending.tables.values()) await session.ensureTarget(targetSpec(route.target, route.deletes, columns));
+  for (const { route, columns } of pending.tables.values()) await session.ensureTarget(specOf(route, columns));
   for (const sweep of sweeps) await session.ensureMark(sweep);
   const letterFloors = [...pending.letterFloors(), ...sweeps.map(({ topic, opening }) => ({ topic, sequence: opening }))];
   const refused: DeadLetter[] = [];
@@ -87,6 +97,11 @@ export async function flushPending(
       refused.push(...found);
     }
   }
+}
+
+function specOf({ target, deletes, first }: PendingTable["route"], columns: PendingTable["columns"]): TargetSpec {
+  const spec = targetSpec(target, deletes, columns);
+  return first === null ? spec : { ...spec, view: latestView(first) };
 }
 
 function prepare(table: PendingTable): Prepared {

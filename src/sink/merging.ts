@@ -16,6 +16,7 @@ import { Pending, type Awaited } from "./pending.ts";
 import { placeOf, startPositions, type Progress } from "./positions.ts";
 import type { Route } from "./routes.ts";
 import { readTopics, type SourceWatch } from "./source-watch.ts";
+import { VersionViews } from "./version-views.ts";
 
 /** Bytes of events kept between two flushes; a flush begins early when they are reached. While it is under way as many are read again. */
 const PENDING_BYTES = 32 * 1024 * 1024;
@@ -46,6 +47,7 @@ export class Merging implements AsyncDisposable {
   readonly #fence: number;
   readonly #awaited: Awaited;
   readonly #expiries: Expiries;
+  readonly #views: VersionViews;
   /** What the warehouse has, by place. */
   readonly #stored: Map<string, Checkpoint>;
   /** Of what is durable, and what is pending has opened and closed. */
@@ -62,13 +64,15 @@ export class Merging implements AsyncDisposable {
     this.#options = options;
     this.#parts = parts;
     this.#source = source;
+    this.#views = new VersionViews(parts.logger);
     this.#expiries = new Expiries(parts.log, new Decoders(parts.registry));
     this.#fence = worker.fence;
     this.#stored = new Map(worker.checkpoints.map((checkpoint) => [placeOf(checkpoint), checkpoint]));
     this.#letters = letters;
     this.#awaited = {
-      isRereadingKeys: () => source.makesSnapshots,
-      isBringing: ({ topic }) => source.isSnapshotting(topic.table) || this.#barriers?.isAwaited(topic.name) === true,
+      isRereadingKeys: ({ topic }) => source.makesSnapshots && !source.isRetired(topic.name),
+      isBringing: ({ topic }) =>
+        (source.isSnapshotting(topic.table) && !source.isRetired(topic.name)) || this.#barriers?.isAwaited(topic.name) === true,
     };
     this.#pending = this.#newPending();
   }
@@ -118,6 +122,7 @@ export class Merging implements AsyncDisposable {
     const read = { epoch: state.epoch, topics: readTopics(state, prefix) };
     for (const progress of startPositions(name, read, [...this.#stored.values()])) this.progress.set(placeOf(progress), progress);
     this.#expiries.route(routes, performance.now());
+    this.#views.route(routes);
   }
 
   /** Reads the barriers from where they are merged. */
@@ -214,6 +219,9 @@ export class Merging implements AsyncDisposable {
       this.#source.ended({ table, opening });
       this.#parts.logger.info({ target: tableLabel(target), opening }, "snapshot complete; rows older than it are swept");
     }
+    for (const { target } of sweeps) this.#views.changed(target);
+    for (const { route, columns } of pending.tables.values()) this.#views.merged(route.target, columns);
+    await this.#views.keep(session);
     this.#report(pending, flushed, performance.now() - started, openMs);
     await reader?.commit(moves.map(({ topic, partition, nextOffset }) => ({ topic, partition, offset: nextOffset })));
   }

@@ -24,7 +24,7 @@ export type PendingTable = {
 /** What the source has yet to bring by snapshots: events with unsent columns then wait for it. */
 export type Awaited = {
   /** Whether it reads a changed key's row again when columns were not sent. */
-  readonly isRereadingKeys: () => boolean;
+  readonly isRereadingKeys: (route: Route) => boolean;
   /** Whether a snapshot brings all rows of the topic's table. */
   readonly isBringing: (route: Route) => boolean;
 };
@@ -192,7 +192,7 @@ export class Pending {
   #refusal(table: PendingTable, framedKey: Buffer, row: number, { unchanged, movedFrom }: EventDecoder): TailraceError | null {
     const columns = namesOf(table.columns, unchanged);
     if (movedFrom !== null) {
-      return this.#awaited.isRereadingKeys()
+      return this.#awaited.isRereadingKeys(table.route)
         ? new TailraceError("AWAITS_SNAPSHOT", { columns, target: tableLabel(table.route.target) })
         : new TailraceError("KEY_CHANGE_UNSENT", { columns });
     }

@@ -13,7 +13,7 @@ import type { Merging } from "./merging.ts";
 import { sayLag, type SinkOptions, type SinkParts } from "./parts.ts";
 import { findGaps, placeOf, toPosition, type Gap, type Progress } from "./positions.ts";
 import { routesOf, type Route } from "./routes.ts";
-import type { SourceWatch } from "./source-watch.ts";
+import { tableTopics, type SourceWatch } from "./source-watch.ts";
 import { orAborted, unlessAborted } from "./waits.ts";
 
 /** Of more at once the garbage collector finds the records still in use and copies them: of 8 MiB that was a seventh of a sink's CPU. */
@@ -58,7 +58,7 @@ export class Reading {
     const newer = this.#source.next(state, AbortSignal.any([stop, ended.signal])).finally(() => changed.abort());
     newer.catch(() => undefined); // awaited below, after the reader is closed
     try {
-      this.#route(state);
+      this.#route(await this.#withoutDeleted(state, stop));
       if (this.#routes.size === 0) this.#sayNothingMatches(state);
       else while (!changed.signal.aborted) await this.#readOrCross(changed.signal, force);
       return await newer;
@@ -82,8 +82,16 @@ export class Reading {
     return stop.aborted ? null : state;
   }
 
+  /** R-version: a topic of a version before that an operator has deleted has nothing more to read. */
+  async #withoutDeleted(state: SourceState, signal: AbortSignal): Promise<SourceState> {
+    if (state.retired.length === 0) return state;
+    const names = state.retired.map(({ name }) => name);
+    const found = await unlessAborted(this.#parts.log.topics(names, signal), signal);
+    return found === null ? state : { ...state, retired: state.retired.filter(({ id }) => found.some((topic) => topic.id === id)) };
+  }
+
   #route(state: SourceState): void {
-    const all = routesOf(state.topics, this.#options.rule);
+    const all = routesOf(tableTopics(state), this.#options.rule);
     this.#merging.route(state, all);
     this.#epoch = state.epoch;
     const paused = this.#parts.pausedTables();
@@ -114,7 +122,8 @@ export class Reading {
   async #cross(gaps: readonly Gap[], cause: TailraceError, until: AbortSignal, force: AbortSignal): Promise<void> {
     const { log, logger, observer, requestSnapshot } = this.#parts;
     const topics = new Set(gaps.map(({ progress }) => progress.topic));
-    const tables = [...topics].flatMap((topic) => this.#routes.get(topic)?.topic.table ?? []);
+    // R-version: no snapshot comes to a topic of a version before.
+    const tables = [...topics].flatMap((topic) => (this.#source.isRetired(topic) ? [] : (this.#routes.get(topic)?.topic.table ?? [])));
     if (tables.length > 0) {
       const [said] = this.#merging.barriers === null ? [] : await log.offsets(this.#barrierTopic, until);
       if (!(await orAborted(requestSnapshot(tables, cause.message), until))) {
@@ -129,6 +138,9 @@ export class Reading {
       const place = { topic, partition, needed: nextOffset, start };
       if (topic === this.#barrierTopic) {
         logger.warn(place, "barriers are gone from the log; going on with the first that is left, ends of snapshots between are not known");
+      } else if (this.#source.isRetired(topic)) {
+        logger.warn(place, `events of ${topic}, of a version before, are gone from the log; its target lacks them`);
+        this.#merging.pending.advance(progress, start);
       } else {
         logger.warn(place, `events of ${topic} are gone from the log; going on with the first that is left, a snapshot mends the target`);
         this.#merging.pending.advance(progress, start);
@@ -174,7 +186,8 @@ export class Reading {
     let passed = skipped;
     if (ends.length > 0) {
       // Of after the barriers: a topic that is not in it is gone, not new.
-      const topics = (await this.#source.refresh(performance.now(), force))?.topics ?? [];
+      const state = await this.#source.refresh(performance.now(), force);
+      const topics = state === null ? [] : tableTopics(state);
       for (const barrier of ends) {
         const asked = sweepsOf(barrier, topics, this.#options.rule);
         const kept = asked.sweeps.filter(({ topic, barrierOffset }) => barrierOffset >= (this.#sweepsFrom.get(topic) ?? 0));

@@ -2,7 +2,7 @@
 import { barrierTopic, type SnapshotEnd } from "../core/barrier.ts";
 import type { EventLog } from "../core/event-log.ts";
 import { pause } from "../core/pause.ts";
-import { lookAtState, type SourceState, type StateLook } from "../core/source-state.ts";
+import { lookAtState, type SourceState, type StateLook, type TopicState } from "../core/source-state.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
 import type { ReadTopic } from "./positions.ts";
 
@@ -42,6 +42,11 @@ export class SourceWatch {
   /** Whether a snapshot of every row of the table is unfinished, or was, and its end is not merged: the state is ahead of what is read. */
   isSnapshotting(table: TableName): boolean {
     return this.#snapshotting.has(tableLabel(table));
+  }
+
+  /** R-version: nothing more comes to the topic. */
+  isRetired(topic: string): boolean {
+    return this.#newest?.retired.some(({ name }) => name === topic) === true;
   }
 
   /** The table's snapshot is merged to the end that a barrier has said. Not before that is durable: it may have to be read again. */
@@ -84,7 +89,14 @@ function hasNewTopics(state: SourceState, known: SourceState | null): boolean {
   return state.topics.some(({ id }) => known?.topics.some((topic) => topic.id === id) !== true);
 }
 
+/** The topics of the source's tables, those of versions before (R-version) among them. */
+export function tableTopics({ topics, retired }: Pick<SourceState, "topics" | "retired">): readonly TopicState[] {
+  return [...topics, ...retired];
+}
+
 /** All topics of the source that a sink reads: of its tables, and of its barriers where the state names it. */
-export function readTopics({ barriers, topics }: SourceState, prefix: string): readonly ReadTopic[] {
+export function readTopics(state: SourceState, prefix: string): readonly ReadTopic[] {
+  const { barriers } = state;
+  const topics = tableTopics(state);
   return barriers === null ? topics : [...topics, { name: barrierTopic(prefix), id: barriers, partitions: 1 }];
 }

@@ -75,7 +75,7 @@ export class Acknowledger {
   }
 
   /** Makes the snapshots' progress durable, and `change` with it, whether or not anything may be acknowledged. */
-  async save(change: Partial<Pick<SourceState, "layouts" | "parked">> = {}): Promise<void> {
+  async save(change: Partial<Pick<SourceState, "layouts" | "parked" | "versions">> = {}): Promise<void> {
     const before = this.#underWay;
     this.#underWay = (async () => {
       await before;

@@ -6,6 +6,7 @@ import { compareSequence, type Sequence } from "../core/sequence.ts";
 import { keyColumns, tableLabel, type Column, type ColumnType, type Table } from "../core/table.ts";
 import type { Relation } from "../postgres/pgoutput.ts";
 import type { PartitionBuffer } from "./partition-buffers.ts";
+import type { SchemasRefused } from "./table-schemas.ts";
 
 export type CapturedTable = {
   readonly table: Table;
@@ -30,6 +31,8 @@ export type CapturedTable = {
   readonly keylessPartition: number;
   /** First of this table's counters (countedOps). */
   readonly counter: number;
+  /** R-version: why its schemas are not registered, so that rows of it can't be written; `later`: nothing of its version has come; null: they are. */
+  readonly unregistered: SchemasRefused | "later" | null;
   /** Commit LSN of the transaction that the encoder was last told of; −1n before the first. */
   transaction: bigint;
   /** One object for all shapes that the table takes in a session: a new one must not lose what is set while it is being registered. */

@@ -3,7 +3,8 @@
 import { TableEncoder } from "../avro/encoder.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { Registered, SchemaRegistry } from "../core/schema-registry.ts";
-import { compositesOf, keyColumns, tableLabel, type Table } from "../core/table.ts";
+import { compareSequence, type Sequence } from "../core/sequence.ts";
+import { compositesOf, keyColumns, tableLabel, type Table, type TableName } from "../core/table.ts";
 import { version } from "../core/version.ts";
 import { describeTable, describeTypes, relationExists } from "../postgres/catalog.ts";
 import { alteredComposite, lookAtShapes, shapesOf } from "../postgres/composites.ts";
@@ -16,6 +17,32 @@ import type { PartitionBuffer } from "./partition-buffers.ts";
 import { registerSchemas, schemaRefused, SchemasRefused, type SchemaIds } from "./table-schemas.ts";
 import { higherTails, type Tail } from "./tails.ts";
 import type { DataTopic } from "./topics.ts";
+import type { Versioning } from "./versioning.ts";
+
+/** What can become of a table whose schema is refused. */
+export type Refusals = {
+  readonly parking: Parking;
+  readonly versioning: Versioning;
+  /** null: no snapshots are made. */
+  readonly snapshots: VersionSnapshots | null;
+};
+
+/** The session's snapshots, as R-version asks them. */
+export type VersionSnapshots = {
+  /** Resolves when the stream has come to all that is committed when this is called. */
+  passed(signal: AbortSignal): Promise<void>;
+  /** Has the table read, unless that is about to begin. */
+  request(table: TableName, reason: string): void;
+};
+
+/** The stream, while its session lasts. */
+export type Interruptible = {
+  interrupt(work: () => Promise<void>): void;
+  /** Of the next row. */
+  readonly place: Sequence;
+};
+
+type Refusal = { readonly difference: string; readonly words: string };
 
 export class CapturedTables {
   readonly #options: SourceOptions;
@@ -24,14 +51,28 @@ export class CapturedTables {
   readonly #memory: SourceMemory;
   readonly #prepared: Prepared;
   readonly #parking: Parking;
+  readonly #versioning: Versioning;
+  readonly #snapshots: VersionSnapshots | null;
   readonly #signal: AbortSignal;
   readonly #tables: CapturedTable[] = [];
-  /** Has work done while nothing of the stream is taken. */
-  #interrupt: ((work: () => Promise<void>) => void) | null = null;
+  /** By topic, what is being registered; never rejects. */
+  readonly #registering = new Map<string, Promise<unknown>>();
+  /** null: it has not begun. */
+  #stream: Interruptible | null = null;
 
-  constructor(options: SourceOptions, parts: SourceParts, memory: SourceMemory, prepared: Prepared, parking: Parking, signal: AbortSignal) {
+  /** `snapshots` null: none are made. */
+  constructor(
+    options: SourceOptions,
+    parts: SourceParts,
+    memory: SourceMemory,
+    prepared: Prepared,
+    { parking, versioning, snapshots }: Refusals,
+    signal: AbortSignal,
+  ) {
     this.#options = options;
     this.#parking = parking;
+    this.#versioning = versioning;
+    this.#snapshots = snapshots;
     this.#registry = parts.registry;
     this.#logger = parts.logger;
     this.#memory = memory;
@@ -44,8 +85,8 @@ export class CapturedTables {
   }
 
   /** The stream's: from now on it can be made to wait. */
-  interruptBy(interrupt: (work: () => Promise<void>) => void): void {
-    this.#interrupt = interrupt;
+  interruptBy(stream: Interruptible): void {
+    this.#stream = stream;
   }
 
   /** Registers the table's schemas and compiles its encoder: before the first event that uses them. `parked`: the tails of its parked topic. */
@@ -56,18 +97,22 @@ export class CapturedTables {
     tails: readonly Tail[],
     parked: readonly Tail[] | null,
   ): Promise<void> {
+    const after = this.#versioning.after(table);
     const captured = {
       topic: topic.topic.name,
       own,
       buffers: own,
       moves: 0,
-      watermarks: higherTails(tails, parked ?? []),
+      watermarks: higherTails(tails, parked ?? []).map((watermark) => higher(watermark, after)),
       keylessPartition: keylessPartition(table, topic.topic.partitions),
       counter: this.#tables.length * countedOps.length,
       reading: { watched: false, passedBelow: 0n, shapesSeen: 0n, shapesUntold: this.#prepared.untold.get(table.oid) ?? 0n, moves: 0 },
     };
-    if (parked === null) this.#tables.push(await this.#shaped(captured, table, "present"));
-    else {
+    if (parked === null) {
+      // R-version: rows of a former shape, for the topic of before, may be in the stream still.
+      const isVersioned = this.#versioning.isFor(table);
+      this.#tables.push(await (isVersioned ? this.#whereItMayBe(captured, table) : this.#shaped(captured, table, "present")));
+    } else {
       const ends = parked.map(({ end }) => end);
       const ids = await this.#parking.register(table, captured.topic);
       this.#tables.push({ ...captured, buffers: await this.#parking.open(captured, own, ends), ...this.#encode(table, ids) });
@@ -83,21 +128,24 @@ export class CapturedTables {
    * A captured table in the shape that a chunk of it has, which the stream may not have come to yet. Throws SCHEMA_CHANGED
    * when its key is another.
    */
-  async inShape(table: Table): Promise<CapturedTable> {
+  async inShape(table: Table, signal: AbortSignal): Promise<CapturedTable> {
     const captured = this.find(tableLabel(table));
     if (captured === null) throw new TailraceError("TABLE_MISSING", { table: tableLabel(table) });
-    if (JSON.stringify(captured.table.columns) === JSON.stringify(table.columns)) return captured;
-    if (keyNames(table) !== keyNames(captured.table))
-      throw new TailraceError("SCHEMA_CHANGED", {
-        table: captured.label,
-        difference: `its key was (${keyNames(captured.table)}) and is (${keyNames(table)})`,
-      });
+    const { unregistered } = captured;
+    if (unregistered instanceof SchemasRefused) return this.#versionedByChunk(table, unregistered, signal);
+    if (unregistered === null && JSON.stringify(captured.table.columns) === JSON.stringify(table.columns)) return captured;
+    if (keyNames(table) !== keyNames(captured.table)) {
+      const why = keyDifference(captured.table, table);
+      if (this.#isVersioned(table)) return this.#versionedByChunk(table, { difference: why, words: "its rows have another key" }, signal);
+      throw new TailraceError("SCHEMA_CHANGED", { table: captured.label, difference: why });
+    }
     if (this.#parking.find(table) !== null) return this.#shaped(captured, table, "present");
     try {
-      const ids = await registerSchemas(this.#registry, table, captured.topic, { what: "present" }, this.#signal);
+      const ids = await this.#register(table, captured.topic, "present");
       return { ...captured, ...this.#encode(table, ids) };
     } catch (cause) {
       if (!(cause instanceof SchemasRefused)) throw cause;
+      if (this.#isVersioned(table)) return this.#versionedByChunk(table, cause, signal);
       if (!this.#parking.isFor(table, captured.topic)) throw schemaRefused(this.#options.name, table, cause);
       await this.whileIdle(async () => {
         const now = this.find(captured.label);
@@ -110,10 +158,10 @@ export class CapturedTables {
   /** Does `work` while nothing of the stream is taken, between two of its transactions. What `work` throws ends the stream. */
   async whileIdle(work: () => Promise<void>): Promise<void> {
     this.#signal.throwIfAborted();
-    const interrupt = this.#interrupt;
-    if (interrupt === null) throw new TailraceError("UNEXPECTED", { reason: "there is no stream to interrupt" });
+    const stream = this.#stream;
+    if (stream === null) throw new TailraceError("UNEXPECTED", { reason: "there is no stream to interrupt" });
     await new Promise<void>((resolve, reject) => {
-      interrupt(async () => {
+      stream.interrupt(async () => {
         try {
           await work();
           resolve();
@@ -131,11 +179,65 @@ export class CapturedTables {
     this.#replace(captured, { ...captured, buffers: captured.own, moves: captured.reading.moves, ...this.#encode(captured.table, ids) });
   }
 
-  /** The table of a RELATION message; null when it is not captured. */
-  resolve(relation: Relation): CapturedTable | null | Promise<CapturedTable | null> {
+  /** The table of a RELATION message; null when it is not captured, or its next rows, the first of them at `place`, are passed over. */
+  resolve(relation: Relation, place: Sequence): CapturedTable | null | Promise<CapturedTable | null> {
     const captured = this.#tables.find(({ table }) => table.schema === relation.schema && table.name === relation.name);
     if (captured === undefined) return this.#passOver(relation);
-    return sameShape(captured.table, relation) ? captured : this.#reshape(captured, relation);
+    if (captured.unregistered !== null || !sameShape(captured.table, relation)) return this.#reshape(captured, relation, place);
+    if (!this.#versioning.isBefore(captured.table, place)) this.#versioning.reached(captured.table);
+    return captured;
+  }
+
+  /** R-version: parked before, it stays so until it is unparked. */
+  #isVersioned(table: Table): boolean {
+    return this.#versioning.isFor(table) && this.#parking.find(table) === null;
+  }
+
+  /**
+   * R-version: a chunk has a shape that is refused. An ALTER TABLE waits for all who have written rows of the former one: a mark that is
+   * written after it has been seen has them before it. Throws TABLE_VERSIONED.
+   */
+  async #versionedByChunk(table: Table, refusal: Refusal, signal: AbortSignal): Promise<CapturedTable> {
+    const [snapshots, label] = [this.#snapshots, tableLabel(table)];
+    if (snapshots === null) throw new TailraceError("UNEXPECTED", { reason: "this source makes no snapshots" });
+    await snapshots.passed(signal);
+    await this.whileIdle(async () => {
+      const now = this.find(label);
+      if (now !== null) await this.#versioning.begin(now, refusal, this.#place);
+    });
+    throw new TailraceError("TABLE_MISSING", { table: label });
+  }
+
+  get #place(): Sequence {
+    if (this.#stream === null) throw new TailraceError("UNEXPECTED", { reason: "there is no stream yet" });
+    return this.#stream.place;
+  }
+
+  /**
+   * As #shaped(), of the shape that the table has as the session begins. What is refused is said when rows come that have it; and the first
+   * schema of a version is that of its first row or chunk: the catalog may be further, and would have those in between refused.
+   */
+  async #whereItMayBe(captured: Uncompiled, table: Table): Promise<CapturedTable> {
+    const isFirst = async (): Promise<boolean> => (await this.#registry.latest(`${captured.topic}-value`, this.#signal)) === null;
+    if (this.#versioning.find(table) !== null && (await isFirst()))
+      return { ...captured, ...this.#encode(table, NO_IDS), unregistered: "later" };
+    try {
+      const ids = await this.#register(table, captured.topic, "present");
+      return { ...captured, ...this.#encode(table, ids) };
+    } catch (cause) {
+      if (!(cause instanceof SchemasRefused)) throw cause;
+      return { ...captured, ...this.#encode(table, NO_IDS), unregistered: cause };
+    }
+  }
+
+  /** R-version: rows that its topic can't have, for `cause`: what they came to is in a snapshot of the version. */
+  #before(captured: CapturedTable, cause: TailraceError): null {
+    this.#snapshots?.request(captured.table, "rows of before its version came again");
+    this.#logger.warn(
+      { table: captured.label, reason: cause.message },
+      "rows of before the table's version are passed over: it is read again",
+    );
+    return null;
   }
 
   /**
@@ -183,10 +285,10 @@ export class CapturedTables {
       return { ...captured, ...this.#encode(table, ids) };
     }
     try {
-      const ids = await registerSchemas(this.#registry, wide, captured.topic, { what }, this.#signal);
+      const ids = await this.#register(wide, captured.topic, what);
       return { ...captured, ...this.#encode(table, ids) };
     } catch (cause) {
-      if (!(cause instanceof SchemasRefused)) throw cause;
+      if (!(cause instanceof SchemasRefused) || this.#isVersioned(table)) throw cause;
       if (!this.#parking.isFor(table, captured.topic)) throw schemaRefused(this.#options.name, table, cause);
       return this.#park(captured, table, cause, wide);
     }
@@ -198,6 +300,17 @@ export class CapturedTables {
     return { ...captured, buffers, moves: captured.reading.moves, ...this.#encode(table, ids) };
   }
 
+  /** One after the other: a registry that is given a subject's first schema twice at a time refuses one of them (seen with Apicurio). */
+  async #register(table: Table, topic: string, what: Registered): Promise<SchemaIds> {
+    const before = this.#registering.get(topic) ?? Promise.resolve();
+    const ids = before.then(async () => registerSchemas(this.#registry, table, topic, { what }, this.#signal));
+    this.#registering.set(
+      topic,
+      ids.catch(() => undefined),
+    );
+    return ids;
+  }
+
   #replace(captured: CapturedTable, by: CapturedTable): void {
     this.#tables[this.#tables.indexOf(captured)] = by;
   }
@@ -207,22 +320,26 @@ export class CapturedTables {
     const encoder = new TableEncoder({ table, keySchemaId: ids.key, valueSchemaId: ids.value, constants });
     const keyIndexes = keyColumns(table).map((column) => table.columns.indexOf(column));
     const composites = table.columns.flatMap(({ type }, index) => (compositesOf(type).length > 0 ? [index] : []));
-    return { table, label: tableLabel(table), encoder, keyIndexes, composites, transaction: -1n };
+    return { table, label: tableLabel(table), encoder, keyIndexes, composites, transaction: -1n, unregistered: null };
   }
 
   /**
    * The table under another shape than the one known so far. After a restart it may be an older one: the stream delivers
    * rows of before an ALTER TABLE whose outcome is all that the catalog shows.
    */
-  async #reshape(captured: CapturedTable, relation: Relation): Promise<CapturedTable> {
+  async #reshape(captured: CapturedTable, relation: Relation, place: Sequence): Promise<CapturedTable | null> {
     const { publication, selection } = this.#options;
+    if (this.#versioning.isBefore(captured.table, place)) return null;
     const now = await describeTable(this.#prepared.session, relation.oid, publication, selection.asked);
     const types = await describeTypes(this.#prepared.session, relation.columns);
     const table = now === null ? null : inShapeOf(relation, now, types, selection.asked(now));
     if (now === null || table === null || keyNames(table) !== keyNames(captured.table)) {
       const unknown = relation.columns.find((_, index) => types[index] === null);
       const why = unknown === undefined ? difference(relation, captured.table, now) : `the type of its column ${unknown.name} was dropped`;
-      throw new TailraceError("SCHEMA_CHANGED", { table: captured.label, difference: why });
+      const error = new TailraceError("SCHEMA_CHANGED", { table: captured.label, difference: why });
+      if (!this.#isVersioned(captured.table) || now === null || (table === null && this.#snapshots === null)) throw error;
+      if (table === null && this.#versioning.isOfBefore(captured.table)) return this.#before(captured, error);
+      return this.#versioning.begin(captured, { difference: why, words: "its rows can't be written as the topic has them" }, place);
     }
     const column = [...table.columns, ...now.columns].find((each) => needsText([each]));
     if (this.#prepared.binary && column !== undefined) {
@@ -234,7 +351,16 @@ export class CapturedTables {
     if (altered !== null) throw shapeLost(captured.label, altered);
     captured.reading.shapesSeen = 0n; // of a composite that it did not have before
     const what = sameShape(now, relation) ? "present" : "past";
-    const reshaped = await this.#shaped(captured, table, what, now);
+    const reshaped = await this.#shaped(captured, table, what, now).catch((cause: unknown) => {
+      if (cause instanceof SchemasRefused) return cause;
+      throw cause;
+    });
+    if (reshaped instanceof SchemasRefused) {
+      if (what === "past" && this.#snapshots !== null && this.#versioning.isOfBefore(table))
+        return this.#before(captured, schemaRefused(this.#options.name, table, reshaped));
+      return this.#versioning.begin(captured, reshaped, place);
+    }
+    this.#versioning.reached(table);
     this.#replace(captured, reshaped);
     const columns = table.columns.map(({ name }) => name);
     this.#logger.warn({ table: captured.label, columns }, "the table's columns changed");
@@ -243,8 +369,20 @@ export class CapturedTables {
 }
 
 /** What is compiled of a table's shape. */
-type Compiled = Pick<CapturedTable, "table" | "label" | "encoder" | "keyIndexes" | "composites" | "transaction">;
+type Compiled = Pick<CapturedTable, "table" | "label" | "encoder" | "keyIndexes" | "composites" | "transaction" | "unregistered">;
 type Uncompiled = Omit<CapturedTable, keyof Compiled>;
+
+/** Of a table whose schema is refused: nothing is written with them. */
+const NO_IDS: SchemaIds = { key: -1, value: -1 };
+
+function higher(a: Sequence | null, b: Sequence | null): Sequence | null {
+  if (a === null || b === null) return a ?? b;
+  return compareSequence(a, b) >= 0 ? a : b;
+}
+
+function keyDifference(before: Table, now: Table): string {
+  return `its key was (${keyNames(before)}) and is (${keyNames(now)})`;
+}
 
 function shapeLost(table: string, type: string): TailraceError {
   return new TailraceError("STREAM_LOST", { reason: `composite type ${type} of table ${table} was altered: the stream starts anew` });
@@ -257,7 +395,7 @@ function keyNames(table: Table): string {
 }
 
 function difference(relation: Relation, known: Table, now: Table | null): string {
-  if (now !== null && keyNames(now) !== keyNames(known)) return `its key was (${keyNames(known)}) and is (${keyNames(now)})`;
+  if (now !== null && keyNames(now) !== keyNames(known)) return keyDifference(known, now);
   const has = relation.columns.map(({ name }) => name).join(", ");
   return `its rows have columns ${has}, the catalog says ${now === null ? "that it is gone or can't be captured any more" : now.columns.map(({ name }) => name).join(", ")}`;
 }

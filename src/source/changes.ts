@@ -5,7 +5,7 @@ import type { ByteWriter } from "../core/byte-writer.ts";
 import { TailraceError, type ErrorPlace } from "../core/errors.ts";
 import { formatLsn, toLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { partitionOf } from "../core/partition.ts";
-import { formatSequence, type Sequence } from "../core/sequence.ts";
+import { formatSequence, LAST_ORDINAL, type Sequence } from "../core/sequence.ts";
 import { Tuple, tupleState } from "../core/tuple.ts";
 import { messageTag, oldKind, PgoutputReader, type Relation } from "../postgres/pgoutput.ts";
 import { readMark } from "../postgres/snapshot-mark.ts";
@@ -33,9 +33,9 @@ export type ChangesOptions = {
   readonly startedAt: Lsn;
   /**
    * The table of a RELATION message: null for one that is not captured; a promise when its shape must be looked up and
-   * registered first. Messages wait in memory meanwhile, which `stalled` bounds by pausing the stream.
+   * registered first. Messages wait in memory meanwhile, which `stalled` bounds by pausing the stream. `place`: of the next row.
    */
-  readonly resolve: (relation: Relation) => CapturedTable | null | Promise<CapturedTable | null>;
+  readonly resolve: (relation: Relation, place: Sequence) => CapturedTable | null | Promise<CapturedTable | null>;
   readonly stalled: (waiting: boolean) => void;
   /** Finds out that rows of tables with composites have the known shape, up to an LSN that covers all that has come: or ends the stream. */
   readonly lookAtShapes: () => Promise<void>;
@@ -91,6 +91,11 @@ export class Changes {
   /** Between BEGIN and COMMIT, or messages wait. */
   get busy(): boolean {
     return this.#open || this.#waiting !== null;
+  }
+
+  /** The sequence of the next row in the transaction at hand; between two of them the last that the one before could have. */
+  get place(): Sequence {
+    return { epoch: this.#options.epoch, commitLsn: this.#commitLsn, ordinal: this.#open ? this.#row * 2 : LAST_ORDINAL };
   }
 
   /**
@@ -197,7 +202,7 @@ export class Changes {
 
   #relation(relation: Relation): void {
     this.#lastOid = -1;
-    const resolved = this.#options.resolve(relation);
+    const resolved = this.#options.resolve(relation, this.place);
     if (!(resolved instanceof Promise)) {
       this.#tables.set(relation.oid, resolved);
       return;

@@ -1,6 +1,6 @@
 // Which tables a source has to read as it begins. Pure.
 import type { SnapshotRecord } from "../core/snapshot-record.ts";
-import type { SourceState } from "../core/source-state.ts";
+import { versionOf, type SourceState } from "../core/source-state.ts";
 import { keyColumns, tableLabel, type Table, type TableName } from "../core/table.ts";
 import type { SnapshotOptions } from "./parts.ts";
 import { TableSnapshot } from "./snapshot-progress.ts";
@@ -31,7 +31,9 @@ export function initialSnapshots(facts: BeginningFacts): readonly SnapshotRecord
     const reason = reasonFor(table, facts, before !== undefined);
     if (reason === null) return before ?? [];
     const kind = keyColumns(table).length === 0 ? "keyless" : "table";
-    return { ...TableSnapshot.begin(table, kind, reason).record(), rereads: before?.rereads ?? [] };
+    // Queued keys may be of another key by now, and the table is read whole.
+    const rereads = isVersion(reason) ? [] : (before?.rereads ?? []);
+    return { ...TableSnapshot.begin(table, kind, reason).record(), rereads };
   });
 }
 
@@ -42,6 +44,14 @@ function reasonFor(table: TableName, { mode, state, start, concerned, gap, first
   if (state === null || (state.phase === "making" && start.kind !== "renew" && state.snapshots === null)) return "first start";
   // Each table of the beginning that was not finished has a record: one without came later.
   if (state.phase === "making") return isRecorded ? null : "new table";
-  if (!state.topics.some((topic) => isThis(topic.table))) return "new table";
+  const topic = state.topics.find((each) => isThis(each.table));
+  if (topic === undefined) return "new table";
+  const version = versionOf(state.versions, table);
+  if (version !== (topic.version ?? 1)) return `version ${version}`;
   return mode === "always" && first ? "start" : null;
+}
+
+/** R-version: what reasonFor() says of a table whose version has no topic yet. */
+function isVersion(reason: string): boolean {
+  return reason.startsWith("version ");
 }

@@ -99,13 +99,14 @@ export class NewTables {
     const { session, facts } = this.#prepared;
     const { log } = this.#parts;
     const { tables } = resolved;
+    const { versions } = this.#prepared.state;
     const slot = await readSlot(session, this.#options.slot);
     const publication = await readPublication(session, this.#options.publication, tables);
     // A column of the others that can't be read as it is asked for any more is no reason to wait.
     const wronglyAsked = resolved.wronglyAsked.filter((wrong) => wrong.tables.some((table) => due.includes(table)));
-    const [obstacle] = await findObstacles(this.#options, session, { ...resolved, wronglyAsked, facts, slot, publication });
+    const [obstacle] = await findObstacles(this.#options, session, { ...resolved, wronglyAsked, facts, slot, publication }, versions);
     if (obstacle !== undefined) return obstacle;
-    const [problem] = await topicProblems(log, this.#options.topics, tables, signal);
+    const [problem] = await topicProblems(log, this.#options.topics, tables, versions, signal);
     if (problem !== undefined) return problem;
     const waits = await publishingWaits(session, this.#options.publication, due);
     if (waits !== null) return waits;
@@ -120,7 +121,7 @@ export class NewTables {
   /** Makes topics and registers schemas: what fails here would keep the new session, and every table with it, waiting. */
   async #prepare(due: readonly CatalogTable[], signal: AbortSignal): Promise<void> {
     const { log, registry } = this.#parts;
-    const topics = await ensureDataTopics(log, this.#options.topics, due, signal);
+    const topics = await ensureDataTopics(log, this.#options.topics, due, this.#prepared.state.versions, signal);
     for (const [index, table] of due.entries()) {
       const topic = topics[index]?.topic.name ?? "";
       await registerSchemas(registry, table, topic, { what: "present" }, signal).catch((cause: unknown) => {

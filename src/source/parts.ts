@@ -5,7 +5,7 @@ import type { EventLog, LogWriter } from "../core/event-log.ts";
 import type { Log } from "../core/log.ts";
 import type { Lsn } from "../core/lsn.ts";
 import type { SchemaRegistry } from "../core/schema-registry.ts";
-import type { ParkedTable, SourceState } from "../core/source-state.ts";
+import type { ParkedTable, SourceState, VersionedTable } from "../core/source-state.ts";
 import type { TableName } from "../core/table.ts";
 import type { TableSelection } from "../postgres/catalog.ts";
 import type { ServerFacts } from "../postgres/server.ts";
@@ -32,7 +32,7 @@ export type SourceOptions = {
   readonly topics: TopicOptions;
   readonly snapshot: SnapshotOptions;
   /** schema_changes of the configuration: what becomes of a table whose new schema is refused. */
-  readonly incompatible: (table: TableName) => "park" | "stop";
+  readonly incompatible: (table: TableName) => "park" | "version" | "stop";
 };
 
 /** snapshot of the configuration. */
@@ -75,6 +75,8 @@ export type SourceObserver = {
   bytesInFlight(bytes: number): void;
   /** R-park: the tables that are parked; called when that has changed, and when a session begins. */
   parked(tables: readonly ParkedTable[]): void;
+  /** R-version: the tables that have come to have a second version or more; called when a session begins. */
+  versions(tables: readonly VersionedTable[]): void;
   /** How every unfinished snapshot stands; called when that has changed, a few times a second at most. */
   snapshots(list: readonly SnapshotStatus[]): void;
   /** Rows of a chunk are durable in the log. */

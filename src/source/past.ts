@@ -3,8 +3,9 @@
 import { barrierTopic, lastBarrier, type Barrier } from "../core/barrier.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { EventLog, OffsetRange, Topic } from "../core/event-log.ts";
+import { topicName } from "../core/naming.ts";
 import type { SchemaRegistry } from "../core/schema-registry.ts";
-import { readState, stateTopic, type SourceState } from "../core/source-state.ts";
+import { readState, stateTopic, type SourceState, type VersionedTable } from "../core/source-state.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
 import { resolveTables, type ResolvedTables } from "../postgres/catalog.ts";
 import { publicationProblem, readPublication, unpublished, type PublicationFingerprint } from "../postgres/publication.ts";
@@ -50,7 +51,12 @@ export async function seeDatabase(options: SourceOptions, session: Session): Pro
 }
 
 /** What keeps the source from working though nothing is lost, every part of it: of the server, the tables, the publication, the user's privileges. */
-export async function findObstacles(options: SourceOptions, session: Session, seen: SeenDatabase): Promise<readonly TailraceError[]> {
+export async function findObstacles(
+  options: SourceOptions,
+  session: Session,
+  seen: SeenDatabase,
+  versions: readonly VersionedTable[],
+): Promise<readonly TailraceError[]> {
   const { facts, slot, publication, tables } = seen;
   const plan = { name: options.publication, tables, create: options.create };
   const unserved = publicationProblem(plan, publication);
@@ -61,7 +67,7 @@ export async function findObstacles(options: SourceOptions, session: Session, se
     ...serverProblems(facts, slot === null && options.create),
     ...seen.problems,
     ...seen.wronglyAsked.map(({ error }) => error),
-    ...namingProblems(options.topics, tables),
+    ...namingProblems(options.topics, tables, versions),
     ...(unserved === null ? [] : [unserved]),
     ...(await missingPrivileges(session, facts, publishing)),
   ];
@@ -165,10 +171,23 @@ async function eventTopics(
   tables: readonly TableName[],
   signal: AbortSignal,
 ): Promise<readonly string[]> {
-  const names = new Set(state?.topics.map(({ name }) => name));
-  if (namingProblems(options, tables).length === 0)
-    for (const name of dataTopicNames(options, tables)) names.add(name).add(parkedTopicName(name));
-  return (await log.topics([...names], signal)).map(({ name }) => name);
+  const names = new Set([...(state?.topics ?? []), ...(state?.retired ?? [])].map(({ name }) => name));
+  const versions = state?.versions ?? [];
+  if (namingProblems(options, tables, versions).length > 0) return (await log.topics([...names], signal)).map(({ name }) => name);
+  for (const name of dataTopicNames(options, tables, versions)) names.add(name).add(parkedTopicName(name));
+  const found = (await log.topics([...names], signal)).map(({ name }) => name);
+  return state === null ? [...found, ...(await versionTopics(options.prefix, log, tables, signal))] : found;
+}
+
+/** R-version: a state that is lost says no more which versions there were. */
+async function versionTopics(prefix: string, log: EventLog, tables: readonly TableName[], signal: AbortSignal): Promise<readonly string[]> {
+  const all: string[] = [];
+  for (let version = 2; ; version++) {
+    const names = tables.map((table) => topicName(prefix, table, version));
+    const found = await log.topics(names, signal);
+    if (found.length === 0) return all;
+    all.push(...found.map(({ name }) => name));
+  }
 }
 
 /** Tables that are new to this source and have events already: what happened since the last of them was not captured. */
@@ -179,9 +198,10 @@ export async function tableGaps(
   tables: readonly TableName[],
   signal: AbortSignal,
 ): Promise<readonly { readonly gap: TailraceError; readonly table: TableName }[]> {
-  if (namingProblems(options.topics, tables).length > 0) return []; // said as an obstacle
+  const versions = state?.versions ?? [];
+  if (namingProblems(options.topics, tables, versions).length > 0) return []; // said as an obstacle
   const gaps: { gap: TailraceError; table: TableName }[] = [];
-  const names = dataTopicNames(options.topics, tables);
+  const names = dataTopicNames(options.topics, tables, versions);
   for (const { name, id } of await log.topics(names, signal)) {
     if (state?.topics.some((known) => known.id === id) === true) continue;
     const ranges = await log.offsets(name, signal);

@@ -1,12 +1,12 @@
 // What a session's snapshots are connected to: publisher and state on one side, status and operators on the other.
 import type { SnapshotEnd } from "../core/barrier.ts";
 import { TailraceError } from "../core/errors.ts";
-import { topicName } from "../core/naming.ts";
 import { pause } from "../core/pause.ts";
 import { keyColumns, tableLabel, type Table, type TableName } from "../core/table.ts";
-import type { ConnectionSettings } from "../postgres/session.ts";
+import type { ConnectionSettings, Session } from "../postgres/session.ts";
+import { writeMark } from "../postgres/snapshot-mark.ts";
 import type { Acknowledger } from "./acknowledger.ts";
-import type { CapturedTables } from "./captured-tables.ts";
+import type { CapturedTables, VersionSnapshots } from "./captured-tables.ts";
 import type { SnapshotRequest } from "./control.ts";
 import type { Prepared, SourceOptions, SourceParts } from "./parts.ts";
 import type { Publisher } from "./publisher.ts";
@@ -28,11 +28,12 @@ export function newSnapshots(
 ): Snapshots | null {
   const { snapshots, epoch } = prepared.state;
   if (snapshots === null) return null;
+  const names = new Map(prepared.topics.map(({ state, topic }) => [tableLabel(state.table), topic.name]));
   return new Snapshots({
     source: options.name,
     epoch,
     records: snapshots,
-    topicOf: (table) => topicName(options.topics.prefix, table),
+    topicOf: (table) => names.get(tableLabel(table)) ?? "",
     events: {
       durable: (table, rows) => parts.observer.snapshotRows(table, rows),
       ended: (end: SnapshotEnd) => {
@@ -44,6 +45,39 @@ export function newSnapshots(
       },
     },
   });
+}
+
+/** What R-version asks of the session's snapshots; null when none are made. */
+export function versionSnapshots(snapshots: Snapshots | null, session: Session): VersionSnapshots | null {
+  if (snapshots === null) return null;
+  return {
+    passed: async (signal) => {
+      let pass = (): void => undefined;
+      const passed = new Promise<void>((resolve) => (pass = resolve));
+      await writeMark(session, snapshots.passingMark(pass));
+      await orAborted(passed, signal);
+    },
+    request: (table, reason) => {
+      const isDue = snapshots.all.some(
+        (each) => each.kind === "table" && each.opening === null && tableLabel(each.table) === tableLabel(table),
+      );
+      if (!isDue) snapshots.request(table, "table", reason, null);
+    },
+  };
+}
+
+/** Throws the signal's reason when it aborts first. */
+async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const ended = new AbortController();
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => reject(TailraceError.from(signal.reason)), { signal: ended.signal });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    ended.abort();
+  }
 }
 
 export type SnapshotSession = {

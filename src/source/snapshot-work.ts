@@ -45,7 +45,7 @@ export type SnapshotWorkOptions = {
     /** null: not captured any more. */
     find(label: string): CapturedTable | null;
     /** The table in this shape, its schemas registered. Throws SCHEMA_CHANGED. */
-    inShape(table: CatalogTable): Promise<CapturedTable>;
+    inShape(table: CatalogTable, signal: AbortSignal): Promise<CapturedTable>;
   };
   readonly epoch: number;
   /** Stops the stream for a moment, or lets it go on. */
@@ -225,7 +225,7 @@ export class SnapshotWork {
     signal: AbortSignal,
   ): Promise<{ readonly outcome: ChunkOutcome; readonly hold: Hold }> {
     const { tables, publication, asked } = this.#options;
-    const captured = await tables.inShape(table.table);
+    const captured = await tables.inShape(table.table, signal);
     const { window } = this.#snapshots;
     // R-keyless: no event can be told to be of one of its rows, so none is judged.
     const chunk: Chunk =

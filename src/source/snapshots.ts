@@ -75,6 +75,8 @@ export class Snapshots implements SnapshotStream {
   #emitted: EmittedChunk[] = [];
   /** Whose opening mark has this nonce. */
   readonly #openings = new Map<string, readonly TableSnapshot[]>();
+  /** Who waits for the mark of this nonce alone. */
+  readonly #passings = new Map<string, () => void>();
   /** Text form of the sequence of the opening mark under which a table is read now. */
   readonly #opened = new Map<TableSnapshot, string>();
 
@@ -128,6 +130,13 @@ export class Snapshots implements SnapshotStream {
     return mark;
   }
 
+  /** A mark that only tells, by `passed`, that the stream has come to it. */
+  passingMark(passed: () => void): Mark {
+    const mark: Mark = { source: this.#source, nonce: randomUUID(), kind: "opening" };
+    this.#passings.set(mark.nonce, passed);
+    return mark;
+  }
+
   /** A chunk's mark; from now on the chunk waits for it. */
   chunkMark(awaited: AwaitedChunk): Mark {
     const mark: Mark = { source: this.#source, nonce: randomUUID(), kind: "chunk" };
@@ -142,6 +151,8 @@ export class Snapshots implements SnapshotStream {
 
   mark({ source, nonce }: Mark, commitLsn: Lsn): MarkedChunk | "opening" | null {
     if (source !== this.#source) return null;
+    this.#passings.get(nonce)?.();
+    this.#passings.delete(nonce);
     const openings = this.#openings.get(nonce);
     if (openings !== undefined) {
       for (const snapshot of openings) this.#opened.set(snapshot, formatSequence({ epoch: this.#epoch, commitLsn, ordinal: 0 }));

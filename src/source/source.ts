@@ -5,7 +5,7 @@ import { barrierTopic } from "../core/barrier.ts";
 import { TailraceError } from "../core/errors.ts";
 import { reach } from "../core/failpoint.ts";
 import { formatLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
-import { stateTopic, stateTopicSpec, writeState, type ParkedTable, type SourceState } from "../core/source-state.ts";
+import { stateTopic, stateTopicSpec, versionOf, writeState, type ParkedTable, type SourceState } from "../core/source-state.ts";
 import { tableLabel, type Table } from "../core/table.ts";
 import type { TableLayout } from "../core/table-layout.ts";
 import { composites, shapesOf, untoldUpTo } from "../postgres/composites.ts";
@@ -27,11 +27,28 @@ import { streamChanges } from "./streaming.ts";
 import { ensureDataTopics, ensureOwnTopics, ensureParkedTopic, smallStateTopic, type DataTopic } from "./topics.ts";
 
 /**
- * One session: until `stop` is aborted (what was received is made durable and acknowledged, the slot released), an
+ * Sessions, one after the other while each ends for a table's next version (R-version), which the next one then has: until `stop` is aborted (what was received is made durable and acknowledged, the slot released), an
  * error, or, with snapshot.mode initial_only, the end of the snapshots. `force` ends it at once. Throws GAP_FOUND for a
  * gap that showed while it streamed, where the next session heals it.
  */
 export async function runSource(
+  options: SourceOptions,
+  parts: SourceParts,
+  memory: SourceMemory,
+  stop: AbortSignal,
+  force: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    try {
+      return await healing(options, parts, memory, stop, force);
+    } catch (cause) {
+      const isVersion = cause instanceof TailraceError && cause.code === "TABLE_VERSIONED";
+      if (!isVersion || stop.aborted || force.aborted) throw cause;
+    }
+  }
+}
+
+async function healing(
   options: SourceOptions,
   parts: SourceParts,
   memory: SourceMemory,
@@ -78,7 +95,7 @@ async function runSession(
   }
   const captured = new Set(before?.layouts.map(({ oid }) => oid));
   const wronglyAsked = sayAltered(parts.logger, memory.said, seen.wronglyAsked, captured);
-  const [obstacle] = await findObstacles(options, session, { ...seen, wronglyAsked });
+  const [obstacle] = await findObstacles(options, session, { ...seen, wronglyAsked }, before?.versions ?? []);
   if (obstacle !== undefined) throw obstacle;
 
   const { prefix } = options.topics;
@@ -100,7 +117,8 @@ async function runSession(
     { snapshots, layouts: firstLayouts(known, layouts, { snapshots, acknowledged }) },
     barriers,
   );
-  const topics = await ensureDataTopics(parts.log, options.topics, tables, stop);
+  const topics = await ensureDataTopics(parts.log, options.topics, tables, making.versions, stop);
+  reach("source.after_version_topic");
   // Before the slot exists: a slot that stands without this record is not known to be ours.
   if (start.kind === "fresh" || start.kind === "renew") await writeState(writer, prefix, making, stop);
   const publication = await ensurePublication(session, { name: options.publication, tables, create: options.create });
@@ -119,6 +137,7 @@ async function runSession(
     publication: JSON.stringify(publication),
     acknowledged: start.kind === "resume" || from === null ? making.acknowledged : from,
     topics: topics.map((topic) => topic.state),
+    retired: await retiredNow(parts, making, topics, stop),
     parked: await parkedNow(options, parts, making, topics, stop),
   };
   const binary = !memory.text && !needsText(tables.flatMap((table: Table) => table.columns));
@@ -170,6 +189,21 @@ async function parkedNow(
     });
   }
   return kept;
+}
+
+/** R-version: the topics of versions before, but for those that an operator has deleted. */
+async function retiredNow(
+  { log }: SourceParts,
+  { topics: before, retired, versions }: SourceState,
+  topics: readonly DataTopic[],
+  signal: AbortSignal,
+): Promise<SourceState["retired"]> {
+  const left = before.filter((topic) => (topic.version ?? 1) < versionOf(versions, topic.table));
+  const all = [...retired, ...left].filter(({ id }, at, list) => list.findIndex((each) => each.id === id) === at);
+  const former = all.filter(({ id }) => !topics.some(({ state }) => state.id === id));
+  const names = former.map(({ name }) => name);
+  const found = names.length === 0 ? [] : await log.topics(names, signal);
+  return former.filter(({ id }) => found.some((topic) => topic.id === id));
 }
 
 async function dropOwn({ slot, publication }: SourceOptions, { logger }: SourceParts, session: Session): Promise<void> {
@@ -280,6 +314,8 @@ function beginState(
     snapshots,
     layouts,
     parked: before?.parked ?? [],
+    versions: before?.versions ?? [],
+    retired: before?.retired ?? [],
   };
 }
 

@@ -12,7 +12,7 @@ import { openStream } from "../postgres/stream.ts";
 import { clusterProblem } from "../postgres/timeline.ts";
 import { Acknowledger } from "./acknowledger.ts";
 import { countedOps, highestWatermark, type CapturedTable, type CountedOp } from "./captured-table.ts";
-import { CapturedTables } from "./captured-tables.ts";
+import { CapturedTables, type Refusals } from "./captured-tables.ts";
 import { Changes } from "./changes.ts";
 import type { SnapshotRequest } from "./control.ts";
 import { deadLetterTopic, encodeDeadLetter, lettersTail, type SourceDeadLetter } from "./dead-letters.ts";
@@ -20,13 +20,14 @@ import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts
 import { Parking } from "./parking.ts";
 import type { PartitionBuffer } from "./partition-buffers.ts";
 import { Publisher, type PublishedRound } from "./publisher.ts";
-import { beginSnapshot, newSnapshots, runSnapshots } from "./session-snapshots.ts";
+import { beginSnapshot, newSnapshots, runSnapshots, versionSnapshots } from "./session-snapshots.ts";
 import type { Snapshots } from "./snapshots.ts";
 import { lookForSilentChanges } from "./silent-changes.ts";
 import { isBehind, knownCluster } from "./start.ts";
 import { higherTails, readTails, type Tail } from "./tails.ts";
 import { DEFAULT_MESSAGE_BYTES, type DataTopic } from "./topics.ts";
 import { Unparking } from "./unparking.ts";
+import { Versioning } from "./versioning.ts";
 import { watchSource } from "./watch.ts";
 
 /** Why the stream is not read. */
@@ -116,7 +117,17 @@ export async function streamChanges(
     save: async (change) => acks.save(change),
     signal: force,
   });
-  const tables = await captureTables(options, parts, memory, prepared, publisher, parking, force);
+  const versioning = new Versioning({
+    options,
+    parts,
+    versions: prepared.state.versions,
+    tables: prepared.tables,
+    publisher,
+    save: async (change) => acks.save(change),
+    signal: force,
+  });
+  const refusals = { parking, versioning, snapshots: versionSnapshots(snapshots, prepared.session) };
+  const tables = await captureTables(options, parts, memory, prepared, publisher, refusals, force);
   await acks.save(); // R-epoch: only now may a process that follows go on in this epoch
   const letters = await letterBuffer(options, parts, publisher, force);
   const changes = new Changes({
@@ -126,7 +137,7 @@ export async function streamChanges(
     highestTail: tailOf(tables.all, prepared.state.epoch),
     lettersTail: await lettersTail(parts.log, options.topics.prefix, force),
     startedAt: from,
-    resolve: (relation) => tables.resolve(relation),
+    resolve: (relation, place) => tables.resolve(relation, place),
     stalled: (on) => hold("relation", on),
     lookAtShapes: async () => tables.lookAtShapes(),
     failed: fail,
@@ -138,7 +149,7 @@ export async function streamChanges(
     },
     renew: (captured) => tables.find(captured.label),
   });
-  tables.interruptBy((work) => changes.interrupt(work));
+  tables.interruptBy(changes);
   inbox.open(changes);
   hold("start", false);
   parts.observer.state("streaming");
@@ -211,6 +222,7 @@ export async function streamChanges(
           AbortSignal.any([stop, over.signal]),
         );
   reading.catch((cause: unknown) => fail(TailraceError.from(cause)));
+  parts.observer.versions(prepared.state.versions); // not before their snapshots are told of: else a version looks complete
   try {
     const isRead = await Promise.race([aborted(stop, over.signal).then(() => false), failed, stream.ended, reading]);
     hold("end", true);
@@ -261,11 +273,12 @@ async function captureTables(
   memory: SourceMemory,
   prepared: Prepared,
   publisher: Publisher,
-  parking: Parking,
+  refusals: Refusals,
   signal: AbortSignal,
 ): Promise<CapturedTables> {
+  const { parking } = refusals;
   const { epoch } = prepared.state;
-  const tables = new CapturedTables(options, parts, memory, prepared, parking, signal);
+  const tables = new CapturedTables(options, parts, memory, prepared, refusals, signal);
   const captured: {
     readonly table: Table;
     readonly data: DataTopic;

@@ -17,12 +17,15 @@ export class SchemasRefused extends Error {
   readonly words: string;
   /** Shell commands after which the schemas will be taken, in one line. */
   readonly commands: string;
+  /** R-version: a subject without a schema refuses too, as that of another version would. */
+  readonly isForAll: boolean;
 
-  constructor(difference: string, words: string, commands: string) {
+  constructor(difference: string, words: string, commands: string, isForAll: boolean) {
     super(words);
     this.difference = difference;
     this.words = words;
     this.commands = commands;
+    this.isForAll = isForAll;
   }
 }
 
@@ -64,6 +67,8 @@ async function registerTexts(
   const value = await register(`${subjects}-value`, schemas.value);
   if (refused.length === 0) return { key, value };
   const latest = await registry.latest(`${subjects}-value`, signal);
+  let isForAll = false;
+  for (const { subject } of refused) isForAll ||= (await registry.latest(subject, signal)) === null;
   throw new SchemasRefused(
     latest === null ? "nothing to compare with" : differenceFrom(latest, schemas.value),
     refused.map(({ words }) => words).join("; "),
@@ -71,6 +76,7 @@ async function registerTexts(
       registry.url,
       refused.map(({ subject }) => subject),
     ),
+    isForAll,
   );
 }
 

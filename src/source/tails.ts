@@ -4,7 +4,7 @@ import { EventDecoder, schemaIdOf } from "../avro/decoder.ts";
 import { unreadableAt } from "../avro/shape.ts";
 import type { EventLog, LogRecord, OffsetRange, Topic, TopicPartition } from "../core/event-log.ts";
 import type { SchemaRegistry } from "../core/schema-registry.ts";
-import { compareSequence, parseSequence, SEQUENCE_HEADER, type Sequence } from "../core/sequence.ts";
+import { compareSequence, LAST_ORDINAL, parseSequence, SEQUENCE_HEADER, type Sequence } from "../core/sequence.ts";
 import type { Barrier } from "../core/barrier.ts";
 
 export type Tail = {
@@ -38,7 +38,7 @@ export async function readTails(
       const from = known?.next[range.partition] ?? range.start;
       const told =
         barrier !== null && known !== undefined && from > 0
-          ? { epoch: barrier.epoch, commitLsn: barrier.commitLsn, ordinal: 0xffff_ffff_ffff }
+          ? { epoch: barrier.epoch, commitLsn: barrier.commitLsn, ordinal: LAST_ORDINAL }
           : null;
       const watermark = await sequences.highest(range, from, told);
       return { topic: range.topic, partition: range.partition, end: range.end, watermark };

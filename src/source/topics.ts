@@ -3,7 +3,7 @@ import { barrierTopicSpec } from "../core/barrier.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { EventLog, Topic, TopicSpec } from "../core/event-log.ts";
 import { MAX_TOPIC_LENGTH, refuseTopicCollisions, topicName } from "../core/naming.ts";
-import { stateTopicSpec, type TopicState } from "../core/source-state.ts";
+import { stateTopicSpec, versionOf, type TopicState, type VersionedTable } from "../core/source-state.ts";
 import type { TableName } from "../core/table.ts";
 import { deadLetterTopicSpec } from "./dead-letters.ts";
 
@@ -29,17 +29,25 @@ function ownTopicSpecs(options: TopicOptions): readonly TopicSpec[] {
   return [stateTopicSpec(prefix, replication), barrierTopicSpec(prefix, replication), deadLetterTopicSpec(prefix, replication)];
 }
 
-/** The names of all topics by table. Throws NAME_COLLISION, TABLE_UNSUPPORTED. */
-export function dataTopicNames(options: TopicOptions, tables: readonly TableName[]): readonly string[] {
-  const names = tables.map((table) => topicName(options.prefix, table));
+/** The names of all topics by table, each of its present version. Throws NAME_COLLISION, TABLE_UNSUPPORTED. */
+export function dataTopicNames(
+  options: TopicOptions,
+  tables: readonly TableName[],
+  versions: readonly VersionedTable[],
+): readonly string[] {
+  const names = tables.map((table) => topicName(options.prefix, table, versionOf(versions, table)));
   refuseTopicCollisions([...names, ...ownTopicSpecs(options).map(({ name }) => name)]);
   return names;
 }
 
 /** NAME_COLLISION, TABLE_UNSUPPORTED (a topic's name would be too long). */
-export function namingProblems(options: TopicOptions, tables: readonly TableName[]): readonly TailraceError[] {
+export function namingProblems(
+  options: TopicOptions,
+  tables: readonly TableName[],
+  versions: readonly VersionedTable[],
+): readonly TailraceError[] {
   try {
-    dataTopicNames(options, tables);
+    dataTopicNames(options, tables, versions);
     return [];
   } catch (cause) {
     return [TailraceError.from(cause)];
@@ -67,18 +75,21 @@ export async function ensureDataTopics(
   log: EventLog,
   options: TopicOptions,
   tables: readonly TableName[],
+  versions: readonly VersionedTable[],
   signal: AbortSignal,
 ): Promise<readonly DataTopic[]> {
-  const specs = dataTopicSpecs(options, tables);
+  const specs = dataTopicSpecs(options, tables, versions);
   return Promise.all(
     tables.map(async ({ schema, name: table }, index) => {
+      const version = versionOf(versions, { schema, name: table });
       const spec = specs[index]!;
       const topic = await ensureTopic(log, spec, options.create, signal);
       const effective = await log.topicConfigs(spec.name, Object.keys(spec.configs), signal);
       const problem = unfit(spec, topic, effective);
       if (problem !== null) throw problem;
       const maxBytes = Number(effective["max.message.bytes"] ?? DEFAULT_MESSAGE_BYTES);
-      return { state: { ...topic, table: { schema, name: table } }, topic, maxBytes };
+      const state = { ...topic, table: { schema, name: table }, ...(version === 1 ? {} : { version }) };
+      return { state, topic, maxBytes };
     }),
   );
 }
@@ -91,9 +102,10 @@ export async function topicProblems(
   log: EventLog | null,
   options: TopicOptions,
   tables: readonly TableName[],
+  versions: readonly VersionedTable[],
   signal: AbortSignal,
 ): Promise<readonly TailraceError[]> {
-  const data = dataTopicSpecs(options, tables);
+  const data = dataTopicSpecs(options, tables, versions);
   const specs = [...ownTopicSpecs(options), ...data];
   const names = specs.map(({ name }) => name);
   const topics = log === null ? [] : await log.topics(names, signal);
@@ -108,10 +120,10 @@ export async function topicProblems(
   return problems;
 }
 
-function dataTopicSpecs(options: TopicOptions, tables: readonly TableName[]): readonly TopicSpec[] {
+function dataTopicSpecs(options: TopicOptions, tables: readonly TableName[], versions: readonly VersionedTable[]): readonly TopicSpec[] {
   const { partitions, replication } = options;
   const configs = { "cleanup.policy": "delete", "max.message.bytes": String(MAX_MESSAGE_BYTES) };
-  return dataTopicNames(options, tables).map((name) => ({ name, partitions, replication, configs }));
+  return dataTopicNames(options, tables, versions).map((name) => ({ name, partitions, replication, configs }));
 }
 
 /** R-park: where a table's events go whose schema is refused. */

@@ -107,6 +107,12 @@ export const metricDefinitions = {
     labels: ["source"],
     help: "Tables whose events go to a topic of their own, since their new schema is refused, until an operator unparks them",
   },
+  versionedTables: {
+    kind: "gauge",
+    name: "versioned_tables",
+    labels: ["source"],
+    help: "Tables whose events go to the topic of a later version, since a new schema was refused",
+  },
   registryRequests: {
     kind: "counter",
     name: "registry_requests_total",

@@ -1,7 +1,7 @@
 // How a target differs from what a merge needs, and the SQL that would mend it: for the operator, Tailrace runs none of it.
 import { TailraceError } from "../core/errors.ts";
 import { tableLabel, type TableName } from "../core/table.ts";
-import { metadataColumns } from "../core/warehouse.ts";
+import { metadataColumns, type TargetSpec } from "../core/warehouse.ts";
 import { quoteName, quoteTable } from "./sql-text.ts";
 
 export type TargetDifference = { readonly what: string; readonly sql: string };
@@ -40,6 +40,17 @@ export function softlyDeletedRows(target: TableName): TargetDifference {
     what: "it holds softly deleted rows and deletes are hard now",
     sql: `DELETE FROM ${table} WHERE ${deleted}; ALTER TABLE ${table} DROP COLUMN ${deleted}`,
   };
+}
+
+/** R-version: throws NAME_COLLISION for a later version's target that is there and no sink has made. `columns`: of what is there. */
+export function refuseOthers({ target, view }: TargetSpec, columns: readonly { readonly name: string }[]): void {
+  if (view === undefined || view === null || columns.length === 0 || columns.some(({ name }) => name === metadataColumns.sequence)) return;
+  const name = tableLabel(target);
+  throw new TailraceError("NAME_COLLISION", {
+    first: "the target of a table's next version",
+    second: "a relation that Tailrace has not made",
+    name,
+  });
 }
 
 /** Throws TARGET_DIFFERS when there is any difference. */

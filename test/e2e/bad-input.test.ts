@@ -61,7 +61,7 @@ name: shop
 postgres: { url: "${url}", slto: shop }
 tables: ["public.*"]
 topics: { partitions: many }
-schema_changes: { incompatible: version }
+wal_budget: { action: alert }
 ---
 kind: sink
 name: lake

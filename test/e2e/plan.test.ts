@@ -24,13 +24,15 @@ beforeAll(async () => {
     CREATE UNIQUE INDEX by_code ON indexed (region, code);
     ALTER TABLE indexed REPLICA IDENTITY USING INDEX by_code; ALTER TABLE indexed DROP gone;
     CREATE TABLE parts (id int PRIMARY KEY, n int) PARTITION BY RANGE (id); CREATE TABLE parts_1 PARTITION OF parts DEFAULT;
+    CREATE TABLE lines (id int PRIMARY KEY, n int); CREATE TABLE wide (id int PRIMARY KEY, n int); CREATE TABLE wide_v2 (id int PRIMARY KEY, n int);
     CREATE TABLE outside (id int PRIMARY KEY); CREATE SCHEMA other; CREATE TABLE other.items (id int PRIMARY KEY)`);
   const tables = [{ table: "public.*", into: "copy.{table}" }];
+  const versioned = ["lines", "wide", "wide_v2"].map((name) => ({ table: `public.${name}`, schema_changes: { incompatible: "version" } }));
   await scene.configure(
     sourceDocument({
       name: "shop",
       url: database.url,
-      tables: ["public.items", { table: "public.indexed", schema_changes: { incompatible: "stop" } }, "public.parts"],
+      tables: ["public.items", { table: "public.indexed", schema_changes: { incompatible: "stop" } }, "public.parts", ...versioned],
       postgres: { slot: prefix, publication: prefix },
       topics: { prefix, partitions: 1 },
     }),
@@ -62,7 +64,10 @@ async function catalogs(): Promise<unknown> {
 
 test("before anything was made every schema is a first one, every target is to be made, and nothing is", async () => {
   const { code, tables } = await plan();
-  expect([code, tables.map(({ table }) => table)]).toEqual([0, ["public.indexed", "public.items", "public.parts"]]);
+  expect([code, tables.map(({ table }) => table)]).toEqual([
+    0,
+    ["indexed", "items", "lines", "parts", "wide", "wide_v2"].map((name) => `public.${name}`),
+  ]);
   expect(tables[1]).toMatchObject({
     topic: `${prefix}.public.items`,
     refused: null,
@@ -84,8 +89,9 @@ describe("beside a service that runs", () => {
     await database.sql(
       "INSERT INTO items (id, n) VALUES (1, 1); INSERT INTO indexed (code, region) VALUES ('a', 'b'); INSERT INTO parts VALUES (1)",
     );
+    await database.sql("INSERT INTO lines VALUES (1); INSERT INTO wide VALUES (1); INSERT INTO wide_v2 VALUES (1)");
     await until(async () => {
-      for (const table of ["items", "indexed", "parts"]) {
+      for (const table of ["items", "indexed", "parts", "lines", "wide", "wide_v2"]) {
         expect(await warehouse.sql(`SELECT 1 AS one FROM copy.${table}`)).toHaveLength(1);
         expect(await scene.duckdb(`SELECT 1 FROM copy.${table}`)).toHaveLength(1);
       }
@@ -156,6 +162,35 @@ describe("beside a service that runs", () => {
     expect(stdout).toMatch(
       new RegExp(`  PARKED: the table's events go to ${topic}.parked .*; to let it pass: curl .*tailrace unpark DIR shop public.parts\n`),
     );
+  });
+
+  test.each([
+    ["ALTER TABLE lines ALTER n TYPE text", /REFUSED \S+-value: .*string/],
+    ["ALTER TABLE lines ALTER n SET NOT NULL, DROP CONSTRAINT lines_pkey, ADD PRIMARY KEY (n)", /~ n: int\? → int/],
+  ])(
+    "R-version: %s begins a version of a table whose policy that is: exit 3, with its topic and targets, and what readers do",
+    async (sql, why) => {
+      const topic = `${prefix}.public.lines`;
+      const { code, tables } = await plan("--assume", sql);
+      expect(code).toBe(3);
+      expect(tables).toMatchObject([
+        { version: 1, refused: null, refusal: { then: "versioned", parkedTopic: null, version: 2, topic: `${topic}_v2` } },
+      ]);
+      for (const { target, ddl, refused } of tables[0]!.targets) {
+        expect([target, refused]).toEqual(["copy.lines_v2", null]);
+        expect(ddl.at(-1)).toMatch(/^CREATE TABLE .*"copy"."lines_v2"/);
+      }
+      const { stdout } = await scene.command("plan", ["--assume", sql]);
+      expect(stdout).toMatch(why);
+      expect(stdout).toContain(`  VERSIONED: the table's events go to topic ${topic}_v2, into which it is read, and to the targets below`);
+      expect(stdout).toContain(`who reads topic ${topic}, or its targets, has to go on with those`);
+    },
+  );
+
+  test("R-version: a version whose topic would be that of another table is refused by name", async () => {
+    const { code, tables } = await plan("--assume", "ALTER TABLE wide ALTER n TYPE text");
+    const why = expect.stringMatching(/^NAME_COLLISION: .*wide_v2/) as string;
+    expect([code, tables]).toMatchObject([3, [{ refused: why, refusal: null }]]);
   });
 
   test("of a table whose policy is stop the source would stop: exit 3, with the way back", async () => {

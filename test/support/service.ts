@@ -25,6 +25,8 @@ export type ServiceSpec = {
   readonly flushEvery?: string;
   /** Of the source; default: none are made. */
   readonly snapshot?: Readonly<Record<string, unknown>>;
+  /** schema_changes.incompatible; default: what the configuration has. */
+  readonly incompatible?: "park" | "version" | "stop";
 };
 
 export const SOURCE = "shop";
@@ -89,6 +91,7 @@ export class TestService extends ServiceProcess {
     partitions = 4,
     flushEvery = "300ms",
     snapshot = { mode: "no_data" },
+    incompatible,
   }: ServiceSpec): string {
     const log =
       kafka === undefined
@@ -103,6 +106,7 @@ export class TestService extends ServiceProcess {
         tables,
         topics: { prefix: this.prefix, partitions },
         snapshot,
+        ...(incompatible === undefined ? {} : { schema_changes: { incompatible } }),
       },
       {
         kind: "sink",

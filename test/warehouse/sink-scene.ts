@@ -155,6 +155,8 @@ export class SinkScene implements AsyncDisposable {
       barriers: this.#barriers.id,
       layouts: [],
       parked: [],
+      versions: [],
+      retired: [],
     };
     const counters = { generation: 1, number: ++this.#states, epoch, acknowledged: ZERO_LSN, published: ZERO_LSN };
     const record = { kind: "table", reason: "", where: null, opening: null, todo: [], rereads: [], rows: 0, chunks: 0 } as const;

@@ -10,6 +10,7 @@ import { sweepsSuite } from "./suite/sweeps.ts";
 import { targetsSuite } from "./suite/targets.ts";
 import { unchangedSuite } from "./suite/unchanged.ts";
 import { valuesSuite } from "./suite/values.ts";
+import { versionViewsSuite } from "./suite/version-views.ts";
 
 export function warehouseSuite(kind: WarehouseKind): void {
   describe(kind.title, () => {
@@ -22,5 +23,6 @@ export function warehouseSuite(kind: WarehouseKind): void {
     lettersSuite(warehouse);
     targetsSuite(warehouse);
     valuesSuite(warehouse);
+    versionViewsSuite(warehouse);
   });
 }

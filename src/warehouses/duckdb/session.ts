@@ -17,6 +17,7 @@ import type {
   Sweep,
   TableFlush,
   TargetSpec,
+  VersionView,
   WarehouseSession,
 } from "../../core/warehouse.ts";
 import {
@@ -30,7 +31,7 @@ import {
   toOpenKey,
   type StateRow,
 } from "../state-rows.ts";
-import { addMark, expire, merge, raiseFloor, STAGED_TABLE, sweep, truncate } from "./dialect.ts";
+import { addMark, expire, merge, raiseFloor, STAGED_TABLE, sweep, truncate, WAREHOUSE } from "./dialect.ts";
 import type { DuckdbFile } from "./file.ts";
 import { appendRows, putBytes, putCount, putText, stagedLoad, type Load } from "./load.ts";
 import {
@@ -39,6 +40,7 @@ import {
   createState,
   findLetter,
   findState,
+  findView,
   forgetSink,
   insertLetters,
   insertRun,
@@ -55,6 +57,7 @@ import {
   stageClosed,
   stageLetters,
 } from "./state.ts";
+import { decideView, viewDdl } from "../version-view.ts";
 import { findColumns, foundColumn, targetDdl, type FoundColumn } from "./target.ts";
 
 type Row = Readonly<Record<string, DuckDBValue>>;
@@ -123,6 +126,23 @@ export class DuckdbSession implements WarehouseSession {
     await this.#transaction(async () => {
       for (const sql of ddl) await this.#run(sql);
     });
+  }
+
+  async ensureView(view: VersionView): Promise<string | null> {
+    const [floor] = await this.#rows(readFloor, [view.target.schema, view.target.name]);
+    if (floor === undefined) return null;
+    const [row] = await this.#rows(findView, [view.view.schema, view.view.name]);
+    const columns = await this.#columnsOf(view.view);
+    const found = columns.length === 0 ? null : { columns, isView: row !== undefined, comment: (row?.comment ?? null) as string | null };
+    const [first, target] = [await this.#columnsOf(view.first), await this.#columnsOf(view.target)];
+    const decision = decideView(view, { first, target, found });
+    if (decision.kind === "none") return decision.reason;
+    if (decision.kind === "stands") return null;
+    this.#columns = null;
+    await this.#transaction(async () => {
+      for (const sql of viewDdl(view, decision, `${WAREHOUSE}.`)) await this.#run(sql);
+    });
+    return null;
   }
 
   async ensureMark(sweep: Sweep): Promise<void> {

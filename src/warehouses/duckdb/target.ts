@@ -3,7 +3,7 @@ import { TailraceError } from "../../core/errors.ts";
 import { compositesOf, tableLabel } from "../../core/table.ts";
 import { metadataColumns, type TargetSpec } from "../../core/warehouse.ts";
 import { quoteName, quoteTable, RESERVED_PREFIX } from "../sql-text.ts";
-import { otherType, refuseDifferences, softlyDeletedRows, type TargetDifference } from "../target-difference.ts";
+import { otherType, refuseDifferences, refuseOthers, softlyDeletedRows, type TargetDifference } from "../target-difference.ts";
 import { createTarget, targetColumns, WAREHOUSE } from "./dialect.ts";
 import { fold, holdingBoth, same } from "./struct.ts";
 
@@ -35,6 +35,7 @@ export function targetDdl(spec: TargetSpec, all: readonly FoundColumn[]): readon
   if (other !== undefined) throw collision(label, `${other.schema}.${other.table}`, label);
   if (found.length === 0) return [`CREATE SCHEMA IF NOT EXISTS ${WAREHOUSE}.${quoteName(spec.target.schema)}`, createTarget(spec)];
 
+  refuseOthers(spec, found);
   const added: string[] = [];
   const differences: TargetDifference[] = [];
   const table = quoteTable(spec.target);

@@ -3,7 +3,7 @@ import { TailraceError } from "../../core/errors.ts";
 import { tableLabel, type TableName } from "../../core/table.ts";
 import { metadataColumns, type TargetSpec } from "../../core/warehouse.ts";
 import { quoteName, quoteTable, RESERVED_PREFIX } from "../sql-text.ts";
-import { otherType, refuseDifferences, softlyDeletedRows, type TargetDifference } from "../target-difference.ts";
+import { otherType, refuseDifferences, refuseOthers, softlyDeletedRows, type TargetDifference } from "../target-difference.ts";
 import { isWider } from "../widening.ts";
 import { columnDefinition, createTarget, ladders, targetColumns } from "./dialect.ts";
 
@@ -45,6 +45,7 @@ export function foundTarget(row: Readonly<Record<string, unknown>> | undefined):
  */
 export function targetDdl(spec: TargetSpec, found: FoundTarget): readonly string[] {
   refuseNames(spec);
+  refuseOthers(spec, found.columns);
   const table = quoteTable(spec.target);
   if (found.columns.length === 0) {
     return [...(found.schemaExists ? [] : [`CREATE SCHEMA ${quoteName(spec.target.schema)}`]), createTarget(spec)];
@@ -71,6 +72,11 @@ export function targetDdl(spec: TargetSpec, found: FoundTarget): readonly string
     differences.push(softlyDeletedRows(spec.target));
   refuseDifferences(spec.target, differences);
   return added;
+}
+
+/** Whether a statement of targetDdl() alters a column that is there. */
+export function altersColumn(sql: string): boolean {
+  return / ALTER COLUMN .* TYPE /s.test(sql);
 }
 
 /** A varchar without a length is text in all but name. Events of before a column was widened may follow those of after it. */

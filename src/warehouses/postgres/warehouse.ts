@@ -18,6 +18,7 @@ import type {
   Sweep,
   TableFlush,
   TargetSpec,
+  VersionView,
   Warehouse,
   WarehouseSession,
 } from "../../core/warehouse.ts";
@@ -59,7 +60,9 @@ import {
   readOpenKeys,
   updateCheckpoints,
 } from "./state.ts";
-import { findTarget, foundTarget, targetDdl, type FoundTarget } from "./target.ts";
+import { viewDdl } from "../version-view.ts";
+import { altersColumn, findTarget, foundTarget, targetDdl, type FoundTarget } from "./target.ts";
+import { decide, dropView } from "./views.ts";
 
 export type PostgresWarehouseOptions = {
   /** A connection URL; asked for at every connection, so that credentials can change. */
@@ -168,7 +171,9 @@ class PostgresSession implements WarehouseSession {
     if (targetDdl(spec, await this.#findTarget(spec)).length > 0) {
       await this.#transaction(async () => {
         await this.#rows(lockDdl);
-        await queryUnbounded(this.#connection, targetDdl(spec, await this.#findTarget(spec)));
+        const ddl = targetDdl(spec, await this.#findTarget(spec));
+        if (ddl.some(altersColumn)) await dropView(this.#rows.bind(this), spec);
+        await queryUnbounded(this.#connection, ddl);
       });
     }
     this.#connection.fitting.add(known);
@@ -227,6 +232,20 @@ class PostgresSession implements WarehouseSession {
     if (this.#released) return; // the connection may be another session's by now
     this.#released = true;
     await this.#release();
+  }
+
+  async ensureView(view: VersionView): Promise<string | null> {
+    const [floor] = await this.#rows(readFloor, [view.target.schema, view.target.name]);
+    if (floor === undefined) return null;
+    const rows = this.#rows.bind(this);
+    let decision = await decide(rows, view);
+    if (decision.kind === "make")
+      await this.#transaction(async () => {
+        await this.#rows(lockDdl);
+        decision = await decide(rows, view);
+        if (decision.kind === "make") for (const sql of viewDdl(view, decision)) await this.#rows(sql);
+      });
+    return decision.kind === "none" ? decision.reason : null;
   }
 
   async ensureMark(sweep: Sweep): Promise<void> {

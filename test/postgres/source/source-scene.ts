@@ -341,6 +341,7 @@ export class SourceScene implements AsyncDisposable {
       wal: () => (this.looks += 1),
       bytesInFlight: quiet,
       parked: (list) => (this.parked = list.map(({ table }) => tableLabel(table))),
+      versions: quiet,
       snapshots: (list) => (this.snapshots = list),
       snapshotRows: (table, rows) => {
         this.snapshotRows += rows;

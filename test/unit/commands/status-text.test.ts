@@ -16,6 +16,7 @@ const source: SourceStatus = {
   retainedWalBytes: 1 << 20,
   snapshots: [],
   parked: [],
+  versions: [],
 };
 const sink: SinkStatus = {
   name: "lake",

@@ -221,8 +221,6 @@ describe("what this version lacks is refused by name", () => {
   const entry = (more: string): string => source().replace("[public.orders]", `[{ table: public.orders, ${more} }]`);
   const target = (more: string): string => source() + sink(`tables: [{ table: public.orders, ${more} }]\n`);
   test.each([
-    ["schema_changes.incompatible: version", source("schema_changes: { incompatible: version }\n")],
-    ["tables[0].schema_changes.incompatible: version", entry("schema_changes: { incompatible: version }")],
     ["wal_budget", source("wal_budget: { warn: 10GiB, action: alert }\n")],
     ["tables[0].columns", entry("columns: { exclude: [notes] }")],
     ["tables[0].mask", entry('mask: { email: { hmac: "${file:/run/secrets/pepper}" } }')],

@@ -34,6 +34,8 @@ const state: SourceState = {
   snapshots: null,
   layouts: [],
   parked: [],
+  versions: [],
+  retired: [],
 };
 
 describe("R-epoch: the state that counts", () => {

@@ -7,7 +7,7 @@ import { Barriers, sweepsOf, type AwaitedSweep, type EndBarrier } from "../../..
 import type { Progress } from "../../../src/sink/positions.ts";
 
 const TOPIC = "shop.barriers";
-const ORDERS = { name: "shop.public.orders", id: "A", partitions: 2 };
+const ORDERS = { name: "shop.public.orders", id: "A", partitions: 2, table: { schema: "public", name: "orders" } };
 const target = { schema: "analytics", name: "orders" };
 const from: Progress = { topic: TOPIC, partition: 0, topicId: "B", nextOffset: 0, sequence: "", stored: null };
 

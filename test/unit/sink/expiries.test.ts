@@ -13,7 +13,7 @@ const at = (commit: number): string => formatSequence({ epoch: 1, commitLsn: toL
 
 function route(name: string, into = name, deletes: "hard" | "soft" = "hard"): Route {
   const table = { schema: "public", name };
-  return { topic: { name, id: name, partitions: 2, table }, target: { schema: "raw", name: into }, deletes };
+  return { topic: { name, id: name, partitions: 2, table }, target: { schema: "raw", name: into }, deletes, first: null };
 }
 
 function of(firsts: Readonly<Record<string, readonly First[]>>, ...routes: readonly Route[]): readonly string[] {

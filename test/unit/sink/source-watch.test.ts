@@ -37,6 +37,8 @@ const state: SourceState = {
   snapshots: [snapshot],
   layouts: [],
   parked: [],
+  versions: [],
+  retired: [],
 };
 
 test("R-sweep: a snapshot counts as unfinished until its end is merged, though the state is further, and not once more while the state is behind", async () => {

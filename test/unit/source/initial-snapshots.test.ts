@@ -32,6 +32,8 @@ const state: SourceState = {
   snapshots: [],
   layouts: [],
   parked: [],
+  versions: [],
+  retired: [],
 };
 /** Of orders: read up to the key 500. */
 const half: SnapshotRecord = {
@@ -91,6 +93,15 @@ describe("what is read as a source begins", () => {
 
   test("a table that is new to the source, and no other", () => {
     expect(begun({ tables: [orders, items, table("late")] })).toEqual(["late: new table"]);
+  });
+
+  test("R-version: a table whose version has no topic yet, from the beginning, whatever of the one before was under way", () => {
+    const version = { table: { schema: "public", name: "orders" }, version: 2, after: "", difference: "", words: "" };
+    const switched = { ...state, versions: [version], snapshots: [half] };
+    const [record] = initialSnapshots({ ...goesOn, state: switched }) ?? [];
+    expect(record).toMatchObject({ reason: "version 2", opening: null, rows: 0, rereads: [] });
+    const topics = state.topics.map((topic) => (topic.table.name === "orders" ? { ...topic, version: 2 } : topic));
+    expect(initialSnapshots({ ...goesOn, state: { ...switched, topics } })).toEqual([half]);
   });
 
   test("R-chunk: an unfinished snapshot goes on behind its durable chunks", () => {

@@ -54,6 +54,8 @@ const state: SourceState = {
   snapshots: null,
   layouts: [],
   parked: [],
+  versions: [],
+  retired: [],
 };
 const barrier: Barrier = {
   epoch: 1,

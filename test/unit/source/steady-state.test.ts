@@ -159,6 +159,7 @@ class HotPath {
       keylessPartition: -1,
       counter: 0,
       transaction: -1n,
+      unregistered: null,
       reading: { watched: false, passedBelow: 0n, shapesSeen: 0n, shapesUntold: 0n, moves: 0 },
     };
     const changes = new Changes({
