@@ -94,11 +94,11 @@ const LOCKS_SQL = `
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND l.relation = ANY (ARRAY(SELECT t.typrelid FROM pg_type t WHERE t.oid = ANY($1::oid[])))) AS locked`;
 
-/** Of the types `t` in `from`, as shapeOf() has one. */
-export const shapesJson = (from: string): string => `(
-  SELECT coalesce(jsonb_agg(jsonb_build_array(t.oid::int8, tn.nspname || '.' || t.typname, tr.relnatts, (
+/** Of a type `t` with its row type's relation and schema, as shapeOf() has one. */
+export const SHAPE_OF_TYPE = `jsonb_build_array(t.oid::int8, tn.nspname || '.' || t.typname, tr.relnatts, (
     SELECT coalesce(jsonb_agg(jsonb_build_array(ta.attnum, ta.attname, ta.atttypid::int8, ta.atttypmod) ORDER BY ta.attnum), '[]')
-    FROM pg_attribute ta WHERE ta.attrelid = t.typrelid AND ta.attnum > 0 AND NOT ta.attisdropped)) ORDER BY t.oid), '[]')
-  FROM ${from} JOIN pg_class tr ON tr.oid = t.typrelid JOIN pg_namespace tn ON tn.oid = t.typnamespace WHERE t.typtype = 'c')`;
+    FROM pg_attribute ta WHERE ta.attrelid = t.typrelid AND ta.attnum > 0 AND NOT ta.attisdropped))`;
+export const COMPOSITES_AMONG = (oids: string): string =>
+  `${oids} AS among(oid) JOIN pg_type t ON t.oid = among.oid AND t.typtype = 'c' JOIN pg_class tr ON tr.oid = t.typrelid JOIN pg_namespace tn ON tn.oid = t.typnamespace`;
 
-const SHAPES_SQL = `SELECT ${shapesJson("unnest($1::oid[]) asked(oid) JOIN pg_type t ON t.oid = asked.oid")} AS json`;
+const SHAPES_SQL = `SELECT jsonb_agg(${SHAPE_OF_TYPE} ORDER BY t.oid) AS json FROM ${COMPOSITES_AMONG("unnest($1::oid[])")}`;
