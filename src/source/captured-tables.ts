@@ -7,13 +7,14 @@ import { compareSequence, type Sequence } from "../core/sequence.ts";
 import { compositesOf, keyColumns, tableLabel, type Table, type TableName } from "../core/table.ts";
 import { version } from "../core/version.ts";
 import { describeTable, describeTypes, relationExists } from "../postgres/catalog.ts";
-import { alteredComposite, lookAtShapes, shapesOf } from "../postgres/composites.ts";
+import { alteredComposite, shapesOf } from "../postgres/composites.ts";
 import type { Relation } from "../postgres/pgoutput.ts";
 import { needsText } from "../postgres/types.ts";
 import { countedOps, inShapeOf, inWiderTypes, keylessPartition, sameShape, type CapturedTable } from "./captured-table.ts";
 import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import type { Parking } from "./parking.ts";
 import type { PartitionBuffer } from "./partition-buffers.ts";
+import { ShapeLooks } from "./shape-looks.ts";
 import { registerSchemas, schemaRefused, SchemasRefused, type SchemaIds } from "./table-schemas.ts";
 import { higherTails, type Tail } from "./tails.ts";
 import type { DataTopic } from "./topics.ts";
@@ -44,7 +45,7 @@ export type Interruptible = {
 
 type Refusal = { readonly difference: string; readonly words: string };
 
-export class CapturedTables {
+export class CapturedTables implements AsyncDisposable {
   readonly #options: SourceOptions;
   readonly #registry: SchemaRegistry;
   readonly #logger: SourceParts["logger"];
@@ -54,6 +55,7 @@ export class CapturedTables {
   readonly #versioning: Versioning;
   readonly #snapshots: VersionSnapshots | null;
   readonly #signal: AbortSignal;
+  readonly #looks: ShapeLooks;
   readonly #tables: CapturedTable[] = [];
   /** By topic, what is being registered; never rejects. */
   readonly #registering = new Map<string, Promise<unknown>>();
@@ -78,6 +80,11 @@ export class CapturedTables {
     this.#memory = memory;
     this.#prepared = prepared;
     this.#signal = signal;
+    this.#looks = new ShapeLooks(prepared.settings, parts.logger, signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#looks[Symbol.asyncDispose]();
   }
 
   get all(): readonly CapturedTable[] {
@@ -247,11 +254,10 @@ export class CapturedTables {
   async lookAtShapes(): Promise<void> {
     const tables = this.#tables.filter(({ composites }) => composites.length > 0);
     const known = tables.map(({ table }) => shapesOf(table));
-    const look = await lookAtShapes(this.#prepared.session, [...new Set(known.flat().map(([oid]) => oid))], this.#signal);
+    const look = await this.#looks.look([...new Set(known.flat().map(([oid]) => oid))]);
     for (const [index, { label, reading }] of tables.entries()) {
-      const shapes = known[index]!;
-      const gone = shapes.find(([oid]) => !look.shapes.some(([other]) => other === oid));
-      const altered = gone === undefined ? alteredComposite(shapes, look.shapes) : gone[1];
+      // Of one that is gone no row can be written any more; those of before have the shape that it had.
+      const altered = alteredComposite(known[index]!, look.shapes);
       if (altered !== null) throw shapeLost(label, altered);
       reading.shapesSeen = look.lsn;
     }

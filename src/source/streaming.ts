@@ -127,7 +127,7 @@ export async function streamChanges(
     signal: force,
   });
   const refusals = { parking, versioning, snapshots: versionSnapshots(snapshots, prepared.session) };
-  const tables = await captureTables(options, parts, memory, prepared, publisher, refusals, force);
+  await using tables = await captureTables(options, parts, memory, prepared, publisher, refusals, force);
   await acks.save(); // R-epoch: only now may a process that follows go on in this epoch
   const letters = await letterBuffer(options, parts, publisher, force);
   const changes = new Changes({
