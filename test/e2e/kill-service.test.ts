@@ -14,8 +14,11 @@ const KILLS = 20;
 const KILLS_MS = 600_000;
 /** Longer than it takes to come to a place that it is to die at. */
 const DIES_MS = 120_000;
-/** Reached only where a schema is refused: test/e2e/parking.test.ts dies there. */
-const ofParking: readonly Failpoint[] = [
+/** Reached only where a schema is refused: parking.test.ts and versioning.test.ts die there. */
+const ofRefusals: readonly Failpoint[] = [
+  "source.before_versioned",
+  "source.after_versioned",
+  "source.after_version_topic",
   "source.before_parked",
   "source.after_parked",
   "source.while_drained",
@@ -53,7 +56,7 @@ test("R-ack, R-epoch, R-checkpoint: the service dies at each place where a write
   await using database = await loadDatabase();
   await using service = await TestService.create({ ...specOf(database), warehouse: "duckdb" });
   await dieAtEach(
-    failpoints.filter((point) => !ofParking.includes(point)),
+    failpoints.filter((point) => !ofRefusals.includes(point)),
     service,
     database,
     { duckdb: service.duckdbFile },
