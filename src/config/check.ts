@@ -163,13 +163,24 @@ function checkReached(document: Resolved): readonly ConfigIssue[] {
     if ("problem" in pattern) continue;
     const taker = before.find((other) => takesAll(other.pattern, pattern));
     before.push({ index, pattern });
-    if (taker === undefined || item.kind !== "map" || item.entries.size === 1) continue;
+    if (taker === undefined || item.kind !== "map") continue;
+    const said = sayingsOf(document, index);
+    if (said === "{}" || said === sayingsOf(document, taker.index)) continue;
     const seen = seenOf(document, path);
     const message = `tables[${index}], of ${seen}, is never come to: tables[${taker.index}], ${JSON.stringify(taker.pattern.text)}, takes all of that before it`;
     const fix = `put it before tables[${taker.index}]`;
     issues.push(issue("invalid_value", placeOf(document.root, path), path, { seen, message, fix }));
   }
   return issues;
+}
+
+/** What an entry of `tables` says beside which tables it is of, as JSON. */
+function sayingsOf({ plain }: Resolved, index: number): string {
+  const entry: unknown = (plain as { readonly tables: readonly unknown[] }).tables[index];
+  if (typeof entry !== "object" || entry === null) return "{}";
+  const isSaid = ([key, value]: readonly [string, unknown]): boolean =>
+    key !== "table" && !(typeof value === "object" && value !== null && Object.keys(value).length === 0);
+  return JSON.stringify(Object.fromEntries(Object.entries(entry).filter(isSaid).sort()));
 }
 
 /** Two tables merged into one target would overwrite each other's rows. */

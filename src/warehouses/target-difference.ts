@@ -8,14 +8,14 @@ export type TargetDifference = { readonly what: string; readonly sql: string };
 
 /**
  * `there` and `needed`: types as the warehouse's catalogue prints them. USING: PostgreSQL casts text to most types only when asked to.
- * Between types that no cast leads from and to the column has to go; the sink then adds it, and what changed the type at the source
+ * Between types that no cast leads from and to the column has to go; the sink then adds it, and a change of the type at the source
  * has the table read again. A key column can't go so.
  */
 export function otherType(target: TableName, column: string, there: string, needed: string, isKey: boolean): TargetDifference {
   const [table, name] = [quoteTable(target), quoteName(column)];
   const converts = isKey || isCastable(there, needed);
   return {
-    what: `${column} is ${there}, needed is ${needed}${converts ? "" : ", to which no cast leads: the column goes with its values, and is made again"}`,
+    what: `${column} is ${there}, needed is ${needed}${converts ? "" : ", to which no cast leads: the column goes with its values; the sink makes it again, and tailrace snapshot fills it where the source does not by itself"}`,
     sql: converts
       ? `ALTER TABLE ${table} ALTER COLUMN ${name} TYPE ${needed} USING ${name}::${needed}`
       : `ALTER TABLE ${table} DROP COLUMN ${name}`,

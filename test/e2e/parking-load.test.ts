@@ -34,6 +34,8 @@ const PHASES = ["before", "parked", "unparked"] as const;
 type Phase = (typeof PHASES)[number];
 /** performance.now() */
 type Window = readonly [from: number, to: number];
+/** A p99 that is no longer than this is no pause that anybody would notice, whatever it was before: a stall of the machine lasts as long. */
+const UNNOTICED_MS = 400;
 /** Longer than this without anything new in the warehouse is a pause, on a busy machine too. */
 const PAUSE_MS = 5_000;
 
@@ -134,7 +136,7 @@ async function measure(log: NonNullable<ServiceSpec["kafka"]> | null): Promise<v
   const usual = Math.max(...before!.rounds.map(({ p99 }) => p99));
   for (const { phase, rounds } of meanwhile) {
     expect(Math.min(...rounds.map((one) => one.rows)), `rows, ${phase}`).toBeGreaterThan(200);
-    expect(Math.min(...rounds.map(({ p99 }) => p99)), `p99, ${phase}`).toBeLessThanOrEqual(2 * usual);
+    expect(Math.min(...rounds.map(({ p99 }) => p99)), `p99, ${phase}`).toBeLessThanOrEqual(Math.max(2 * usual, UNNOTICED_MS));
     expect(Math.max(...rounds.map(({ longest }) => longest)), `longest, ${phase}`).toBeLessThanOrEqual(PAUSE_MS);
   }
   expect(await service.stop()).toMatchObject({ code: 0 });

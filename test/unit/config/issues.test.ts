@@ -289,6 +289,8 @@ describe("between documents", () => {
       source().replace("[public.orders]", '["public.*", public.orders]'), // it names a table that must be there
       source().replace("[public.orders]", '[public.orders, { table: "public.*", as: { total: string } }]'),
       source() + sink('tables: [{ table: public.a, into: x.y }, { table: "public.*", deletes: soft }]\n'),
+      source() + sink('tables: [{ table: "public.*", deletes: soft }, { table: public.a, deletes: soft }]\n'), // the same
+      source().replace("[public.orders]", '["public.*", { table: public.orders, as: {} }]'),
     ])
       expect(parseText(fine).sources).toHaveLength(1);
   });
