@@ -39,6 +39,12 @@ export type CapturedTable = {
   readonly reading: TableReading;
 };
 
+/** R-version: a table whose next rows, up to this sequence, are in a topic of a version before: its RELATION is to be resolved again behind it. */
+export type PassedOver = { readonly upTo: Sequence };
+
+/** What becomes of a relation's rows; null: they are passed over, as long as its shape stays. */
+export type Resolved = CapturedTable | PassedOver | null;
+
 /** How a table is being read by its snapshot. */
 export type TableReading = {
   /** A snapshot of it goes on: its window is told of every row. */

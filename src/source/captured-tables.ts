@@ -10,7 +10,7 @@ import { describeTable, describeTypes, relationExists } from "../postgres/catalo
 import { alteredComposite, shapesOf } from "../postgres/composites.ts";
 import type { Relation } from "../postgres/pgoutput.ts";
 import { needsText } from "../postgres/types.ts";
-import { countedOps, inShapeOf, inWiderTypes, keylessPartition, sameShape, type CapturedTable } from "./captured-table.ts";
+import { countedOps, inShapeOf, inWiderTypes, keylessPartition, sameShape, type CapturedTable, type Resolved } from "./captured-table.ts";
 import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import type { Parking } from "./parking.ts";
 import type { PartitionBuffer } from "./partition-buffers.ts";
@@ -186,12 +186,12 @@ export class CapturedTables implements AsyncDisposable {
     this.#replace(captured, { ...captured, buffers: captured.own, moves: captured.reading.moves, ...this.#encode(captured.table, ids) });
   }
 
-  /** The table of a RELATION message; null when it is not captured, or its next rows, the first of them at `place`, are passed over. */
-  resolve(relation: Relation, place: Sequence): CapturedTable | null | Promise<CapturedTable | null> {
+  /** The table of a RELATION message; null when it is not captured, or its rows are passed over. `place`: of the first of them. */
+  resolve(relation: Relation, place: Sequence): Resolved | Promise<Resolved> {
     const captured = this.#tables.find(({ table }) => table.schema === relation.schema && table.name === relation.name);
     if (captured === undefined) return this.#passOver(relation);
     if (captured.unregistered !== null || !sameShape(captured.table, relation)) return this.#reshape(captured, relation, place);
-    if (!this.#versioning.isBefore(captured.table, place)) this.#versioning.reached(captured.table);
+    if (this.#versioning.before(captured.table, place) === null) this.#versioning.reached(captured.table);
     return captured;
   }
 
@@ -333,9 +333,10 @@ export class CapturedTables implements AsyncDisposable {
    * The table under another shape than the one known so far. After a restart it may be an older one: the stream delivers
    * rows of before an ALTER TABLE whose outcome is all that the catalog shows.
    */
-  async #reshape(captured: CapturedTable, relation: Relation, place: Sequence): Promise<CapturedTable | null> {
+  async #reshape(captured: CapturedTable, relation: Relation, place: Sequence): Promise<Resolved> {
     const { publication, selection } = this.#options;
-    if (this.#versioning.isBefore(captured.table, place)) return null;
+    const upTo = this.#versioning.before(captured.table, place);
+    if (upTo !== null) return { upTo };
     const now = await describeTable(this.#prepared.session, relation.oid, publication, selection.asked);
     const types = await describeTypes(this.#prepared.session, relation.columns);
     const table = now === null ? null : inShapeOf(relation, now, types, selection.asked(now));

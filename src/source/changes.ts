@@ -5,11 +5,11 @@ import type { ByteWriter } from "../core/byte-writer.ts";
 import { TailraceError, type ErrorPlace } from "../core/errors.ts";
 import { formatLsn, toLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { partitionOf } from "../core/partition.ts";
-import { formatSequence, LAST_ORDINAL, type Sequence } from "../core/sequence.ts";
+import { compareSequence, formatSequence, LAST_ORDINAL, type Sequence } from "../core/sequence.ts";
 import { Tuple, tupleState } from "../core/tuple.ts";
 import { messageTag, oldKind, PgoutputReader, type Relation } from "../postgres/pgoutput.ts";
 import { readMark } from "../postgres/snapshot-mark.ts";
-import type { CapturedTable } from "./captured-table.ts";
+import type { CapturedTable, PassedOver, Resolved } from "./captured-table.ts";
 import type { SourceDeadLetter } from "./dead-letters.ts";
 import { EventRecords, type RowOp } from "./event-records.ts";
 import type { Publisher } from "./publisher.ts";
@@ -35,7 +35,7 @@ export type ChangesOptions = {
    * The table of a RELATION message: null for one that is not captured; a promise when its shape must be looked up and
    * registered first. Messages wait in memory meanwhile, which `stalled` bounds by pausing the stream. `place`: of the next row.
    */
-  readonly resolve: (relation: Relation, place: Sequence) => CapturedTable | null | Promise<CapturedTable | null>;
+  readonly resolve: (relation: Relation, place: Sequence) => Resolved | Promise<Resolved>;
   readonly stalled: (waiting: boolean) => void;
   /** Finds out that rows of tables with composites have the known shape, up to an LSN that covers all that has come: or ends the stream. */
   readonly lookAtShapes: () => Promise<void>;
@@ -57,6 +57,8 @@ export class Changes {
   readonly #out: ByteWriter;
   readonly #chunkRow = new Tuple();
   readonly #tables = new Map<number, CapturedTable | null>();
+  /** Of those that are null in #tables for now: the server sends no other RELATION before the rows that are to be taken. */
+  readonly #passedOver = new Map<number, PassedOver & { readonly relation: Relation }>();
   #lastOid = -1;
   #lastTable: CapturedTable | null = null;
   /** Copies of messages that wait for a RELATION to be resolved; null when nothing waits. */
@@ -149,7 +151,11 @@ export class Changes {
       case messageTag.insert:
       case messageTag.update:
       case messageTag.delete: {
-        const captured = this.#captured(reader.relationOid);
+        let captured = this.#captured(reader.relationOid);
+        if (captured === null && this.#passedOver.size > 0) {
+          if (this.#awaitsRelation(reader.relationOid, bytes)) return;
+          captured = this.#captured(reader.relationOid);
+        }
         if (captured !== null && captured.composites.length > 0 && this.#awaitsLook(captured, bytes)) return;
         if (tag === messageTag.insert) this.#insert(captured, bytes);
         else if (tag === messageTag.update) this.#update(captured, bytes);
@@ -163,7 +169,7 @@ export class Changes {
         this.#commit();
         break;
       case messageTag.truncate:
-        this.#truncate();
+        this.#truncate(bytes);
         break;
       case messageTag.relation:
         this.#relation(reader.relation);
@@ -202,12 +208,24 @@ export class Changes {
 
   #relation(relation: Relation): void {
     this.#lastOid = -1;
+    const settled = (resolved: Resolved): void => {
+      const isPassedOver = resolved !== null && "upTo" in resolved;
+      if (isPassedOver) this.#passedOver.set(relation.oid, { ...resolved, relation });
+      else this.#passedOver.delete(relation.oid);
+      this.#tables.set(relation.oid, isPassedOver ? null : resolved);
+    };
     const resolved = this.#options.resolve(relation, this.place);
-    if (!(resolved instanceof Promise)) {
-      this.#tables.set(relation.oid, resolved);
-      return;
-    }
-    this.#waitFor(resolved, (table) => this.#tables.set(relation.oid, table), { table: `${relation.schema}.${relation.name}` });
+    if (!(resolved instanceof Promise)) settled(resolved);
+    else this.#waitFor(resolved, settled, { table: `${relation.schema}.${relation.name}` });
+  }
+
+  /** Whether the message waits until its RELATION has been resolved again, as the first row behind those that were to be passed over. */
+  #awaitsRelation(oid: number, bytes: Buffer): boolean {
+    const found = this.#passedOver.get(oid);
+    if (found === undefined || compareSequence(this.place, found.upTo) <= 0) return false;
+    this.#relation(found.relation);
+    this.#waiting?.push(this.#copy(bytes));
+    return this.#isWaiting();
   }
 
   /** Messages wait in memory until the promise has settled. `place`: of its error, by which the stream ends. */
@@ -234,10 +252,13 @@ export class Changes {
   /** Whether the message waits until it is known that its composites have the known shape: no message says when that changes. */
   #awaitsLook({ reading, label }: CapturedTable, bytes: Buffer): boolean {
     if (this.#lsn() <= reading.shapesSeen) return false;
-    const message = { bytes: Buffer.from(bytes.subarray(this.#start, this.#end)), walHigh: this.#walHigh, walLow: this.#walLow };
     this.#waitFor(this.#options.lookAtShapes(), () => undefined, { table: label });
-    this.#waiting?.push(message);
+    this.#waiting?.push(this.#copy(bytes));
     return true;
+  }
+
+  #copy(bytes: Buffer): { readonly bytes: Buffer; readonly walHigh: number; readonly walLow: number } {
+    return { bytes: Buffer.from(bytes.subarray(this.#start, this.#end)), walHigh: this.#walHigh, walLow: this.#walLow };
   }
 
   /** Of the message at hand. */
@@ -277,8 +298,10 @@ export class Changes {
     this.#emit(captured, bytes, "d", this.#reader.oldTuple, null, ordinal, null);
   }
 
-  #truncate(): void {
+  #truncate(bytes: Buffer): void {
     const reader = this.#reader;
+    for (let i = 0; this.#passedOver.size > 0 && i < reader.truncatedCount; i++)
+      if (this.#awaitsRelation(reader.truncated[i] ?? 0, bytes)) return;
     const ordinal = this.#row++ * 2; // one message, one index, however many tables
     for (let i = 0; i < reader.truncatedCount; i++) {
       const captured = this.#captured(reader.truncated[i] ?? 0);

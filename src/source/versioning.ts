@@ -51,10 +51,10 @@ export class Versioning {
     return found === null ? null : parseSequence(found.after);
   }
 
-  /** Whether the rows that come at `place` are in a topic of a version before. */
-  isBefore(table: TableName, place: Sequence): boolean {
+  /** Up to which sequence the rows from `place` on are in a topic of a version before; null: they are not. */
+  before(table: TableName, place: Sequence): Sequence | null {
     const after = this.after(table);
-    return after?.epoch === place.epoch && compareSequence(place, after) <= 0;
+    return after?.epoch === place.epoch && compareSequence(place, after) <= 0 ? after : null;
   }
 
   /** The table's rows have come in a shape that its version takes. */

@@ -90,13 +90,9 @@ describe("R-version: a version begins", () => {
 describe("R-version: rows that come again", () => {
   test("are of before the version up to its beginning, and of no other epoch's", () => {
     const { versioning } = scene({ versions: [second(at(9, 3))] });
-    expect([at(9, 3), at(9, 4), at(8, 9), at(8, 9, 2)].map((place) => versioning.isBefore(orders, place))).toEqual([
-      true,
-      false,
-      true,
-      false,
-    ]);
-    expect(scene().versioning.isBefore(orders, at(1))).toBe(false);
+    const places = [at(9, 3), at(9, 4), at(8, 9), at(8, 9, 2)];
+    expect(places.map((place) => versioning.before(orders, place))).toEqual([at(9, 3), null, at(9, 3), null]);
+    expect(scene().versioning.before(orders, at(1))).toBe(null);
   });
 
   test("that can't be written are of before it until rows have come that it takes", () => {
