@@ -9,7 +9,9 @@ const server = postgres();
 
 test("R-version: rows behind those that a version's topic of before has are taken, though one RELATION stands before both", async () => {
   await using database = await (await server).createDatabase("versions");
-  await database.sql("CREATE TABLE bills (id int PRIMARY KEY, total numeric(10,2)); CREATE TABLE notes (id int PRIMARY KEY, total numeric(10,2))");
+  await database.sql(
+    "CREATE TABLE bills (id int PRIMARY KEY, total numeric(10,2)); CREATE TABLE notes (id int PRIMARY KEY, total numeric(10,2))",
+  );
   await using scene = await SourceScene.open(database);
   scene.options = { ...scene.options, incompatible: () => "version" };
   await scene.while(async () => {
