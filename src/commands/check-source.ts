@@ -13,6 +13,7 @@ import { judgeSlot, slotError } from "../postgres/slot.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import { newMemory, type SourceOptions } from "../source/parts.ts";
 import { findBeginning, findObstacles, seeDatabase, type SeenDatabase } from "../source/past.ts";
+import { policyFor } from "../source/table-schemas.ts";
 import { dataTopicNames, namingProblems, topicProblems } from "../source/topics.ts";
 import { look, problem, type Found } from "./findings.ts";
 
@@ -120,15 +121,12 @@ function namesOf(tables: readonly CatalogTable[]): string {
 }
 
 /** R-version: tables whose next version could not have its name. */
-function versionWarnings(
-  { topics, incompatible }: SourceOptions,
-  tables: readonly CatalogTable[],
-  versions: readonly VersionedTable[],
-): readonly string[] {
+function versionWarnings(options: SourceOptions, tables: readonly CatalogTable[], versions: readonly VersionedTable[]): readonly string[] {
+  const { topics } = options;
   const names = new Set(namingProblems(topics, tables, versions).length > 0 ? [] : dataTopicNames(topics, tables, versions));
   return tables.flatMap((table) => {
     const name = versionedName(topicName(topics.prefix, table), versionOf(versions, table) + 1);
-    if (incompatible(table) !== "version" || !names.has(name)) return [];
+    if (policyFor(options, table) !== "version" || !names.has(name)) return [];
     return [
       `a change of table ${tableLabel(table)} that is refused would stop the source: topic ${name}, of its next version, is another table's`,
     ];

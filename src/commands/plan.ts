@@ -10,6 +10,7 @@ import { assumeAlter, TRIAL_SETTINGS } from "../postgres/assumed-table.ts";
 import { resolveTables } from "../postgres/catalog.ts";
 import { Session } from "../postgres/session.ts";
 import { findConnector } from "../service/names.ts";
+import { policyFor } from "../source/table-schemas.ts";
 import { dataTopicNames, mayHaveParkedTopic } from "../source/topics.ts";
 import {
   columnChanges,
@@ -74,13 +75,17 @@ async function planSource(
   if (problem !== undefined) throw problem;
   const topics = dataTopicNames(options.topics, tables, []);
   const { prefix } = source.topics;
-  const plan = async (table: Table, judged: Partial<Pick<PlannedTable, "columns" | "refused">> = {}): Promise<PlannedTable> => {
+  const plan = async (
+    table: Table,
+    judged: Partial<Pick<PlannedTable, "columns" | "refused">> = {},
+    before = table,
+  ): Promise<PlannedTable> => {
     const version = registry === null ? 1 : await presentVersion(prefix, table, topics, registry, signal);
     const topic = topicName(prefix, table, version);
     const subjects = await planSubjects(topic, table, registry, signal);
     const names = { source: source.name, table: tableLabel(table), topic, version };
     const planned = { ...names, subjects, columns: columnLines(table), refused: null, ...judged };
-    const policy = options.incompatible(table);
+    const policy = policyFor(options, keyColumns(before).length === 0 ? before : table);
     if (policy === "version" && registry !== null) return versioned(planned, table, prefix, topics);
     const mayPark = policy === "park" && mayHaveParkedTopic(topic, topics);
     return { ...planned, refusal: registry === null ? null : refusalOf(planned, mayPark, registry.url), targets: [] };
@@ -93,7 +98,7 @@ async function planSource(
   const { before, after } = await assumeAlter(session, assume, tables, options.publication, options.selection.asked);
   if (typeof after === "string")
     return [await plan(before, { columns: [], refused: `the table could not be captured any more: ${after}` })];
-  const planned = await plan(after, { columns: columnChanges(before, after), refused: keyChange(before, after) });
+  const planned = await plan(after, { columns: columnChanges(before, after), refused: keyChange(before, after) }, before);
   return await withTargets([planned], [after], source, sinks, signal);
 }
 
@@ -161,7 +166,10 @@ function tableLines(
         ? `  REFUSED ${subject.subject}: ${subject.reason}`
         : `  ${subject.subject}: ${verdicts[subject.verdict]}`,
     );
-  if (refusal !== null) lines.push(`  ${refusalWords(refusal)}; ${refusal.then === "versioned" ? "" : "to let it pass: "}${refusal.fix}`);
+  if (refusal !== null)
+    lines.push(
+      `  ${refusalWords(refusal, subjects.length === 1)}; ${refusal.then === "versioned" ? "" : "to let it pass: "}${refusal.fix}`,
+    );
   if (assumed) lines.push(`  schema: ${subjects.at(-1)?.schema ?? ""}`);
   for (const { sink, target, ddl, refused: why } of targets) {
     if (why !== null) lines.push(`  REFUSED sink ${sink}: ${why}`);
@@ -171,9 +179,9 @@ function tableLines(
   return lines.map((line) => `${line}\n`);
 }
 
-function refusalWords({ parkedTopic, version, topic }: Refusal): string {
+function refusalWords({ parkedTopic, version, topic }: Refusal, isKeyless: boolean): string {
   if (version !== null)
     return `VERSIONED: the table's events go to topic ${topic}, into which it is read, and to the targets below (schema_changes.incompatible)`;
   if (parkedTopic === null) return "STOPS the source before the first event of this schema (schema_changes.incompatible)";
-  return `PARKED: the table's events go to ${parkedTopic} and wait there, the other tables go on (schema_changes.incompatible)`;
+  return `PARKED: the table's events go to ${parkedTopic} and wait there, the other tables go on (schema_changes.incompatible${isKeyless ? "; without a key it has no versions" : ""})`;
 }

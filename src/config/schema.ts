@@ -159,7 +159,7 @@ const schemaChanges = () =>
       .enum(["park", "version", "stop"])
       .optional()
       .describe(
-        "What becomes of a table whose new schema is refused. park: its events go to a topic of their own until `tailrace unpark`, the others stream on; version: the table goes on under a topic and targets of its next version (orders_v2), into which it is read; stop: the source stops before the first event of it.",
+        "What becomes of a table whose new schema is refused. park: its events go to a topic of their own until `tailrace unpark`, the others stream on; version: the table goes on under a topic and targets of its next version (orders_v2), into which it is read (parked where it has no key); stop: the source stops before the first event of it.",
       ),
   });
 

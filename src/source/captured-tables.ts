@@ -139,11 +139,11 @@ export class CapturedTables implements AsyncDisposable {
     const captured = this.find(tableLabel(table));
     if (captured === null) throw new TailraceError("TABLE_MISSING", { table: tableLabel(table) });
     const { unregistered } = captured;
-    if (unregistered instanceof SchemasRefused) return this.#versionedByChunk(table, unregistered, signal);
     if (unregistered === null && JSON.stringify(captured.table.columns) === JSON.stringify(table.columns)) return captured;
     if (keyNames(table) !== keyNames(captured.table)) {
       const why = keyDifference(captured.table, table);
-      if (this.#isVersioned(table)) return this.#versionedByChunk(table, { difference: why, words: "its rows have another key" }, signal);
+      if (this.#isVersioned(table) && this.#isVersioned(captured.table))
+        return this.#versionedByChunk(table, { difference: why, words: "its rows have another key" }, signal);
       throw new TailraceError("SCHEMA_CHANGED", { table: captured.label, difference: why });
     }
     if (this.#parking.find(table) !== null) return this.#shaped(captured, table, "present");
@@ -344,7 +344,8 @@ export class CapturedTables implements AsyncDisposable {
       const unknown = relation.columns.find((_, index) => types[index] === null);
       const why = unknown === undefined ? difference(relation, captured.table, now) : `the type of its column ${unknown.name} was dropped`;
       const error = new TailraceError("SCHEMA_CHANGED", { table: captured.label, difference: why });
-      if (!this.#isVersioned(captured.table) || now === null || (table === null && this.#snapshots === null)) throw error;
+      if (!this.#isVersioned(captured.table) || now === null || !this.#isVersioned(now) || (table === null && this.#snapshots === null))
+        throw error;
       if (table === null && this.#versioning.isOfBefore(captured.table)) return this.#before(captured, error);
       return this.#versioning.begin(captured, { difference: why, words: "its rows can't be written as the topic has them" }, place);
     }

@@ -10,7 +10,7 @@ import type { CapturedTable } from "./captured-table.ts";
 import type { SourceOptions, SourceParts } from "./parts.ts";
 import type { PartitionBuffer } from "./partition-buffers.ts";
 import type { Publisher } from "./publisher.ts";
-import { registerSchemas, type SchemaIds, type SchemasRefused } from "./table-schemas.ts";
+import { policyFor, registerSchemas, type SchemaIds, type SchemasRefused } from "./table-schemas.ts";
 import { ensureParkedTopic, mayHaveParkedTopic } from "./topics.ts";
 
 export type ParkingOptions = {
@@ -49,9 +49,9 @@ export class Parking {
   }
 
   /** Whether a table is to be parked whose schema is refused. */
-  isFor(table: TableName, topic: string): boolean {
+  isFor(table: Table, topic: string): boolean {
     const { options, topics } = this.#options;
-    return options.incompatible(table) === "park" && mayHaveParkedTopic(topic, topics);
+    return policyFor(options, table) === "park" && mayHaveParkedTopic(topic, topics);
   }
 
   /**

@@ -5,6 +5,7 @@ import { readValueSchema } from "../avro/shape.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { Registered, SchemaRegistry } from "../core/schema-registry.ts";
 import { keyColumns, tableLabel, type Column, type ColumnType, type Table } from "../core/table.ts";
+import type { SourceOptions } from "./parts.ts";
 
 /** `key` is null for a table without one. */
 export type SchemaIds = { readonly key: number | null; readonly value: number };
@@ -27,6 +28,12 @@ export class SchemasRefused extends Error {
     this.commands = commands;
     this.isForAll = isForAll;
   }
+}
+
+/** What becomes of a table whose schema is refused. R-version: one without a key has no versions, since rows that come again could not be told apart in its snapshot. */
+export function policyFor({ incompatible }: Pick<SourceOptions, "incompatible">, table: Table): ReturnType<SourceOptions["incompatible"]> {
+  const policy = incompatible(table);
+  return policy === "version" && keyColumns(table).length === 0 ? "park" : policy;
 }
 
 /** Throws SchemasRefused, REGISTRY_UNREACHABLE, REGISTRY_LOGIN. `subjects`: of which topic; default the table's own. */

@@ -6,11 +6,11 @@ import { reach } from "../core/failpoint.ts";
 import { topicName } from "../core/naming.ts";
 import { compareSequence, formatSequence, LAST_ORDINAL, parseSequence, type Sequence } from "../core/sequence.ts";
 import { versionOf, type SourceState, type VersionedTable } from "../core/source-state.ts";
-import { tableLabel, type TableName } from "../core/table.ts";
+import { tableLabel, type Table, type TableName } from "../core/table.ts";
 import { highestWatermark, type CapturedTable } from "./captured-table.ts";
 import type { SourceOptions, SourceParts } from "./parts.ts";
 import type { Publisher } from "./publisher.ts";
-import { schemaRefused, SchemasRefused } from "./table-schemas.ts";
+import { policyFor, schemaRefused, SchemasRefused } from "./table-schemas.ts";
 import { dataTopicNames } from "./topics.ts";
 
 export type VersioningOptions = {
@@ -36,8 +36,8 @@ export class Versioning {
   }
 
   /** Whether a table is to have a new version whose schema is refused. */
-  isFor(table: TableName): boolean {
-    return this.#options.options.incompatible(table) === "version";
+  isFor(table: Table): boolean {
+    return policyFor(this.#options.options, table) === "version";
   }
 
   /** null: it has its first version. */

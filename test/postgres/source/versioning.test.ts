@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { formatSequence, LAST_ORDINAL } from "../../../src/core/sequence.ts";
 import { parseLsn } from "../../../src/core/lsn.ts";
+import { eventually } from "../../support/eventually.ts";
 import { postgres } from "../../support/servers.ts";
 import { SourceScene } from "./source-scene.ts";
 
@@ -43,4 +44,51 @@ test("R-version: rows behind those that a version's topic of before has are take
   const ops = async (table: string) => (await scene.events(table)).map(({ op }) => op);
   expect(await Promise.all(["bills", "bills_v2", "notes", "notes_v2"].map(ops))).toEqual([["c"], ["c", "d"], ["c"], ["t", "c"]]);
   expect(await scene.rows("bills_v2")).toMatchObject([{ id: 3 }]);
+});
+
+test("R-version: a table without a key has no versions: it is parked, and one that loses its key stops the source", async () => {
+  await using database = await (await server).createDatabase("versions");
+  await database.sql(
+    "CREATE TABLE heap (id int, total numeric(10,2)); ALTER TABLE heap REPLICA IDENTITY FULL; CREATE TABLE bills (id int PRIMARY KEY, total numeric(10,2))",
+  );
+  await using scene = await SourceScene.open(database, { snapshot: { mode: "initial" } });
+  scene.options = { ...scene.options, incompatible: () => "version" };
+  await scene.while(async () => {
+    await database.sql("INSERT INTO heap VALUES (1, 1); INSERT INTO bills VALUES (1, 1)");
+    await scene.untilRows("bills", 1);
+    await scene.untilRead();
+    await database.sql("ALTER TABLE heap ALTER total TYPE numeric(12,4); INSERT INTO heap VALUES (2, 2)");
+    await eventually("the table parked", () => scene.parked.includes("public.heap"));
+    await scene.untilRead();
+    expect((await scene.state())?.versions).toEqual([]);
+  });
+  const keyless = scene.while(async () => {
+    await database.sql("ALTER TABLE bills DROP CONSTRAINT bills_pkey; INSERT INTO bills VALUES (2, 2)");
+    await new Promise(() => undefined); // it ends by itself
+  });
+  await expect(keyless).rejects.toMatchObject({ code: "SCHEMA_CHANGED" });
+  expect((await scene.state())?.versions).toEqual([]);
+});
+
+test("R-version: a chunk whose shape is taken begins no version, though what the table had when the session began was refused", async () => {
+  await using database = await (await server).createDatabase("versions");
+  await database.sql("CREATE TABLE bills (id int PRIMARY KEY, total numeric(10,2)); INSERT INTO bills VALUES (1, 1)");
+  await using scene = await SourceScene.open(database, { snapshot: { mode: "initial" } });
+  scene.options = { ...scene.options, incompatible: () => "version" };
+  await scene.while(async () => {
+    await scene.untilRows("bills", 0);
+    await scene.untilRead();
+    await scene.untilLevel(database);
+  });
+  await database.sql("ALTER TABLE bills ALTER total TYPE numeric(12,4)");
+  scene.paused.add("public.bills");
+  await scene.while(async () => {
+    await database.sql("ALTER TABLE bills ALTER total TYPE numeric(10,2)");
+    await scene.control?.requestSnapshot([{ table: { schema: "public", name: "bills" }, where: null }], "a test");
+    scene.paused.delete("public.bills");
+    await scene.untilRead();
+    await scene.untilLevel(database);
+  });
+  expect((await scene.state())?.versions).toEqual([]);
+  expect((await scene.events("bills")).map(({ op }) => op)).toEqual(["r", "r"]);
 });
