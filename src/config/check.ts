@@ -6,7 +6,7 @@ import { printableAddress } from "./address.ts";
 import type { ConfigIssue } from "./issue.ts";
 import { nearestWord } from "./nearest.ts";
 import { issue, seenOf, spelling } from "./problem.ts";
-import { textAt, type Resolved } from "./resolve.ts";
+import { plainAt, textAt, type Resolved } from "./resolve.ts";
 import { PUBLICATION_PATTERN, SLOT_PATTERN } from "./schema.ts";
 import { parseTablePattern, parseTargetTemplate, takesAll, type TablePattern } from "./table-pattern.ts";
 
@@ -34,7 +34,7 @@ export function checkDocuments(documents: readonly Resolved[], dir: string, comp
     ),
     ...duplicates(sources, topicSpace, "topic prefix", "set topics.prefix to another; Kafka takes . and _ for the same"),
     ...duplicates(sources, slotPlace, "slot of the same database", "give each source a slot of its own"),
-    ...sources.flatMap(checkDefaultNames),
+    ...sources.flatMap((source) => [...checkDefaultNames(source), ...checkVersions(source)]),
     ...[...sources, ...sinks].flatMap(checkReached),
     ...sinks.flatMap((sink) => [...checkWarehouse(sink), ...checkTargets(sink)]),
     ...(complete ? [...missingSource(sources, dir), ...sinks.flatMap((sink) => checkReference(sink, sources))] : []),
@@ -137,6 +137,26 @@ function checkDefaultNames(source: Resolved): readonly ConfigIssue[] {
   const message = `the default ${illegal.join(" and ")} of this source, ${made}, ${illegal.length === 1 ? "is no legal name" : "are no legal names"}`;
   const fix = `set ${illegal.map((key) => `postgres.${key}: ${legal}`).join(" and ")}`;
   return [issue("invalid_value", placeOf(source.root, ["name"]), ["name"], { seen: seenOf(source, ["name"]), message, fix })];
+}
+
+/** R-version: a version's topic is made when an ALTER TABLE is refused; nobody could make it before. */
+function checkVersions(source: Resolved): readonly ConfigIssue[] {
+  if (plainAt(source, ["topics", "create"]) !== false) return [];
+  const entries = valueAt(source.root, ["tables"]);
+  const count = entries?.kind === "list" ? entries.items.length : 0;
+  const last: Path = ["schema_changes", "incompatible"];
+  return [last, ...Array.from({ length: count }, (_, index): Path => ["tables", index, ...last])]
+    .filter((path) => textAt(source, path) === "version")
+    .map((path) => {
+      const message = "the source has to make the topic of a table's next version, and topics.create is false";
+      const fix = "write park or stop, or set topics.create: true";
+      return issue("invalid_value", placeOf(source.root, path), path, {
+        seen: seenOf(source, path),
+        allowed: ["park", "stop"],
+        message,
+        fix,
+      });
+    });
 }
 
 function checkWarehouse(sink: Resolved): readonly ConfigIssue[] {

@@ -44,12 +44,18 @@ export function resolveDocument(kind: Kind, root: Placed, surroundings: Surround
 
 /** The text at a path with its references followed, null when there is none or it is no text. */
 export function textAt(document: Resolved, path: Path): string | null {
+  const at = plainAt(document, path);
+  return typeof at === "string" ? at : null;
+}
+
+/** The value at a path with its references followed; undefined when there is none. */
+export function plainAt(document: Resolved, path: Path): unknown {
   let at: unknown = document.plain;
   for (const step of path) {
-    if (typeof at !== "object" || at === null) return null;
+    if (typeof at !== "object" || at === null) return undefined;
     at = (at as Readonly<Record<string, unknown>>)[step];
   }
-  return typeof at === "string" ? at : null;
+  return at;
 }
 
 /**

@@ -323,6 +323,28 @@ describe("between documents", () => {
     expect(brief(onlyIssue(source() + service("log:\n  kafka: { brokers: [b:9092] }\n")))).toBe("10:3 needs_registry registry");
   });
 
+  test.each([
+    [
+      "of the source",
+      source("topics: { create: false }\nschema_changes: { incompatible: version }\n"),
+      "8:33",
+      "schema_changes.incompatible",
+    ],
+    [
+      "of an entry of its tables",
+      source("topics: { create: false }\n").replace(
+        "[public.orders]",
+        "[public.a, { table: public.b, schema_changes: { incompatible: version } }]",
+      ),
+      "5:71",
+      "tables[1].schema_changes.incompatible",
+    ],
+  ])("a version %s needs its topic made", (_, text, place, path) => {
+    const issue = onlyIssue(text);
+    expect(brief(issue)).toBe(`${place} invalid_value ${path}`);
+    expect(issue).toMatchObject({ seen: '"version"', fix: "write park or stop, or set topics.create: true" });
+  });
+
   test("one log and one warehouse only", () => {
     const both = service('log:\n  embedded: {}\n  kafka: { brokers: [b:1] }\nregistry: { url: "http://r" }\n');
     expect(brief(onlyIssue(source() + both))).toBe("11:3 choose_one log");
