@@ -109,7 +109,7 @@ export class Merging implements AsyncDisposable {
   /** Also when the one before has failed, which the next begin() throws. */
   flushIsDue(): boolean {
     if (this.#failure !== null) return true;
-    if (this.#dueSweeps().length > 0 || this.#manyBarriers) this.#since ??= performance.now();
+    if (this.#dueSweeps().length > 0 || this.#manyBarriers || this.#views.isDue) this.#since ??= performance.now();
     if (this.#since === null) return false;
     const { everyMs, rows } = this.#options.flush;
     return this.#pending.rows >= rows || this.#pending.bytes >= PENDING_BYTES || performance.now() - this.#since >= everyMs;
@@ -148,21 +148,22 @@ export class Merging implements AsyncDisposable {
 
   /** Merges what is pending, where there is anything, and waits for it. As begin(). */
   async flush(force: AbortSignal, reader: LogReader | null): Promise<void> {
-    await this.begin(force, reader);
+    await this.begin(force, reader, false);
     await this.settle();
   }
 
   /**
    * Begins to merge what is pending, where there is anything, once the flush before it is done, and returns when the warehouse has the first
    * rows, or is slow to take them. What is read from then on is of the next one, which goes on from this one's positions: a failure, thrown by whoever settles next, has to end the run. `reader`: gets the
-   * positions for its group; null: nobody reads now.
+   * positions for its group; null: nobody reads now. `isReading`: views may be tended though nothing is pending; false: nothing more is to wait for.
    */
-  async begin(force: AbortSignal, reader: LogReader | null): Promise<void> {
+  async begin(force: AbortSignal, reader: LogReader | null, isReading = true): Promise<void> {
     await this.settle();
     const pending = this.#pending;
     const sweeps = this.#dueSweeps();
     if (pending.empty && sweeps.length === 0 && !this.#manyBarriers) {
       this.#since = null; // what was due was of the flush before: else polls would not wait any more, and nothing else would run
+      if (isReading && this.#views.isDue) await this.#keepViews(force);
       return;
     }
     const move = this.#barriers?.moveAfter(sweeps) ?? null;
@@ -190,6 +191,12 @@ export class Merging implements AsyncDisposable {
     const { cause } = this.#failure;
     this.#failure = null;
     throw cause;
+  }
+
+  /** A process that died behind a flush, or a session that was refused, may have left them as they were. */
+  async #keepViews(force: AbortSignal): Promise<void> {
+    await using session = await this.#parts.warehouse.open(force);
+    await this.#views.keep(session);
   }
 
   async #merge(pending: Pending, { sweeps, move, reader, onStaged }: Begun, force: AbortSignal): Promise<void> {

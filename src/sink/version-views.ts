@@ -5,6 +5,9 @@ import { tableLabel, type TableName } from "../core/table.ts";
 import type { VersionView, WarehouseSession } from "../core/warehouse.ts";
 import type { Route } from "./routes.ts";
 
+/** How long a view that can't be made is left alone, ms. Each try costs what a flush costs, and its session. */
+const RETRY_MS = 60_000;
+
 export class VersionViews {
   readonly #logger: Log;
   #views: ReadonlyMap<string, VersionView> = new Map();
@@ -13,6 +16,8 @@ export class VersionViews {
   /** Of the last events that were merged into each target: one object a schema. */
   readonly #columns = new Map<string, object>();
   readonly #said = new Set<string>();
+  /** By performance.now(). */
+  #notBefore = 0;
 
   constructor(logger: Log) {
     this.#logger = logger;
@@ -36,8 +41,14 @@ export class VersionViews {
     this.changed(target);
   }
 
+  /** Whether keep() has something to do, though nothing may be merged: what it did not come to before. */
+  get isDue(): boolean {
+    return this.#due.size > 0 && performance.now() >= this.#notBefore;
+  }
+
   /** Makes what is due. A view that can't be made is said once, and costs nothing else. */
   async keep(session: WarehouseSession): Promise<void> {
+    if (!this.isDue) return;
     for (const label of this.#due) {
       const view = this.#views.get(label);
       this.#due.delete(label);
@@ -48,7 +59,9 @@ export class VersionViews {
       } catch (cause) {
         if (!(cause instanceof TailraceError) || cause.code !== "WAREHOUSE_REFUSED") throw cause;
         this.#say(`view ${tableLabel(view.view)} can't be made: ${cause.message}`);
-        return; // the session may be of no more use; the next run tries again
+        this.#due.add(label);
+        this.#notBefore = performance.now() + RETRY_MS;
+        return; // the session may be of no more use
       }
     }
   }

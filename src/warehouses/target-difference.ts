@@ -53,12 +53,12 @@ export function refuseOthers({ target, view }: TargetSpec, columns: readonly { r
   });
 }
 
-/** Throws TARGET_DIFFERS when there is any difference. */
-export function refuseDifferences(target: TableName, differences: readonly TargetDifference[]): void {
+/** Throws TARGET_DIFFERS when there is any difference. `first`: SQL that has to run before that which mends them. */
+export function refuseDifferences(target: TableName, differences: readonly TargetDifference[], first: readonly string[] = []): void {
   if (differences.length === 0) return;
   throw new TailraceError("TARGET_DIFFERS", {
     target: tableLabel(target),
     difference: differences.map(({ what }) => what).join("; "),
-    sql: differences.map(({ sql }) => sql).join("; "),
+    sql: [...first, ...differences.map(({ sql }) => sql)].join("; "),
   });
 }

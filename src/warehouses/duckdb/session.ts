@@ -40,7 +40,7 @@ import {
   createState,
   findLetter,
   findState,
-  findView,
+  findViews,
   forgetSink,
   insertLetters,
   insertRun,
@@ -57,7 +57,8 @@ import {
   stageClosed,
   stageLetters,
 } from "./state.ts";
-import { decideView, viewDdl } from "../version-view.ts";
+import { same } from "./struct.ts";
+import { decideView, viewDdl, type ViewFacts } from "../version-view.ts";
 import { findColumns, foundColumn, targetDdl, type FoundColumn } from "./target.ts";
 
 type Row = Readonly<Record<string, DuckDBValue>>;
@@ -131,9 +132,7 @@ export class DuckdbSession implements WarehouseSession {
   async ensureView(view: VersionView): Promise<string | null> {
     const [floor] = await this.#rows(readFloor, [view.target.schema, view.target.name]);
     if (floor === undefined) return null;
-    const [row] = await this.#rows(findView, [view.view.schema, view.view.name]);
-    const columns = await this.#columnsOf(view.view);
-    const found = columns.length === 0 ? null : { columns, isView: row !== undefined, comment: (row?.comment ?? null) as string | null };
+    const found = await this.#findView(view.view);
     const [first, target] = [await this.#columnsOf(view.first), await this.#columnsOf(view.target)];
     const decision = decideView(view, { first, target, found });
     if (decision.kind === "none") return decision.reason;
@@ -143,6 +142,16 @@ export class DuckdbSession implements WarehouseSession {
       for (const sql of viewDdl(view, decision, `${WAREHOUSE}.`)) await this.#run(sql);
     });
     return null;
+  }
+
+  /** What DuckDB takes the view's name for. One in other letters is none that a sink has made. */
+  async #findView({ schema, name }: TableName): Promise<ViewFacts["found"]> {
+    const row = (await this.#rows(findViews)).find((each) => same(String(each.schema_name), schema) && same(String(each.view_name), name));
+    this.#columns ??= await this.#findColumns();
+    const columns = this.#columns.filter((column) => same(column.schema, schema) && same(column.table, name));
+    if (row === undefined && columns.length === 0) return null;
+    const isView = row?.schema_name === schema && row.view_name === name;
+    return { columns, isView, comment: (row?.comment ?? null) as string | null };
   }
 
   async ensureMark(sweep: Sweep): Promise<void> {

@@ -80,10 +80,10 @@ ORDER BY sequence DESC, topic, partition, log_offset LIMIT $2`;
 export const findLetter = `SELECT topic, partition, log_offset, key_body, sequence, code, message, key, value, state,
   epoch_ms(created_at) AS created_ms FROM ${STATE}.dead_letters WHERE sink = $1 AND topic = $2 AND partition = $3 AND log_offset = $4`;
 
-/** $1 schema and $2 name of the target. */
-/** What a view's name stands for; no row: nothing, or a table. */
-export const findView = `SELECT comment FROM duckdb_views() WHERE database_name = '${WAREHOUSE}' AND schema_name = $1 AND view_name = $2`;
+/** All views: what two names have in common DuckDB's functions judge otherwise than its catalogue. */
+export const findViews = `SELECT schema_name, view_name, comment FROM duckdb_views() WHERE database_name = '${WAREHOUSE}'`;
 
+/** $1 schema and $2 name of the target. */
 export const readFloor = `SELECT sequence FROM ${STATE}.floors WHERE target_schema = $1 AND target_name = $2`;
 
 /** Of a sink that is dropped, $1; each returns the rows that it deleted. Its fence stays: a worker of before must not have that of a new one. */

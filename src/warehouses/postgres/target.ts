@@ -2,8 +2,9 @@
 import { TailraceError } from "../../core/errors.ts";
 import { tableLabel, type TableName } from "../../core/table.ts";
 import { metadataColumns, type TargetSpec } from "../../core/warehouse.ts";
-import { quoteName, quoteTable, RESERVED_PREFIX } from "../sql-text.ts";
+import { quoteName, quoteTable, quoteText, RESERVED_PREFIX } from "../sql-text.ts";
 import { otherType, refuseDifferences, refuseOthers, softlyDeletedRows, type TargetDifference } from "../target-difference.ts";
+import { OURS } from "../version-view.ts";
 import { isWider } from "../widening.ts";
 import { columnDefinition, createTarget, ladders, targetColumns } from "./dialect.ts";
 
@@ -17,16 +18,22 @@ export type FoundTarget = {
   readonly columns: readonly { readonly name: string; readonly type: string }[];
   /** The columns of each unique index that MERGE can look rows up by, sorted. */
   readonly uniqueKeys: readonly (readonly string[])[];
+  /** R-version: the views of ours that depend on it, as SQL has their names. */
+  readonly views: readonly string[];
 };
 
-/** $1 schema, $2 name. `columns` and `unique_keys` are null for what is not there. */
+/** $1 schema, $2 name. `columns`, `unique_keys` and `views` are null for what is not there. */
 export const findTarget = `SELECT
   EXISTS (SELECT FROM pg_namespace WHERE nspname = $1) AS schema_exists,
   (SELECT json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
     FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
   (SELECT json_agg((SELECT json_agg(a.attname ORDER BY a.attname) FROM pg_attribute a
       WHERE a.attrelid = c.oid AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1])))
-    FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL) AS unique_keys
+    FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL) AS unique_keys,
+  (SELECT json_agg(v.name) FROM (SELECT DISTINCT format('%I.%I', n.nspname, v.relname) AS name
+    FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class JOIN pg_namespace n ON n.oid = v.relnamespace
+    WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND v.oid <> c.oid
+      AND v.relkind = 'v' AND starts_with(obj_description(v.oid, 'pg_class'), ${quoteText(OURS)})) v) AS views
 FROM (SELECT 1) one
 LEFT JOIN (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2) c ON true`;
 
@@ -36,6 +43,7 @@ export function foundTarget(row: Readonly<Record<string, unknown>> | undefined):
     schemaExists: row?.schema_exists === true,
     columns: (row?.columns ?? []) as FoundTarget["columns"],
     uniqueKeys: (row?.unique_keys ?? []) as FoundTarget["uniqueKeys"],
+    views: (row?.views ?? []) as FoundTarget["views"],
   };
 }
 
@@ -70,7 +78,9 @@ export function targetDdl(spec: TargetSpec, found: FoundTarget): readonly string
   }
   if (spec.deletes === "hard" && found.columns.some(({ name }) => name === metadataColumns.deleted))
     differences.push(softlyDeletedRows(spec.target));
-  refuseDifferences(spec.target, differences);
+  // No column is altered or dropped that a view has; the sink makes ours again.
+  const isViewed = differences.some(({ sql }) => / (ALTER|DROP) COLUMN /.test(sql));
+  refuseDifferences(spec.target, differences, isViewed ? found.views.map((view) => `DROP VIEW ${view}`) : []);
   return added;
 }
 

@@ -1,8 +1,8 @@
 // R-version: the view of a table's present version in PostgreSQL. Each works inside the transaction, if any, of whoever gives `rows`.
 import type { TableName } from "../../core/table.ts";
-import type { TargetSpec, VersionView } from "../../core/warehouse.ts";
-import { quoteTable } from "../sql-text.ts";
-import { decideView, isOurs, type ViewDecision, type ViewFacts } from "../version-view.ts";
+import type { VersionView } from "../../core/warehouse.ts";
+import { quoteText } from "../sql-text.ts";
+import { decideView, type ViewDecision, type ViewFacts } from "../version-view.ts";
 import { findTarget, foundTarget, type FoundTarget } from "./target.ts";
 
 type Rows = (sql: string, parameters?: unknown[]) => Promise<readonly Readonly<Record<string, unknown>>[]>;
@@ -11,6 +11,9 @@ type Rows = (sql: string, parameters?: unknown[]) => Promise<readonly Readonly<R
 const findView = `SELECT c.relkind = 'v' AS is_view, obj_description(c.oid, 'pg_class') AS comment
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2`;
 
+/** $1 the view's name, as SQL has it. */
+const readView = `SELECT rtrim(pg_get_viewdef(oid), ';') AS query, obj_description(oid, 'pg_class') AS comment FROM pg_class WHERE oid = $1::regclass`;
+
 /** What is to be done for the view, as the catalogue is now. */
 export async function decide(rows: Rows, view: VersionView): Promise<ViewDecision> {
   const found = await lookUp(rows, view.view);
@@ -18,10 +21,18 @@ export async function decide(rows: Rows, view: VersionView): Promise<ViewDecisio
   return decideView(view, { first, target, found });
 }
 
-/** PostgreSQL alters no column that a view has: it is made again behind the flush. */
-export async function dropView(rows: Rows, { view = null }: TargetSpec): Promise<void> {
-  const found = view === null ? null : await lookUp(rows, view);
-  if (view !== null && found?.isView === true && isOurs(found.comment)) await rows(`DROP VIEW ${quoteTable(view)}`);
+/**
+ * Drops the views of ours that have the target's columns, of which PostgreSQL alters none then. Returns the statements that make them again
+ * as they were, but for the grants: to be run in the same transaction, so that none is ever missing. `views`: FoundTarget's.
+ */
+export async function dropViews(rows: Rows, views: readonly string[]): Promise<readonly string[]> {
+  const again: string[] = [];
+  for (const view of views) {
+    const [row] = await rows(readView, [view]);
+    again.push(`CREATE VIEW ${view} AS ${String(row?.query)}`, `COMMENT ON VIEW ${view} IS ${quoteText(String(row?.comment))}`);
+    await rows(`DROP VIEW ${view}`);
+  }
+  return again;
 }
 
 async function lookUp(rows: Rows, view: TableName): Promise<ViewFacts["found"]> {

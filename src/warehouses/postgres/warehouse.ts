@@ -62,7 +62,7 @@ import {
 } from "./state.ts";
 import { viewDdl } from "../version-view.ts";
 import { altersColumn, findTarget, foundTarget, targetDdl, type FoundTarget } from "./target.ts";
-import { decide, dropView } from "./views.ts";
+import { decide, dropViews } from "./views.ts";
 
 export type PostgresWarehouseOptions = {
   /** A connection URL; asked for at every connection, so that credentials can change. */
@@ -171,9 +171,10 @@ class PostgresSession implements WarehouseSession {
     if (targetDdl(spec, await this.#findTarget(spec)).length > 0) {
       await this.#transaction(async () => {
         await this.#rows(lockDdl);
-        const ddl = targetDdl(spec, await this.#findTarget(spec));
-        if (ddl.some(altersColumn)) await dropView(this.#rows.bind(this), spec);
-        await queryUnbounded(this.#connection, ddl);
+        const found = await this.#findTarget(spec);
+        const ddl = targetDdl(spec, found);
+        const views = ddl.some(altersColumn) ? await dropViews(this.#rows.bind(this), found.views) : [];
+        await queryUnbounded(this.#connection, [...ddl, ...views]);
       });
     }
     this.#connection.fitting.add(known);

@@ -50,13 +50,25 @@ describe("R-version: the view", () => {
   });
 
   test.each([
-    ["no column of the table's is the same", { target: [{ name: "id", type: "text" }, seq] }],
-    ["the first target is not there", { first: [] }],
-    ["the present one is not there", { target: [] }],
-  ])("is not made when %s", (_, parts) => {
-    expect(decideView(view, facts(parts))).toMatchObject({
-      kind: "none",
-      reason: expect.stringContaining("no column of the same name and type") as string,
+    ["no column of the table's is the same", { target: [{ name: "id", type: "text" }, seq] }, "raw.orders_v2 has no column of the same"],
+    ["the present target is not there", { target: [] }, "raw.orders_v2 is not there"],
+  ])("is not made when %s", (_, parts, reason) => {
+    expect(decideView(view, facts(parts))).toMatchObject({ kind: "none", reason: expect.stringContaining(reason) as string });
+  });
+
+  test("has the metadata columns of the present target alone: of soft deletes the mark, whatever they were before", () => {
+    const deleted = { name: "_tailrace_deleted", type: "boolean" };
+    expect(made({ target: [id, note, seq, deleted] }).query).toContain('SELECT "id", "note", "_tailrace_seq", "_tailrace_deleted" FROM');
+    expect(made({ first: [id, deleted, note, seq] }).query).toContain('SELECT "id", "note", "_tailrace_seq" FROM');
+  });
+
+  test("keeps its columns when somebody drops the first target, and has all of them when it has none yet", () => {
+    const before = made({ first: [note, seq] });
+    const kept = made({ first: [], found: { columns: [note, seq], isView: true, comment: before.comment } });
+    expect(kept).toMatchObject({ query: before.query, replaces: true, comment: expect.stringContaining("raw.orders is gone") as string });
+    expect(decideView(view, facts({ first: [], found: { columns: [note, seq], isView: true, comment: kept.comment } }))).toEqual({
+      kind: "stands",
     });
+    expect(made({ first: [] }).query).toContain('SELECT "id", "note", "_tailrace_seq" FROM');
   });
 });

@@ -1,5 +1,6 @@
 // R-version: the view of a table's rows under its present version, and targets of later versions.
 import { describe, expect, test } from "vitest";
+import { TailraceError } from "../../../src/core/errors.ts";
 import type { VersionView } from "../../../src/core/warehouse.ts";
 import type { TargetSpec } from "../../../src/core/warehouse.ts";
 import { at, change, tableFlush, targetSpec } from "../staged.ts";
@@ -29,9 +30,9 @@ export function versionViewsSuite(warehouse: OpenWarehouse): void {
   };
   const ensure = async (spec: TargetSpec): Promise<string | null> => warehouse.session.ensureView(viewOf(spec));
   const columns = async (): Promise<unknown> =>
-    sql("SELECT column_name::text FROM information_schema.columns WHERE table_name = 'orders_latest' ORDER BY ordinal_position").then(
-      (rows) => rows.flat().filter((name) => name?.startsWith("_tailrace_") !== true),
-    );
+    sql(
+      "SELECT column_name::text FROM information_schema.columns WHERE lower(table_name) = 'orders_latest' ORDER BY ordinal_position",
+    ).then((rows) => rows.flat().filter((name) => name?.startsWith("_tailrace_") !== true));
 
   describe("R-version: the view", () => {
     test("comes with the end of the version's snapshot, has the columns that the first target has in the same type, and moves on", async () => {
@@ -58,9 +59,30 @@ export function versionViewsSuite(warehouse: OpenWarehouse): void {
       await merge(first, [change(1, { id: 1n, name: "before", n: 1 })]);
       await read(wide("int4"), change(2, { id: 1n, name: "a", n: 1, seen: true }));
       expect([await ensure(second), await columns()]).toEqual([null, ["id", "name", "n"]]);
+      await warehouse.session.ensureTarget(wide("int8"));
+      expect(await columns()).toEqual(["id", "name", "n"]); // nobody misses it meanwhile
       await merge(wide("int8"), [change(3, { id: 2n, name: "b", n: 9_000_000_000n, seen: true })]);
       expect([await ensure(second), await columns()]).toEqual([null, ["id", "name"]]);
       expect(await sql("SELECT name FROM analytics.orders_latest ORDER BY id")).toEqual([["a"], ["b"]]);
+    });
+
+    test("of another version stays as the target of this one is altered; SQL that mends a target does away with its own", async () => {
+      const soft = (spec: TargetSpec): TargetSpec => ({ ...spec, deletes: "soft" });
+      const wide = version(3, { name: { kind: "text" }, id: { kind: "int8" }, n: { kind: "int8" } });
+      await merge(first, [change(1, { id: 1n, name: "before", n: 1 })]);
+      await merge(third, [change(1, { id: 1n, name: "other", n: 1 })]);
+      await warehouse.session.ensureTarget(soft(second));
+      await read(soft(second), change(2, { id: 1n, name: "read", n: "1" }));
+      expect([await ensure(second), await columns()]).toEqual([null, ["id", "name"]]);
+      await warehouse.session.ensureTarget(wide);
+      expect(await columns()).toEqual(["id", "name"]);
+      const error: unknown = await warehouse.session.ensureTarget(second).catch((cause: unknown) => cause);
+      if (!(error instanceof TailraceError)) throw new Error("it fits");
+      expect(error.code).toBe("TARGET_DIFFERS");
+      const mends = /^run: (.*); or name/.exec(error.remedy)?.[1] ?? "";
+      for (const statement of mends.split("; ")) await sql(statement);
+      await warehouse.session.ensureTarget(second);
+      expect([await ensure(second), await columns()]).toEqual([null, ["id", "name"]]);
     });
 
     test("is not made over what somebody else has made, and says so", async () => {
@@ -69,6 +91,9 @@ export function versionViewsSuite(warehouse: OpenWarehouse): void {
       for (const [make, drop] of [
         ["CREATE TABLE analytics.orders_latest (mine int)", "DROP TABLE analytics.orders_latest"],
         ["CREATE VIEW analytics.orders_latest AS SELECT 1 AS mine", "DROP VIEW analytics.orders_latest"],
+        ...(warehouse.kind.name === "duckdb"
+          ? [["CREATE VIEW analytics.Orders_Latest AS SELECT 1 AS mine", "DROP VIEW analytics.Orders_Latest"] as const]
+          : []),
       ] as const) {
         await sql(make);
         expect(await ensure(second)).toMatch(/^no view analytics.orders_latest: something else/);
