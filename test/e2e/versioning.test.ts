@@ -178,9 +178,15 @@ test(
     await service.until("a load", ({ publishedEvents }) => publishedEvents > 500);
     let version = 1;
     let former = "";
+    let end = -1; // of the first version's topic, which gets nothing more
     const points = ["source.before_versioned", "source.after_versioned", "source.after_version_topic"] as const;
     for (const point of points) {
       await service.kill();
+      if (version === 2)
+        end = await withLog(service, async (log) => {
+          const ranges = await log.offsets(`${service.prefix}.${TABLE}`, AbortSignal.timeout(30_000));
+          return ranges.reduce((sum, range) => sum + range.end, 0);
+        });
       // The last of them is passed by each session: the one that makes the topic is this process's second.
       await shop.start(point === "source.after_version_topic" ? `${point}:2` : point);
       await shop.alter(version % 2 === 0 ? 3 : 4);
@@ -188,10 +194,13 @@ test(
       await shop.start();
       version += 1;
       await shop.version(version);
-      if (version === 2) {
-        await service.until("the sink is level", (_, { lagRecords }) => lagRecords !== null && lagRecords < 500);
-        former = await shop.rows("accounts");
-      }
+      if (end < 0 || former !== "") continue;
+      await eventually("the first version merged", async () => {
+        const sql = `SELECT sum(next_offset)::text AS at FROM _tailrace.checkpoints WHERE topic = '${service.prefix}.${TABLE}'`;
+        const [row] = (await shop.warehouse?.sql<{ at: string }>(sql)) ?? [];
+        return row?.at === String(end);
+      });
+      former = await shop.rows("accounts");
     }
     await shop.settle(version);
     expect(await shop.rows("accounts")).toBe(former);
