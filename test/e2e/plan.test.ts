@@ -25,9 +25,13 @@ beforeAll(async () => {
     ALTER TABLE indexed REPLICA IDENTITY USING INDEX by_code; ALTER TABLE indexed DROP gone;
     CREATE TABLE parts (id int PRIMARY KEY, n int) PARTITION BY RANGE (id); CREATE TABLE parts_1 PARTITION OF parts DEFAULT;
     CREATE TABLE lines (id int PRIMARY KEY, n int); CREATE TABLE wide (id int PRIMARY KEY, n int); CREATE TABLE wide_v2 (id int PRIMARY KEY, n int);
+    CREATE TABLE heap (n int); ALTER TABLE heap REPLICA IDENTITY FULL;
     CREATE TABLE outside (id int PRIMARY KEY); CREATE SCHEMA other; CREATE TABLE other.items (id int PRIMARY KEY)`);
   const tables = [{ table: "public.*", into: "copy.{table}" }];
-  const versioned = ["lines", "wide", "wide_v2"].map((name) => ({ table: `public.${name}`, schema_changes: { incompatible: "version" } }));
+  const versioned = ["heap", "lines", "wide", "wide_v2"].map((name) => ({
+    table: `public.${name}`,
+    schema_changes: { incompatible: "version" },
+  }));
   await scene.configure(
     sourceDocument({
       name: "shop",
@@ -66,9 +70,9 @@ test("before anything was made every schema is a first one, every target is to b
   const { code, tables } = await plan();
   expect([code, tables.map(({ table }) => table)]).toEqual([
     0,
-    ["indexed", "items", "lines", "parts", "wide", "wide_v2"].map((name) => `public.${name}`),
+    ["heap", "indexed", "items", "lines", "parts", "wide", "wide_v2"].map((name) => `public.${name}`),
   ]);
-  expect(tables[1]).toMatchObject({
+  expect(tables[2]).toMatchObject({
     topic: `${prefix}.public.items`,
     refused: null,
     subjects: [
@@ -77,7 +81,7 @@ test("before anything was made every schema is a first one, every target is to b
     ],
     columns: ["id: int", "n: int?", "feeling: string?"],
   });
-  for (const { ddl } of tables[1]!.targets) expect(ddl.at(-1)).toMatch(/^CREATE TABLE .*"copy"."items"/);
+  for (const { ddl } of tables[2]!.targets) expect(ddl.at(-1)).toMatch(/^CREATE TABLE .*"copy"."items"/);
   expect(existsSync(path.join(scene.folder, "lake.duckdb")) || existsSync(path.join(scene.folder, "data"))).toBe(false);
   expect(await warehouse.sql("SELECT to_regnamespace('copy') AS made")).toEqual([{ made: null }]);
 });
@@ -101,7 +105,8 @@ describe("beside a service that runs", () => {
   test("what is registered and fits is said to be", async () => {
     const { code, tables } = await plan();
     expect(code).toBe(0);
-    for (const { subjects, targets } of tables) {
+    for (const { table, subjects, targets } of tables) {
+      if (table === "public.heap") continue; // it has no key
       expect(subjects.map(({ verdict }) => verdict)).toEqual(["known", "known"]);
       expect(targets).toMatchObject([
         { sink: "lake", ddl: [], refused: null },
@@ -186,6 +191,17 @@ describe("beside a service that runs", () => {
       expect(stdout).toContain(`who reads topic ${topic}, or its targets, has to go on with those`);
     },
   );
+
+  test("R-version: a table without a key is parked though its policy is a version, and stops the source when it gets one", async () => {
+    const assume = ["--assume", "ALTER TABLE heap ALTER n TYPE text"];
+    const { tables } = await plan(...assume);
+    expect(tables).toMatchObject([{ refused: null, refusal: { then: "parked", version: null } }]);
+    const { stdout } = await scene.command("plan", assume);
+    expect(stdout).toContain("(schema_changes.incompatible; without a key it has no versions); to let it pass: curl");
+    const sql = "ALTER TABLE heap ADD PRIMARY KEY (n)";
+    const refused = expect.stringMatching(/^SCHEMA_CHANGED: /) as string;
+    expect(await plan("--assume", sql)).toMatchObject({ code: 3, tables: [{ refused, refusal: null }] });
+  });
 
   test("R-version: a version whose topic would be that of another table is refused by name", async () => {
     const { code, tables } = await plan("--assume", "ALTER TABLE wide ALTER n TYPE text");
