@@ -338,6 +338,9 @@ export class CapturedTables implements AsyncDisposable {
     const upTo = this.#versioning.before(captured.table, place);
     if (upTo !== null) return { upTo };
     const now = await describeTable(this.#prepared.session, relation.oid, publication, selection.asked);
+    // R-publication: of the table that had the name before. The one of now is read from its beginning.
+    if (now === null && relation.oid !== captured.table.oid && !(await relationExists(this.#prepared.session, relation.oid)))
+      return this.#namePassedOver(relation);
     const types = await describeTypes(this.#prepared.session, relation.columns);
     const table = now === null ? null : inShapeOf(relation, now, types, selection.asked(now));
     if (now === null || table === null || keyNames(table) !== keyNames(captured.table)) {

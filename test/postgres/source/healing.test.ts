@@ -285,6 +285,24 @@ describe("while it streams", () => {
     });
   });
 
+  test("R-publication: rows of a table that was dropped, and made again in another shape before they came, are passed over, and the new one is read", async () => {
+    await withRows(["items", "other"], async (database, scene) => {
+      await database.sql("INSERT INTO items VALUES (900, 'of the old one', 'x')");
+      await database.sql("DROP TABLE items; CREATE TABLE items (id int PRIMARY KEY, name text NOT NULL, big text, more int)");
+      await database.sql("INSERT INTO items VALUES (1, 'again', 'x', 5)");
+      await scene.while(async () => {
+        await scene.untilLevel(database);
+        await scene.untilRead();
+        await database.sql("INSERT INTO items VALUES (2, 'streamed', 'z', 6)");
+        await scene.untilLevel(database);
+      });
+      expect((await scene.target("items")).map(({ id, name }) => [id, name]).sort()).toEqual([
+        [1, "again"],
+        [2, "streamed"],
+      ]);
+    });
+  });
+
   test("a table that comes to match the selection is published and read, the others are left alone; one that can't be captured changes nothing", async () => {
     await withRows(["items"], async (database, scene) => {
       const before = (await scene.events("items")).length;
