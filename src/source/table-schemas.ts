@@ -5,10 +5,11 @@ import { readValueSchema } from "../avro/shape.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { Registered, SchemaRegistry } from "../core/schema-registry.ts";
 import { keyColumns, tableLabel, type Column, type ColumnType, type Table } from "../core/table.ts";
-import type { SourceOptions } from "./parts.ts";
 
 /** `key` is null for a table without one. */
 export type SchemaIds = { readonly key: number | null; readonly value: number };
+
+type Policy = "park" | "version" | "stop";
 
 /** Why the registry does not take a table's schemas. */
 export class SchemasRefused extends Error {
@@ -31,7 +32,7 @@ export class SchemasRefused extends Error {
 }
 
 /** What becomes of a table whose schema is refused. R-version: one without a key has no versions, since rows that come again could not be told apart in its snapshot. */
-export function policyFor({ incompatible }: Pick<SourceOptions, "incompatible">, table: Table): ReturnType<SourceOptions["incompatible"]> {
+export function policyFor({ incompatible }: { readonly incompatible: (table: Table) => Policy }, table: Table): Policy {
   const policy = incompatible(table);
   return policy === "version" && keyColumns(table).length === 0 ? "park" : policy;
 }
