@@ -14,7 +14,9 @@ import { policyFor, schemaRefused, SchemasRefused } from "./table-schemas.ts";
 import { dataTopicNames } from "./topics.ts";
 
 export type VersioningOptions = {
-  readonly options: Pick<SourceOptions, "name" | "topics" | "incompatible">;
+  readonly options: Pick<SourceOptions, "name" | "topics" | "incompatible"> & {
+    readonly snapshot: Pick<SourceOptions["snapshot"], "mode">;
+  };
   readonly parts: Pick<SourceParts, "log" | "logger">;
   /** As the state has them when the session begins. */
   readonly versions: readonly VersionedTable[];
@@ -83,11 +85,17 @@ export class Versioning {
     if (refusal instanceof SchemasRefused && refusal.isForAll) throw schemaRefused(options.name, captured.table, refusal);
     const { difference, words } = refusal;
     const table = { schema: captured.table.schema, name: captured.table.name };
+    const [known, last] = [highestWatermark([captured]), before(place)];
+    const isKnown = known !== null && compareSequence(known, last) > 0;
+    // Of the rows up to what one partition is known to hold another may lack some, which only a reading of the table would bring.
+    if (isKnown && captured.watermarks.length > 1 && options.snapshot.mode === "no_data") {
+      if (refusal instanceof SchemasRefused) throw schemaRefused(options.name, captured.table, refusal);
+      throw new TailraceError("SCHEMA_CHANGED", { table: tableLabel(table), difference });
+    }
     await publisher.flushed();
     reach("source.before_versioned");
     const version = await this.#next(table);
-    const [known, last] = [highestWatermark([captured]), before(place)];
-    const after = formatSequence(known !== null && compareSequence(known, last) > 0 ? known : last);
+    const after = formatSequence(isKnown ? known : last);
     await save({ versions: withVersion(versions, { table, version, after, difference, words }) });
     reach("source.after_versioned");
     const topic = topicName(options.topics.prefix, table, version);

@@ -14,8 +14,15 @@ const refusal = { difference: "n: int4 → text", words: "no" };
 
 type Scene = { readonly versioning: Versioning; readonly done: string[]; saved: readonly VersionedTable[] };
 
-function scene(parts: { versions?: readonly VersionedTable[]; topics?: readonly string[]; tables?: readonly string[] } = {}): Scene {
-  const { versions = [], topics = [], tables = ["orders"] } = parts;
+type Parts = {
+  versions?: readonly VersionedTable[];
+  topics?: readonly string[];
+  tables?: readonly string[];
+  mode?: "initial" | "no_data";
+};
+
+function scene(parts: Parts = {}): Scene {
+  const { versions = [], topics = [], tables = ["orders"], mode = "initial" } = parts;
   const done: string[] = [];
   const made: Scene = {
     done,
@@ -24,6 +31,7 @@ function scene(parts: { versions?: readonly VersionedTable[]; topics?: readonly 
       options: {
         name: "shop",
         topics: { prefix: "shop", partitions: 1, replication: 1, create: true, tombstones: true },
+        snapshot: { mode },
         incompatible: ({ name }) => (name === "orders" ? "version" : "park"),
       },
       parts: {
@@ -64,6 +72,16 @@ describe("R-version: a version begins", () => {
     expect((await begun(scene(), at(9, 4))).after).toBe(formatSequence(at(9, 3)));
     expect((await begun(scene(), at(9, 0))).after).toBe(formatSequence(at(8, LAST_ORDINAL)));
     expect((await begun(scene(), at(9, 4), [null, at(12, 6), at(3)])).after).toBe(formatSequence(at(12, 6)));
+  });
+
+  test("not without a reading of the table, where one partition is known to be further than the event, and another may not be: the source stops", async () => {
+    const one = scene({ mode: "no_data" });
+    const begin = (watermarks: readonly (Sequence | null)[]): Promise<never> =>
+      one.versioning.begin({ table: orders, watermarks }, refusal, at(9, 4));
+    await expect(begin([at(12, 6), at(3)])).rejects.toMatchObject({ code: "SCHEMA_CHANGED" });
+    expect(one.done).toEqual([]);
+    await expect(begin([at(9, 3), at(3)])).rejects.toMatchObject({ code: "TABLE_VERSIONED" });
+    await expect(begin([at(12, 6)])).rejects.toMatchObject({ code: "TABLE_VERSIONED" });
   });
 
   test("under the next number whose topic is free: what stands in one is another's", async () => {
