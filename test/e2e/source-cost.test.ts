@@ -22,7 +22,7 @@ const OLD_SPACE_MB = 256;
 /** Of a round of the CPU's measure. */
 const ROWS = 200_000;
 const ROUNDS = 5;
-/** The source costs 0.9 to 1.2 times what pg_recvlogical does in the rounds that are compared, each one's cheapest; twice that must not pass. */
+/** The source costs 0.9 to 1.3 times what pg_recvlogical does in the rounds that are compared, each one's cheapest; twice that must not pass. */
 const MAX_RATIO = 1.8;
 const LIMIT_MS = 600_000;
 
