@@ -191,8 +191,21 @@ export class CapturedTables implements AsyncDisposable {
     const captured = this.#tables.find(({ table }) => table.schema === relation.schema && table.name === relation.name);
     if (captured === undefined) return this.#passOver(relation);
     if (captured.unregistered !== null || !sameShape(captured.table, relation)) return this.#reshape(captured, relation, place);
+    if (relation.identity === "f" && captured.keyIndexes.length > 0) return this.#keyed(captured, relation, place);
+    return this.#asBefore(captured, place);
+  }
+
+  #asBefore(captured: CapturedTable, place: Sequence): CapturedTable {
     if (this.#versioning.before(captured.table, place) === null) this.#versioning.reached(captured.table);
     return captured;
+  }
+
+  /** Under REPLICA IDENTITY FULL a RELATION calls every column part of the key: which are, only the catalog says. It comes again when they change. */
+  async #keyed(captured: CapturedTable, relation: Relation, place: Sequence): Promise<Resolved> {
+    const { publication, selection } = this.#options;
+    const now = await describeTable(this.#prepared.session, relation.oid, publication, selection.asked);
+    const isSame = now === null || keyNames(now) === keyNames(captured.table);
+    return isSame ? this.#asBefore(captured, place) : this.#reshape(captured, relation, place);
   }
 
   /** R-version: parked before, it stays so until it is unparked. */
