@@ -2,21 +2,23 @@
 // promise, closure or string per row.
 import { FRAME_BYTES } from "../avro/encoder.ts";
 import type { ByteWriter } from "../core/byte-writer.ts";
-import { TailraceError, type ErrorPlace } from "../core/errors.ts";
+import { TailraceError } from "../core/errors.ts";
 import { formatLsn, toLsn, ZERO_LSN, type Lsn } from "../core/lsn.ts";
 import { partitionOf } from "../core/partition.ts";
-import { compareSequence, formatSequence, LAST_ORDINAL, type Sequence } from "../core/sequence.ts";
+import { formatSequence, LAST_ORDINAL, type Sequence } from "../core/sequence.ts";
 import { Tuple, tupleState } from "../core/tuple.ts";
 import { messageTag, oldKind, PgoutputReader, type Relation } from "../postgres/pgoutput.ts";
 import { readMark } from "../postgres/snapshot-mark.ts";
-import type { CapturedTable, PassedOver, Resolved } from "./captured-table.ts";
+import type { CapturedTable, Resolved } from "./captured-table.ts";
 import type { SourceDeadLetter } from "./dead-letters.ts";
 import { EventRecords, type RowOp } from "./event-records.ts";
 import type { Publisher } from "./publisher.ts";
 import { Redelivery } from "./redelivery.ts";
+import { Relations } from "./relations.ts";
 import { extent, sameKey } from "./row-bytes.ts";
 import type { MarkedChunk, SnapshotStream } from "./snapshot-stream.ts";
 import { copySent, foldUnsent } from "./unsent.ts";
+import { WaitingMessages } from "./waiting-messages.ts";
 
 /** Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL's timestamps begin. */
 const POSTGRES_EPOCH_MICROS = 946_684_800_000_000n;
@@ -56,13 +58,8 @@ export class Changes {
   /** Of #records. */
   readonly #out: ByteWriter;
   readonly #chunkRow = new Tuple();
-  readonly #tables = new Map<number, CapturedTable | null>();
-  /** Of those that are null in #tables for now: the server sends no other RELATION before the rows that are to be taken. */
-  readonly #passedOver = new Map<number, PassedOver & { readonly relation: Relation }>();
-  #lastOid = -1;
-  #lastTable: CapturedTable | null = null;
-  /** Copies of messages that wait for a RELATION to be resolved; null when nothing waits. */
-  #waiting: { readonly bytes: Buffer; readonly walHigh: number; readonly walLow: number }[] | null = null;
+  readonly #relations = new Relations();
+  readonly #waiting: WaitingMessages;
   /** What is to be done between two transactions. */
   readonly #interruptions: (() => Promise<void>)[] = [];
   readonly #redelivery: Redelivery;
@@ -88,11 +85,17 @@ export class Changes {
     this.#records = new EventRecords(options.publisher, options.tombstones);
     this.#out = this.#records.out;
     this.#redelivery = new Redelivery(options.epoch, options.highestTail, options.startedAt);
+    this.#waiting = new WaitingMessages({
+      stalled: options.stalled,
+      take: (...message) => this.take(...message),
+      goesOn: () => this.#interruptIfDue(),
+      failed: (error) => this.#fail(error),
+    });
   }
 
   /** Between BEGIN and COMMIT, or messages wait. */
   get busy(): boolean {
-    return this.#open || this.#waiting !== null;
+    return this.#open || this.#waiting.isWaiting;
   }
 
   /** The sequence of the next row in the transaction at hand; between two of them the last that the one before could have. */
@@ -107,10 +110,7 @@ export class Changes {
    */
   take(bytes: Buffer, start: number, end: number, walHigh: number, walLow: number): void {
     if (this.#failed) return;
-    if (this.#waiting !== null) {
-      this.#waiting.push({ bytes: Buffer.from(bytes.subarray(start, end)), walHigh, walLow });
-      return;
-    }
+    if (this.#waiting.isWaiting) return this.#waiting.push(bytes, start, end, walHigh, walLow);
     try {
       this.#start = start;
       this.#end = end;
@@ -127,13 +127,9 @@ export class Changes {
   }
 
   #interruptIfDue(): void {
-    if (this.#interruptions.length === 0 || this.#failed || this.#open || this.#waiting !== null) return;
+    if (this.#interruptions.length === 0 || this.#failed || this.busy) return;
     const work = this.#interruptions.shift()!;
-    const renew = (): void => {
-      for (const [oid, table] of this.#tables) if (table !== null) this.#tables.set(oid, this.#options.renew(table));
-      this.#lastOid = -1;
-    };
-    this.#waitFor(work(), renew, {});
+    this.#waiting.until(work(), () => this.#relations.renew(this.#options.renew), {});
   }
 
   #fail(error: TailraceError): void {
@@ -151,11 +147,8 @@ export class Changes {
       case messageTag.insert:
       case messageTag.update:
       case messageTag.delete: {
-        let captured = this.#captured(reader.relationOid);
-        if (captured === null && this.#passedOver.size > 0) {
-          if (this.#awaitsRelation(reader.relationOid, bytes)) return;
-          captured = this.#captured(reader.relationOid);
-        }
+        if (this.#relations.passesOver && this.#awaitsRelation(reader.relationOid, bytes)) return;
+        const captured = this.#relations.table(reader.relationOid, this.#commitLsn);
         if (captured !== null && captured.composites.length > 0 && this.#awaitsLook(captured, bytes)) return;
         if (tag === messageTag.insert) this.#insert(captured, bytes);
         else if (tag === messageTag.update) this.#update(captured, bytes);
@@ -207,58 +200,32 @@ export class Changes {
   }
 
   #relation(relation: Relation): void {
-    this.#lastOid = -1;
-    const settled = (resolved: Resolved): void => {
-      const isPassedOver = resolved !== null && "upTo" in resolved;
-      if (isPassedOver) this.#passedOver.set(relation.oid, { ...resolved, relation });
-      else this.#passedOver.delete(relation.oid);
-      this.#tables.set(relation.oid, isPassedOver ? null : resolved);
-    };
     const resolved = this.#options.resolve(relation, this.place);
+    const settled = (of: Resolved): void => this.#relations.set(relation, of);
     if (!(resolved instanceof Promise)) settled(resolved);
-    else this.#waitFor(resolved, settled, { table: `${relation.schema}.${relation.name}` });
+    else this.#waiting.until(resolved, settled, { table: `${relation.schema}.${relation.name}` });
   }
 
   /** Whether the message waits until its RELATION has been resolved again, as the first row behind those that were to be passed over. */
   #awaitsRelation(oid: number, bytes: Buffer): boolean {
-    const found = this.#passedOver.get(oid);
-    if (found === undefined || compareSequence(this.place, found.upTo) <= 0) return false;
-    this.#relation(found.relation);
-    this.#waiting?.push(this.#copy(bytes));
-    return this.#isWaiting();
-  }
-
-  /** Messages wait in memory until the promise has settled. `place`: of its error, by which the stream ends. */
-  #waitFor<T>(promise: Promise<T>, settled: (value: T) => void, place: ErrorPlace): void {
-    this.#waiting = [];
-    this.#options.stalled(true);
-    promise.then(
-      (value) => {
-        settled(value);
-        const messages = this.#waiting ?? [];
-        this.#waiting = null;
-        for (const { bytes, walHigh, walLow } of messages) this.take(bytes, 0, bytes.length, walHigh, walLow);
-        this.#interruptIfDue();
-        if (!this.#isWaiting()) this.#options.stalled(false); // one of them may be a RELATION to resolve in its turn
-      },
-      (cause: unknown) => this.#fail(TailraceError.from(cause, place)),
-    );
-  }
-
-  #isWaiting(): boolean {
-    return this.#waiting !== null;
+    const relation = this.#relations.behind(oid, this.place);
+    if (relation === null) return false;
+    this.#relation(relation);
+    this.#awaits(bytes);
+    return this.#waiting.isWaiting;
   }
 
   /** Whether the message waits until it is known that its composites have the known shape: no message says when that changes. */
   #awaitsLook({ reading, label }: CapturedTable, bytes: Buffer): boolean {
     if (this.#lsn() <= reading.shapesSeen) return false;
-    this.#waitFor(this.#options.lookAtShapes(), () => undefined, { table: label });
-    this.#waiting?.push(this.#copy(bytes));
+    this.#waiting.until(this.#options.lookAtShapes(), () => undefined, { table: label });
+    this.#awaits(bytes);
     return true;
   }
 
-  #copy(bytes: Buffer): { readonly bytes: Buffer; readonly walHigh: number; readonly walLow: number } {
-    return { bytes: Buffer.from(bytes.subarray(this.#start, this.#end)), walHigh: this.#walHigh, walLow: this.#walLow };
+  /** The message at hand waits first, where any does: nothing of it has been taken. */
+  #awaits(bytes: Buffer): void {
+    this.#waiting.push(bytes, this.#start, this.#end, this.#walHigh, this.#walLow);
   }
 
   /** Of the message at hand. */
@@ -300,11 +267,11 @@ export class Changes {
 
   #truncate(bytes: Buffer): void {
     const reader = this.#reader;
-    for (let i = 0; this.#passedOver.size > 0 && i < reader.truncatedCount; i++)
+    for (let i = 0; this.#relations.passesOver && i < reader.truncatedCount; i++)
       if (this.#awaitsRelation(reader.truncated[i] ?? 0, bytes)) return;
     const ordinal = this.#row++ * 2; // one message, one index, however many tables
     for (let i = 0; i < reader.truncatedCount; i++) {
-      const captured = this.#captured(reader.truncated[i] ?? 0);
+      const captured = this.#relations.table(reader.truncated[i] ?? 0, this.#commitLsn);
       if (captured === null) continue;
       this.#hasRows = true;
       if (captured.reading.watched) this.#snapshots?.window.truncate(captured.table.oid);
@@ -332,12 +299,13 @@ export class Changes {
     const out = this.#out;
     out.position = 0;
     let keyEnd = -1;
+    let partition = captured.keylessPartition;
     try {
-      if (captured.keylessPartition < 0) {
+      if (partition < 0) {
         captured.encoder.writeKey(after ?? this.#reader.oldTuple, before ?? movedFrom, out);
         keyEnd = out.position;
+        partition = partitionOf(out.bytes, FRAME_BYTES, keyEnd, captured.buffers.length); // the key's Avro body alone
       }
-      const partition = keyEnd < 0 ? captured.keylessPartition : partitionOf(out.bytes, FRAME_BYTES, keyEnd, captured.buffers.length); // the key's Avro body alone
       const buffer = captured.buffers[partition]!;
       this.#tellTransaction(captured, false);
       if (captured.composites.length > 0) this.#refuseUntold(captured, before, after);
@@ -351,16 +319,9 @@ export class Changes {
       if (!(cause instanceof TailraceError) || cause.retry !== "never") throw cause;
       this.#touch(captured, op === "d" ? "d" : "c", keyEnd, null, null); // the letter stands for the row as it is now
       // Others fail alike at each delivery; of these rows some came before the type was altered, and are in the log.
-      if (cause.code === "COMPOSITE_CHANGED" && this.#isDelivered(captured, keyEnd, ordinal)) return;
+      if (cause.code === "COMPOSITE_CHANGED" && this.#redelivery.has(captured.watermarks[partition], this.#commitLsn, ordinal)) return;
       this.#setAside(captured, bytes.subarray(this.#start, this.#end), op, keyEnd, ordinal, cause);
     }
-  }
-
-  /** Whether the event is in the log already, its key being written up to `keyEnd` (-1: none). */
-  #isDelivered({ watermarks, keylessPartition, buffers }: CapturedTable, keyEnd: number, ordinal: number): boolean {
-    if (keyEnd < 0 && keylessPartition < 0) return false;
-    const partition = keyEnd < 0 ? keylessPartition : partitionOf(this.#out.bytes, FRAME_BYTES, keyEnd, buffers.length);
-    return this.#redelivery.has(watermarks[partition], this.#commitLsn, ordinal);
   }
 
   /** A composite of before an ALTER TYPE that added attributes and dropped others may look like one of after it. */
@@ -460,17 +421,5 @@ export class Changes {
       processedMs: this.#processedMs,
       snapshot,
     });
-  }
-
-  #captured(oid: number): CapturedTable | null {
-    if (oid !== this.#lastOid) {
-      const found = this.#tables.get(oid);
-      if (found === undefined)
-        throw new TailraceError("STREAM_PROTOCOL", { reason: `a row of relation ${oid} before its RELATION message` });
-      this.#lastOid = oid;
-      this.#lastTable = found;
-    }
-    const captured = this.#lastTable;
-    return captured !== null && this.#commitLsn < captured.reading.passedBelow ? null : captured;
   }
 }
