@@ -2,6 +2,7 @@
 import type { ColumnType, ScalarKind, ScalarType } from "../core/table.ts";
 import { binaryForm } from "./encoder-binary.ts";
 import { binaryComposite, textComposite } from "./encoder-composite.ts";
+import { BACKSLASH, COMMA, countParts, QUOTE } from "./quoted-text.ts";
 import { rangeWriter } from "./encoder-range.ts";
 import { textForm } from "./encoder-text.ts";
 import { malformed, outOfRange, type ValueColumn, type ValueWriter } from "./value-writer.ts";
@@ -16,9 +17,6 @@ const OPEN = 0x7b;
 const CLOSE = 0x7d;
 const BRACKET = 0x5b;
 const EQUALS = 0x3d;
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const COMMA = 0x2c;
 /** pg_type.typdelim where it is no comma; of geometry since a geometry's own text may have commas. */
 const delimiters: ReadonlyMap<ScalarKind, number> = new Map([
   ["box", 0x3b],
@@ -112,7 +110,7 @@ type Elements = { readonly write: ValueWriter; readonly delimiter: number; unesc
 /** The elements of `bytes[start, end)`, at least one. */
 function writeElements(...[bytes, start, end, out, column, elements]: [...Parameters<ValueWriter>, Elements]): void {
   const { delimiter, write } = elements;
-  const count = countElements(bytes, start, end, delimiter);
+  const count = countParts(bytes, start, end, delimiter);
   out.varint(count);
   let at = start;
   for (let done = 0; done < count; done++) {
@@ -137,18 +135,6 @@ function writeElements(...[bytes, start, end, out, column, elements]: [...Parame
     if (isQuoted) at++;
   }
   if (at !== end) throw malformed(column, "an array");
-}
-
-function countElements(bytes: Buffer, start: number, end: number, delimiter: number): number {
-  let count = 1;
-  let isQuoted = false;
-  for (let at = start; at < end; at++) {
-    const character = bytes[at];
-    if (character === BACKSLASH) at++;
-    else if (character === QUOTE) isQuoted = !isQuoted;
-    else if (character === delimiter && !isQuoted) count++;
-  }
-  return count;
 }
 
 function isNull(bytes: Buffer, start: number, end: number): boolean {

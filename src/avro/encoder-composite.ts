@@ -3,6 +3,7 @@
 // In Avro (branch of ["null", T], value) × the attributes. A value that shows another shape than the type's is refused as such
 // (COMPOSITE_CHANGED): no message of the stream tells of an ALTER TYPE (adr/0018).
 import type { CompositeType } from "../core/table.ts";
+import { BACKSLASH, COMMA, countParts, QUOTE } from "./quoted-text.ts";
 import { attributeColumns, malformed, otherShape, type ValueColumn, type ValueWriter } from "./value-writer.ts";
 
 const NO_UNION_BRANCH = 0x00;
@@ -10,9 +11,6 @@ const SECOND_UNION_BRANCH = 0x02;
 
 const OPEN = 0x28;
 const CLOSE = 0x29;
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const COMMA = 0x2c;
 
 /* composite ::= attributes Int32  (type UInt32  length Int32 (−1: null)  value) × attributes      (record_send)
  * The type is the attribute's own, of a domain the domain's. Dropped attributes are left out. */
@@ -56,7 +54,7 @@ export function textComposite(type: CompositeType, writers: readonly ValueWriter
     const columns = columnsOf(column);
     const last = start + length - 1;
     if (length < 2 || bytes[start] !== OPEN || bytes[last] !== CLOSE) throw malformed(column, "a composite");
-    const count = countAttributes(bytes, start + 1, last);
+    const count = countParts(bytes, start + 1, last, COMMA);
     if (count !== writers.length) throw otherCount(column, type, count);
     let at = start + 1;
     for (let index = 0; index < count; index++) {
@@ -93,19 +91,6 @@ export function textComposite(type: CompositeType, writers: readonly ValueWriter
     }
     if (at !== last) throw malformed(column, "a composite");
   };
-}
-
-/** How many there are of `bytes[start, end)`: nothing at all is one that is null. */
-function countAttributes(bytes: Buffer, start: number, end: number): number {
-  let count = 1;
-  let isQuoted = false;
-  for (let at = start; at < end; at++) {
-    const character = bytes[at];
-    if (character === BACKSLASH) at++;
-    else if (character === QUOTE) isQuoted = !isQuoted;
-    else if (character === COMMA && !isQuoted) count++;
-  }
-  return count;
 }
 
 /** A writer is one column's: what its attributes are called in errors is made once. */

@@ -1,38 +1,14 @@
 // Arrays in both wire forms, beyond what the properties of encoder.test.ts and decoder.test.ts make of them.
 import { expect, test } from "vitest";
 import { Cursor } from "../../../src/avro/cursor.ts";
-import { binaryWriter, textWriter } from "../../../src/avro/encoder-array.ts";
 import { valueReader } from "../../../src/avro/value-reader.ts";
-import { valueColumn } from "../../../src/avro/value-writer.ts";
-import { ByteWriter } from "../../../src/core/byte-writer.ts";
 import type { ColumnType, ElementType } from "../../../src/core/table.ts";
-import { ValueList, type Value } from "../../support/row-values.ts";
-import { column, int4, table } from "./rows.ts";
+import { decoded, encoded } from "./one-value.ts";
+import { int4 } from "./rows.ts";
 
 const arrayOf = (element: ElementType): ColumnType => ({ kind: "array", element });
 const texts = arrayOf({ kind: "text" });
 const ints = arrayOf({ kind: "int4" });
-
-function encoded(type: ColumnType, value: string | Buffer): Buffer {
-  const only = column("v", type);
-  const out = new ByteWriter(1);
-  const [bytes, write] = typeof value === "string" ? [Buffer.from(value), textWriter(type)] : [value, binaryWriter(type)];
-  write(bytes, 0, bytes.length, out, valueColumn(table([only]), only));
-  return out.bytes.subarray(0, out.position);
-}
-
-function decoded(type: ColumnType, value: string | Buffer): Value {
-  const cursor = new Cursor();
-  const bytes = encoded(type, value);
-  cursor.begin(bytes, 0);
-  const into = new ValueList();
-  valueReader(type).write(cursor, into);
-  expect(cursor.position).toBe(bytes.length);
-  cursor.begin(bytes, 0);
-  valueReader(type).skip(cursor);
-  expect(cursor.position).toBe(bytes.length);
-  return into.last;
-}
 
 test.each([
   ["{}", []],

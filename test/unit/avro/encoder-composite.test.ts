@@ -1,14 +1,8 @@
 // Composites in both wire forms, beyond what the properties of encoder.test.ts and decoder.test.ts make of them.
 import { describe, expect, test } from "vitest";
-import { Cursor } from "../../../src/avro/cursor.ts";
-import { binaryWriter, textWriter } from "../../../src/avro/encoder-array.ts";
 import { tableSchemas } from "../../../src/avro/schema.ts";
 import { readValueSchema } from "../../../src/avro/shape.ts";
-import { valueReader } from "../../../src/avro/value-reader.ts";
-import { valueColumn } from "../../../src/avro/value-writer.ts";
-import { ByteWriter } from "../../../src/core/byte-writer.ts";
-import type { ColumnType } from "../../../src/core/table.ts";
-import { ValueList, type Value } from "../../support/row-values.ts";
+import { decoded, encoded } from "./one-value.ts";
 import { column, composite, int4, table } from "./rows.ts";
 
 const INT4 = 23;
@@ -16,24 +10,6 @@ const pair = composite("pair", { a: { kind: "text" }, b: { kind: "text" } }, 25)
 const one = composite("one", { a: { kind: "int4" } }, INT4);
 const numbers = composite("numbers", { a: { kind: "int4" }, b: { kind: "int4" } }, INT4);
 const nested = composite("nested", { pairs: { kind: "array", element: pair }, pair }, 0);
-
-function encoded(type: ColumnType, value: string | Buffer): Buffer {
-  const only = column("v", type);
-  const out = new ByteWriter(1);
-  const [bytes, write] = typeof value === "string" ? [Buffer.from(value), textWriter(type)] : [value, binaryWriter(type)];
-  write(bytes, 0, bytes.length, out, valueColumn(table([only]), only));
-  return out.bytes.subarray(0, out.position);
-}
-
-function decoded(type: ColumnType, value: string | Buffer): Value {
-  const cursor = new Cursor();
-  const bytes = encoded(type, value);
-  cursor.begin(bytes, 0);
-  const into = new ValueList();
-  valueReader(type).write(cursor, into);
-  expect(cursor.position).toBe(bytes.length);
-  return into.last;
-}
 
 /** As record_send has them: a type's OID and four bytes, or null. */
 function sent(...attributes: readonly (readonly [oid: number, value: number | null])[]): Buffer {
