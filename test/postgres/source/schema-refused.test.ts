@@ -71,7 +71,9 @@ test("another primary key under REPLICA IDENTITY FULL, of which RELATION says no
       await database.sql("ANALYZE bills"); // the server sends the RELATION again: nothing has changed
       await database.sql("UPDATE bills SET owner = 2");
       await scene.untilRows("bills", 2);
-      await database.sql("ALTER TABLE bills DROP CONSTRAINT bills_pkey, ADD PRIMARY KEY (id, owner); INSERT INTO bills VALUES (1, 3), (1, 4)");
+      await database.sql(
+        "ALTER TABLE bills DROP CONSTRAINT bills_pkey, ADD PRIMARY KEY (id, owner); INSERT INTO bills VALUES (1, 3), (1, 4)",
+      );
       await scene.untilRows("bills", 4);
     }),
   ).rejects.toMatchObject({ code: "SCHEMA_CHANGED", message: expect.stringContaining("its key was (id) and is (id, owner)") });
