@@ -105,6 +105,7 @@ export class Session implements AsyncDisposable {
       await client.connect();
       return session;
     } catch (error) {
+      signal.removeEventListener("abort", session.#abort);
       client.connection.stream.destroy();
       throw session.#failed(error, `ALTER ROLE ${quoteIdentifier(session.peer.user)} REPLICATION`);
     }
