@@ -39,6 +39,12 @@ export async function transactionHolders(session: Session, xid: number | null): 
   return longestFirst(await session.json<Holder[]>(`${open} AND l.transactionid IN (${older})`, [String(xid)]));
 }
 
+/** Who holds the transaction `xid` (32 bits); null: it has ended. */
+export async function transactionHolder(session: Session, xid: number): Promise<Holder | null> {
+  const sql = `${HOLDERS} WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.transactionid = $1::text::xid`;
+  return (await session.json<Holder[]>(sql, [String(xid)]))?.[0] ?? null;
+}
+
 /** Who keeps these tables from being read; the longest first. */
 export async function tableHolders(session: Session, oids: readonly number[]): Promise<readonly Holder[]> {
   const sql = `${HOLDERS} WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND l.granted

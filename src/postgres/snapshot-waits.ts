@@ -1,7 +1,9 @@
-// R-window-start: the waits before a snapshot. Transaction ids are of 64 bits (xid8), as safe integers.
+// The waits for transactions: for all of before to end (R-window-start), for one that the stream has brought to be seen (R-seen).
+// Transaction ids are of 64 bits (xid8), as safe integers, where nothing else is said.
 import { backoffMs, pause } from "../core/pause.ts";
 import type { Session } from "./session.ts";
-import { transactionHolders, type Holder } from "./snapshot-holders.ts";
+import { transactionHolder, transactionHolders, type Holder } from "./snapshot-holders.ts";
+import { parseVisibility, sees, type Visibility } from "./visibility.ts";
 
 /** Seldom enough that a wait of hours costs nothing, often enough that its end is not noticed late. */
 const POLL = { firstMs: 20, maxMs: 1_000 } as const;
@@ -10,12 +12,6 @@ const POLL = { firstMs: 20, maxMs: 1_000 } as const;
 export async function freshXid(session: Session): Promise<number> {
   const [row] = await session.query("SELECT pg_current_xact_id()::text AS xid");
   return Number(row?.xid);
-}
-
-/** What a session sees now: pg_current_snapshot() as text. */
-export async function currentSnapshot(session: Session): Promise<string> {
-  const [row] = await session.query("SELECT pg_current_snapshot()::text AS snapshot");
-  return row?.snapshot ?? "";
 }
 
 /**
@@ -39,6 +35,42 @@ export async function waitForXmin(
     if (Number(row?.xmin) >= xid) return;
     onWaiting(await transactionHolders(session, xid));
     await pause(backoffMs(looks, POLL, Math.random()), signal);
+    signal.throwIfAborted();
+  }
+}
+
+/** What a session sees now. */
+export async function currentVisibility(session: Session): Promise<Visibility> {
+  const [row] = await session.query("SELECT pg_current_snapshot()::text AS snapshot", [], { prepared: "snapshot" });
+  return parseVisibility(row?.snapshot ?? "");
+}
+
+/** A commit that waits for nobody is seen a moment after it was sent. */
+const SEEN_POLL = { firstMs: 2, maxMs: 500 } as const;
+/** Until it is said who is waited for, ms. */
+const SAID_AFTER_MS = 1_000;
+
+/**
+ * R-seen: waits until a transaction of the stream (32 bits, committed) is seen, as long as it takes; the signal ends it. Its COMMIT is sent once
+ * it is in the WAL, while sessions see it only when its standby has it too (manual, "synchronous_commit"). `onWaiting` is told who it is, once,
+ * after a second. Returns what is seen then.
+ */
+export async function waitUntilSeen(
+  session: Session,
+  xid: number,
+  onWaiting: (holder: Holder | null) => void,
+  signal: AbortSignal,
+): Promise<Visibility> {
+  const begun = performance.now();
+  let isSaid = false;
+  for (let looks = 0; ; looks++) {
+    const visibility = await currentVisibility(session);
+    if (sees(visibility, xid)) return visibility;
+    if (!isSaid && performance.now() - begun > SAID_AFTER_MS) {
+      isSaid = true;
+      onWaiting(await transactionHolder(session, xid));
+    }
+    await pause(backoffMs(looks, SEEN_POLL, Math.random()), signal);
     signal.throwIfAborted();
   }
 }

@@ -9,7 +9,11 @@ import { version } from "../core/version.ts";
 import { describeTable, describeTypes, relationExists } from "../postgres/catalog.ts";
 import { alteredComposite, shapesOf } from "../postgres/composites.ts";
 import type { Relation } from "../postgres/pgoutput.ts";
+import type { Session } from "../postgres/session.ts";
+import { describeHolder, type Holder } from "../postgres/snapshot-holders.ts";
+import { waitUntilSeen } from "../postgres/snapshot-waits.ts";
 import { needsText } from "../postgres/types.ts";
+import { sees, type Visibility } from "../postgres/visibility.ts";
 import { countedOps, inShapeOf, inWiderTypes, keylessPartition, sameShape, type CapturedTable, type Resolved } from "./captured-table.ts";
 import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import type { Parking } from "./parking.ts";
@@ -57,6 +61,8 @@ export class CapturedTables implements AsyncDisposable {
   readonly #signal: AbortSignal;
   readonly #looks: ShapeLooks;
   readonly #tables: CapturedTable[] = [];
+  /** What was seen when the catalogs were last waited for; null: they were not. */
+  #visibility: Visibility | null = null;
   /** By topic, what is being registered; never rejects. */
   readonly #registering = new Map<string, Promise<unknown>>();
   /** null: it has not begun. */
@@ -186,13 +192,32 @@ export class CapturedTables implements AsyncDisposable {
     this.#replace(captured, { ...captured, buffers: captured.own, moves: captured.reading.moves, ...this.#encode(captured.table, ids) });
   }
 
-  /** The table of a RELATION message; null when it is not captured, or its rows are passed over. `place`: of the first of them. */
-  resolve(relation: Relation, place: Sequence): Resolved | Promise<Resolved> {
+  /**
+   * The table of a RELATION message; null when it is not captured, or its rows are passed over. `place`: of the first of them, in
+   * transaction `xid` (32 bits).
+   */
+  resolve(relation: Relation, place: Sequence, xid: number): Resolved | Promise<Resolved> {
     const captured = this.#tables.find(({ table }) => table.schema === relation.schema && table.name === relation.name);
-    if (captured === undefined) return this.#passOver(relation);
-    if (captured.unregistered !== null || !sameShape(captured.table, relation)) return this.#reshape(captured, relation, place);
-    if (relation.identity === "f" && captured.keyIndexes.length > 0) return this.#keyed(captured, relation, place);
+    if (captured === undefined) return this.#passOver(relation, xid);
+    if (captured.unregistered !== null || !sameShape(captured.table, relation)) return this.#reshape(captured, relation, place, xid);
+    if (relation.identity === "f" && captured.keyIndexes.length > 0) return this.#keyed(captured, relation, place, xid);
     return this.#asBefore(captured, place);
+  }
+
+  /**
+   * R-seen: the catalogs of after the transaction that a RELATION stands in, which may have altered the table itself. One that did so before
+   * was seen when this one wrote, since an ALTER TABLE holds its lock until it is.
+   */
+  async #catalogs(xid: number, table: string): Promise<Session> {
+    const { session } = this.#prepared;
+    if (this.#visibility === null || !sees(this.#visibility, xid)) {
+      const waiting = (holder: Holder | null): void => {
+        const who = holder === null ? "a transaction that is ending" : describeHolder(holder);
+        this.#logger.warn({ table, holder: who }, "the stream waits until sessions see a transaction that it has brought");
+      };
+      this.#visibility = await waitUntilSeen(session, xid, waiting, this.#signal);
+    }
+    return session;
   }
 
   #asBefore(captured: CapturedTable, place: Sequence): CapturedTable {
@@ -201,11 +226,12 @@ export class CapturedTables implements AsyncDisposable {
   }
 
   /** Under REPLICA IDENTITY FULL a RELATION calls every column part of the key: which are, only the catalog says. It comes again when they change. */
-  async #keyed(captured: CapturedTable, relation: Relation, place: Sequence): Promise<Resolved> {
+  async #keyed(captured: CapturedTable, relation: Relation, place: Sequence, xid: number): Promise<Resolved> {
     const { publication, selection } = this.#options;
-    const now = await describeTable(this.#prepared.session, relation.oid, publication, selection.asked);
+    const session = await this.#catalogs(xid, captured.label);
+    const now = await describeTable(session, relation.oid, publication, selection.asked);
     const isSame = now === null || keyNames(now) === keyNames(captured.table);
-    return isSame ? this.#asBefore(captured, place) : this.#reshape(captured, relation, place);
+    return isSame ? this.#asBefore(captured, place) : this.#reshape(captured, relation, place, xid);
   }
 
   /** R-version: parked before, it stays so until it is unparked. */
@@ -277,17 +303,17 @@ export class CapturedTables implements AsyncDisposable {
   }
 
   /** Rows of a published table that is not captured. One that was selected is named once: it was dropped, or made after the start. */
-  #passOver(relation: Relation): null | Promise<null> {
+  #passOver(relation: Relation, xid: number): null | Promise<null> {
     const { matches, named } = this.#options.selection;
     const label = tableLabel(relation);
     const isSelected = matches(relation.schema, relation.name) || named.some((table) => tableLabel(table) === label);
     if (!isSelected || this.#memory.said.has(label)) return null;
     this.#memory.said.add(label);
-    return this.#namePassedOver(relation);
+    return this.#namePassedOver(relation, xid);
   }
 
-  async #namePassedOver(relation: Relation): Promise<null> {
-    const exists = await relationExists(this.#prepared.session, relation.oid);
+  async #namePassedOver(relation: Relation, xid: number): Promise<null> {
+    const exists = await relationExists(await this.#catalogs(xid, tableLabel(relation)), relation.oid);
     const why = exists
       ? "the table was not there when the source started: its rows are passed over until a new session captures it"
       : "the table was dropped: its rows that were not read before are passed over, and are not in the log";
@@ -346,15 +372,16 @@ export class CapturedTables implements AsyncDisposable {
    * The table under another shape than the one known so far. After a restart it may be an older one: the stream delivers
    * rows of before an ALTER TABLE whose outcome is all that the catalog shows.
    */
-  async #reshape(captured: CapturedTable, relation: Relation, place: Sequence): Promise<Resolved> {
+  async #reshape(captured: CapturedTable, relation: Relation, place: Sequence, xid: number): Promise<Resolved> {
     const { publication, selection } = this.#options;
     const upTo = this.#versioning.before(captured.table, place);
     if (upTo !== null) return { upTo };
-    const now = await describeTable(this.#prepared.session, relation.oid, publication, selection.asked);
+    const session = await this.#catalogs(xid, captured.label);
+    const now = await describeTable(session, relation.oid, publication, selection.asked);
     // R-publication: of the table that had the name before. The one of now is read from its beginning.
-    if (now === null && relation.oid !== captured.table.oid && !(await relationExists(this.#prepared.session, relation.oid)))
-      return this.#namePassedOver(relation);
-    const types = await describeTypes(this.#prepared.session, relation.columns);
+    if (now === null && relation.oid !== captured.table.oid && !(await relationExists(session, relation.oid)))
+      return this.#namePassedOver(relation, xid);
+    const types = await describeTypes(session, relation.columns);
     const table = now === null ? null : inShapeOf(relation, now, types, selection.asked(now));
     if (now === null || table === null || keyNames(table) !== keyNames(captured.table)) {
       const unknown = relation.columns.find((_, index) => types[index] === null);

@@ -35,9 +35,10 @@ export type ChangesOptions = {
   readonly startedAt: Lsn;
   /**
    * The table of a RELATION message: null for one that is not captured; a promise when its shape must be looked up and
-   * registered first. Messages wait in memory meanwhile, which `stalled` bounds by pausing the stream. `place`: of the next row.
+   * registered first. Messages wait in memory meanwhile, which `stalled` bounds by pausing the stream. `place`: of the next row, `xid`: of the
+   * transaction.
    */
-  readonly resolve: (relation: Relation, place: Sequence) => Resolved | Promise<Resolved>;
+  readonly resolve: (relation: Relation, place: Sequence, xid: number) => Resolved | Promise<Resolved>;
   readonly stalled: (waiting: boolean) => void;
   /** Finds out that rows of tables with composites have the known shape, up to an LSN that covers all that has come: or ends the stream. */
   readonly lookAtShapes: () => Promise<void>;
@@ -200,7 +201,7 @@ export class Changes {
   }
 
   #relation(relation: Relation): void {
-    const resolved = this.#options.resolve(relation, this.place);
+    const resolved = this.#options.resolve(relation, this.place, this.#reader.xid);
     const settled = (of: Resolved): void => this.#relations.set(relation, of);
     if (!(resolved instanceof Promise)) settled(resolved);
     else this.#waiting.until(resolved, settled, { table: `${relation.schema}.${relation.name}` });

@@ -5,13 +5,13 @@ import { pause } from "../core/pause.ts";
 import { tableLabel } from "../core/table.ts";
 import { describeHolder, type Holder } from "../postgres/snapshot-holders.ts";
 import { writeMark } from "../postgres/snapshot-mark.ts";
-import { currentSnapshot, freshXid, waitForXmin } from "../postgres/snapshot-waits.ts";
+import { currentVisibility, freshXid, waitForXmin } from "../postgres/snapshot-waits.ts";
+import { parseVisibility } from "../postgres/visibility.ts";
 import type { CapturedTable } from "./captured-table.ts";
 import { GATHER_MS } from "./chunk-order.ts";
 import type { SessionKeeper } from "./session-keeper.ts";
 import type { TableSnapshot } from "./snapshot-progress.ts";
 import type { Snapshots } from "./snapshots.ts";
-import { parseVisibility } from "./window.ts";
 
 /** A wait shorter than this is not worth a word, ms. */
 const PATIENCE_MS = 1_000;
@@ -110,7 +110,7 @@ export class SnapshotOpener {
     const { window } = this.#options.snapshots;
     if (window.touches === 0 || performance.now() < this.#lookedAt + LOOK_MS) return;
     this.#lookedAt = performance.now();
-    window.advance(parseVisibility(await currentSnapshot(await keeper.session())));
+    window.advance(await currentVisibility(await keeper.session()));
   }
 
   /** Its chunks may be read. */

@@ -2,7 +2,7 @@
 // are never compared here (only the database knows its collations): a chunk is carved off the front of a range.
 import type { KeyRange, KeyText, QueuedKey, SnapshotKind, SnapshotRecord } from "../core/snapshot-record.ts";
 import type { TableName } from "../core/table.ts";
-import { sees, type Visibility } from "./window.ts";
+import { sees, type Visibility } from "../postgres/visibility.ts";
 
 const WHOLE: KeyRange = { after: null, upTo: null };
 

@@ -13,6 +13,7 @@ import type { Mark } from "../postgres/snapshot-mark.ts";
 import { estimateRows, keyTexts, nextBoundary, type WireKey } from "../postgres/snapshot-plan.ts";
 import { seeTable, type SnapshotTable } from "../postgres/snapshot-table.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
+import { parseVisibility } from "../postgres/visibility.ts";
 import type { CapturedTable } from "./captured-table.ts";
 import { ChunkOrder, GATHER_MS } from "./chunk-order.ts";
 import { ChunkPace, restAfter, RowLimit, type Hold } from "./chunk-pace.ts";
@@ -23,7 +24,7 @@ import { SnapshotOpener } from "./snapshot-opener.ts";
 import type { TableSnapshot } from "./snapshot-progress.ts";
 import type { ChunkJob, RangeJob, Snapshots } from "./snapshots.ts";
 import { TableTroubles } from "./table-troubles.ts";
-import { parseVisibility, type Chunk } from "./window.ts";
+import type { Chunk } from "./window.ts";
 
 /** Bytes of one chunk's rows. With `parallel` chunks, and as many in the log's rounds, it bounds the memory. */
 const CHUNK_BYTES = 16 * 1024 * 1024;

@@ -137,7 +137,7 @@ export async function streamChanges(
     highestTail: tailOf(tables.all, prepared.state.epoch),
     lettersTail: await lettersTail(parts.log, options.topics.prefix, force),
     startedAt: from,
-    resolve: (relation, place) => tables.resolve(relation, place),
+    resolve: (...message) => tables.resolve(...message),
     stalled: (on) => hold("relation", on),
     lookAtShapes: async () => tables.lookAtShapes(),
     failed: fail,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { ChunkOrder, GATHER_MS } from "../../../src/source/chunk-order.ts";
 import { TableSnapshot } from "../../../src/source/snapshot-progress.ts";
-import { parseVisibility } from "../../../src/source/window.ts";
+import { parseVisibility } from "../../../src/postgres/visibility.ts";
 
 const begin = (name = "orders"): TableSnapshot => TableSnapshot.begin({ schema: "public", name }, "table", "first start");
 const beginRereads = (name: string): TableSnapshot => TableSnapshot.begin({ schema: "public", name }, "rereads", "a changed key");

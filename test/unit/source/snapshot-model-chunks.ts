@@ -1,7 +1,8 @@
 // What a source of the snapshot model knows of its chunks, and what it does with a row and with a change of the stream.
 import type { KeyRange, QueuedKey } from "../../../src/core/snapshot-record.ts";
 import type { TableSnapshot } from "../../../src/source/snapshot-progress.ts";
-import type { Chunk, SnapshotWindow, Visibility } from "../../../src/source/window.ts";
+import type { Visibility } from "../../../src/postgres/visibility.ts";
+import type { Chunk, SnapshotWindow } from "../../../src/source/window.ts";
 import { COLUMNS, KEYS, type Change, type Database, type Row, type Transaction, type Values } from "./snapshot-model-database.ts";
 import type { Producer, State } from "./snapshot-model-log.ts";
 import type { Rules } from "./snapshot-model-rules.ts";

@@ -1,7 +1,7 @@
 // The truth of the snapshot model: a small PostgreSQL with MVCC tables, row locks, transactions whose commit stands in the
 // WAL before sessions see it, ids of 64 bits of which the stream brings 32, a publication, a slot. What cannot happen
 // there is refused by returning false or null; nothing here knows how a snapshot is made.
-import type { Visibility } from "../../../src/source/window.ts";
+import type { Visibility } from "../../../src/postgres/visibility.ts";
 
 export const TABLES = 2;
 /** Keys are 0 to KEYS − 1. */

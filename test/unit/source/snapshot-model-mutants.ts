@@ -7,9 +7,9 @@ import ts from "typescript";
 import { allRules, type Modules, type Rules } from "./snapshot-model-rules.ts";
 import { command, type History } from "./snapshot-model.ts";
 
-const FOLDER = path.resolve(import.meta.dirname, "../../../src/source");
+const FOLDER = path.resolve(import.meta.dirname, "../../../src");
 
-type File = "window.ts" | "snapshot-progress.ts";
+type File = "postgres/visibility.ts" | "source/window.ts" | "source/snapshot-progress.ts";
 
 /** `from` stands exactly once in its file. */
 type Edit = { readonly file: File; readonly from: string; readonly to: string };
@@ -23,8 +23,9 @@ export type Mutant = {
   readonly harmless?: string;
 } & ({ readonly edit: Edit } | { readonly rules: Partial<Rules> });
 
-const inWindow = (from: string, to: string): { edit: Edit } => ({ edit: { file: "window.ts", from, to } });
-const inProgress = (from: string, to: string): { edit: Edit } => ({ edit: { file: "snapshot-progress.ts", from, to } });
+const inVisibility = (from: string, to: string): { edit: Edit } => ({ edit: { file: "postgres/visibility.ts", from, to } });
+const inWindow = (from: string, to: string): { edit: Edit } => ({ edit: { file: "source/window.ts", from, to } });
+const inProgress = (from: string, to: string): { edit: Edit } => ({ edit: { file: "source/snapshot-progress.ts", from, to } });
 
 /** Key 0 is deleted while there is no slot; the new snapshot is complete; key 1 becomes key 2, its TOASTed columns unsent; a crash before the end was said. */
 const unsaid: History = {
@@ -46,17 +47,17 @@ export const mutants: readonly Mutant[] = [
   {
     rule: "R-window",
     without: "the list of what is in progress",
-    ...inWindow("(wide < visibility.xmax && !visibility.inProgress.has(wide))", "wide < visibility.xmax"),
+    ...inVisibility("(wide < visibility.xmax && !visibility.inProgress.has(wide))", "wide < visibility.xmax"),
   },
   {
     rule: "R-window",
     without: "the end of the snapshot",
-    ...inWindow("(wide < visibility.xmax && !visibility.inProgress.has(wide))", "!visibility.inProgress.has(wide)"),
+    ...inVisibility("(wide < visibility.xmax && !visibility.inProgress.has(wide))", "!visibility.inProgress.has(wide)"),
   },
   {
     rule: "R-window",
     without: "widening to 64 bits",
-    ...inWindow("return near + ((xid - (near % XIDS)) | 0);", "return near - (near % XIDS) + xid;"),
+    ...inVisibility("return near + ((xid - (near % XIDS)) | 0);", "return near - (near % XIDS) + xid;"),
   },
   {
     rule: "R-window",
@@ -157,8 +158,9 @@ export function rulesOf(mutant: Mutant): Rules {
 /** The real modules, with the mutant's edit. */
 export function modulesOf(mutant: Mutant): Modules {
   const edit = "edit" in mutant ? mutant.edit : null;
-  const window = load("window.ts", edit, {});
-  return { ...window, ...load("snapshot-progress.ts", edit, { "./window.ts": window }) } as Modules;
+  const visibility = load("postgres/visibility.ts", edit, {});
+  const imports = { "../postgres/visibility.ts": visibility };
+  return { ...load("source/window.ts", edit, imports), ...load("source/snapshot-progress.ts", edit, imports) } as Modules;
 }
 
 function load(file: File, edit: Edit | null, imports: Readonly<Record<string, object>>): object {

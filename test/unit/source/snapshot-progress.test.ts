@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { KeyRange, QueuedKey } from "../../../src/core/snapshot-record.ts";
 import { TableSnapshot } from "../../../src/source/snapshot-progress.ts";
-import { parseVisibility } from "../../../src/source/window.ts";
+import { parseVisibility } from "../../../src/postgres/visibility.ts";
 
 const orders = { schema: "public", name: "orders" };
 const WHOLE: KeyRange = { after: null, upTo: null };

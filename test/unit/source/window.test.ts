@@ -1,6 +1,7 @@
 // What single rules say, one interleaving each. That they suffice together is snapshot-model.test.ts.
 import { describe, expect, test } from "vitest";
-import { parseVisibility, sees, SnapshotWindow, widenXid, type Chunk } from "../../../src/source/window.ts";
+import { parseVisibility, sees, widenXid } from "../../../src/postgres/visibility.ts";
+import { SnapshotWindow, type Chunk } from "../../../src/source/window.ts";
 
 const TABLE = 1;
 const OTHER = 2;

@@ -1,0 +1,105 @@
+// R-seen: a transaction is in the stream before any session sees it, as long as its standby takes. What the catalogs say of a table is asked
+// for once they have what that transaction made of it.
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { query, withClient } from "../../support/databases.ts";
+import { eventually } from "../../support/eventually.ts";
+import type { PostgresServer } from "../../../src/quickstart/postgres-server.ts";
+import { startTestPostgres } from "../../support/postgres.ts";
+import type { TestDatabase } from "../../support/servers.ts";
+import { SourceScene } from "./source-scene.ts";
+
+let server: PostgresServer;
+let database: TestDatabase;
+
+beforeAll(async () => {
+  server = await startTestPostgres();
+  const sql = async <Row>(text: string): Promise<Row[]> => (await query(server.url, text)) as Row[];
+  database = { name: "postgres", url: server.url, sql, [Symbol.asyncDispose]: async () => undefined };
+});
+afterAll(async () => server[Symbol.asyncDispose]());
+
+/** Whether commits wait for a standby that never comes. */
+async function standby(isAwaited: boolean): Promise<void> {
+  await database.sql(isAwaited ? "ALTER SYSTEM SET synchronous_standby_names = 'nobody'" : "ALTER SYSTEM RESET synchronous_standby_names");
+  await database.sql("SELECT pg_reload_conf()");
+  await eventually("the setting", async () => {
+    const [row] = await database.sql<{ names: string }>("SELECT current_setting('synchronous_standby_names') AS names");
+    return (row?.names === "nobody") === isAwaited;
+  });
+}
+
+/** Commits `sql`, which no session sees until `meanwhile` has been done. */
+async function unseen(sql: string, meanwhile: () => Promise<void>): Promise<void> {
+  await standby(true);
+  try {
+    await withClient(database.url, async (writer) => {
+      const waiting = writer.query(sql);
+      waiting.catch(() => undefined); // awaited below, unless something fails before
+      await eventually("the commit waits", async () => {
+        const waits = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        return (await database.sql(waits)).length > 0;
+      });
+      await meanwhile();
+      await standby(false);
+      await waiting;
+    });
+  } finally {
+    await standby(false);
+  }
+}
+
+const WAITS = "waits until sessions see a transaction";
+
+test("another primary key under REPLICA IDENTITY FULL stops the source though no session sees it yet", async () => {
+  await database.sql("CREATE TABLE bills (id int PRIMARY KEY, owner int NOT NULL); ALTER TABLE bills REPLICA IDENTITY FULL");
+  await using scene = await SourceScene.open(database);
+  await expect(
+    scene.while(async () => {
+      await database.sql("INSERT INTO bills VALUES (1, 1)");
+      await scene.untilRows("bills", 1);
+      const change = "ALTER TABLE bills DROP CONSTRAINT bills_pkey, ADD PRIMARY KEY (id, owner); INSERT INTO bills VALUES (1, 3), (1, 4)";
+      await unseen(change, async () => scene.untilWarned(WAITS));
+      await scene.untilRows("bills", 3);
+    }),
+  ).rejects.toMatchObject({ code: "SCHEMA_CHANGED", message: expect.stringContaining("its key was (id) and is (id, owner)") });
+  expect(JSON.stringify(scene.warnings)).toContain("committed, waiting for a synchronous standby");
+  expect((await scene.events("bills")).map(({ op }) => op)).toEqual(["c"]);
+});
+
+test("a column of a type that was made in the same transaction is read as that type", async () => {
+  await database.sql("CREATE TABLE orders (id int PRIMARY KEY)");
+  await using scene = await SourceScene.open(database);
+  await scene.while(async () => {
+    await database.sql("INSERT INTO orders VALUES (1)");
+    await scene.untilRows("orders", 1);
+    const change =
+      "CREATE TYPE state AS ENUM ('open', 'paid'); ALTER TABLE orders ADD state state NOT NULL DEFAULT 'open'; INSERT INTO orders VALUES (2, 'paid')";
+    await unseen(change, async () => scene.untilWarned(WAITS));
+    await scene.untilRows("orders", 2);
+  });
+  expect((await scene.events("orders")).map(({ values }) => values)).toEqual([[1], [2, "paid"]]);
+});
+
+test("rows of a composite that was altered wait until the alteration is seen: none becomes a dead letter", async () => {
+  await database.sql("CREATE TYPE pair AS (a int, b text); CREATE TABLE visits (id int PRIMARY KEY, c pair)");
+  await using scene = await SourceScene.open(database);
+  await scene.while(async () => {
+    await withClient(database.url, async (writer) => {
+      // It knows the type: whoever has to look it up waits for the lock of who alters it.
+      await writer.query("SET synchronous_commit = local");
+      await writer.query("INSERT INTO visits VALUES (1, (1, 'x'))");
+      await scene.untilRows("visits", 1);
+      await unseen("ALTER TYPE pair ADD ATTRIBUTE n int", async () => {
+        await writer.query("INSERT INTO visits VALUES (2, (2, 'y'))");
+        await sleep(1_500); // longer than a lock is waited for whose holder has not committed
+        expect(await scene.rows("visits")).toHaveLength(1);
+      });
+    });
+    await scene.untilRows("visits", 2);
+  });
+  expect((await scene.events("visits")).map(({ values }) => values)).toEqual([
+    [1, [1, "x"]],
+    [2, [2, "y", null]],
+  ]);
+});
