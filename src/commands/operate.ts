@@ -20,11 +20,12 @@ export async function runUnpark(
 ): Promise<number> {
   const answer = await askService<Unparked>(dir, "/unpark", { source, table });
   return printAnswer(answer, json, ({ tables }) =>
-    tables.map(({ table: label, records }) =>
-      records === null
-        ? `${label} is being unparked; see it with: tailrace status ${dir}`
-        : `${label} is unparked: ${records} records were drained into its topic, where its events go again`,
-    ),
+    tables.map(({ table: label, records, versioned }) => {
+      const see = `see it with: tailrace status ${dir}`;
+      if (versioned) return `${label} goes on as its next version, into which it is read, and what was parked with it; ${see}`;
+      if (records === null) return `${label} is being unparked; ${see}`;
+      return `${label} is unparked: ${records} records were drained into its topic, where its events go again`;
+    }),
   );
 }
 

@@ -1,9 +1,10 @@
 // What one captured table comes to: its schemas, what the registry says of them, and what each sink would do to its target.
+import { keyRules } from "../avro/key-rule.ts";
 import { tableSchemas, type AvroField, type AvroRecord, type AvroType } from "../avro/schema.ts";
 import { TailraceError } from "../core/errors.ts";
 import { topicName } from "../core/naming.ts";
 import type { SchemaTrial, TrialVerdict } from "../core/schema-registry.ts";
-import { keyColumns, tableLabel, type Table, type TableName } from "../core/table.ts";
+import type { Table, TableName } from "../core/table.ts";
 import { acceptCommands } from "../source/table-schemas.ts";
 import { parkedTopicName } from "../source/topics.ts";
 
@@ -57,11 +58,13 @@ export async function planSubjects(
   trial: SchemaTrial | null,
   signal: AbortSignal,
 ): Promise<readonly PlannedSubject[]> {
-  const { key, value } = tableSchemas(table, topic);
+  const schemas = tableSchemas(table, topic);
+  const rules = keyRules(schemas);
   const subjects: PlannedSubject[] = [];
-  for (const [subject, schema] of [[`${topic}-key`, key] as const, [`${topic}-value`, value] as const]) {
+  for (const part of ["key", "value"] as const) {
+    const [subject, schema] = [`${topic}-${part}`, schemas[part]];
     if (schema === null) continue;
-    const verdict: TrialVerdict = trial === null ? { verdict: "first" } : await trial.tryOut(subject, schema, signal);
+    const verdict: TrialVerdict = trial === null ? { verdict: "first" } : await trial.tryOut(subject, schema, signal, rules[part]);
     subjects.push({ subject, schema, ...verdict });
   }
   return subjects;
@@ -69,7 +72,7 @@ export async function planSubjects(
 
 /** `mayPark`: by its policy and its name. `registryUrl`: where an operator reaches the registry. */
 export function refusalOf({ source, table, topic, subjects, refused }: Judged, mayPark: boolean, registryUrl: string): Refusal | null {
-  const refusing = subjects.filter(({ verdict }) => verdict === "refused").map(({ subject }) => subject);
+  const refusing = subjects.flatMap((one) => (one.verdict === "refused" ? [{ subject: one.subject, words: one.reason }] : []));
   if (refused !== null || refusing.length === 0) return null;
   const commands = acceptCommands(registryUrl, refusing);
   const none = { parkedTopic: null, version: null, topic: null };
@@ -78,11 +81,9 @@ export function refusalOf({ source, table, topic, subjects, refused }: Judged, m
   return { ...none, then: "parked", parkedTopic, fix: `${commands}; then tailrace unpark DIR ${source} ${table}` };
 }
 
-/** R-version: what a refused schema, or a changed key, makes of the table. `topics`: as presentVersion() has them. */
+/** R-version: what a refused schema makes of the table. `topics`: as presentVersion() has them. */
 export function versioned(judged: Judged, name: TableName, prefix: string, topics: readonly string[]): PlannedTable {
-  const isRefused = judged.subjects.some(({ verdict }) => verdict === "refused");
-  const isKey = judged.refused?.startsWith("SCHEMA_CHANGED") === true;
-  if (!isRefused && !isKey) return { ...judged, refusal: null, targets: [] };
+  if (!judged.subjects.some(({ verdict }) => verdict === "refused")) return { ...judged, refusal: null, targets: [] };
   const version = judged.version + 1;
   const topic = topicName(prefix, name, version);
   if (topics.some((other) => other.replaceAll(".", "_") === topic.replaceAll(".", "_"))) {
@@ -94,14 +95,7 @@ export function versioned(judged: Judged, name: TableName, prefix: string, topic
     return { ...judged, refused: `${error.code}: ${error.message}; ${error.remedy}`, refusal: null, targets: [] };
   }
   const fix = `who reads topic ${judged.topic}, or its targets, has to go on with those: they stay as they are, and get no more events`;
-  return { ...judged, refused: null, refusal: { then: "versioned", parkedTopic: null, version, topic, fix }, targets: [] };
-}
-
-/** Why the change makes the source stop, or begin a version, though the registry may take the schemas; null: it does not. */
-export function keyChange(before: Table, after: Table): string | null {
-  const [was, is] = [before, after].map((table) => keyColumns(table).map(({ name }) => name));
-  if (JSON.stringify(was) === JSON.stringify(is)) return null;
-  return `SCHEMA_CHANGED: the key of ${tableLabel(before)} was (${was?.join(", ")}) and would be (${is?.join(", ")})`;
+  return { ...judged, refusal: { then: "versioned", parkedTopic: null, version, topic, fix }, targets: [] };
 }
 
 export function columnLines(table: Table): readonly string[] {

@@ -15,7 +15,6 @@ import { dataTopicNames, mayHaveParkedTopic } from "../source/topics.ts";
 import {
   columnChanges,
   columnLines,
-  keyChange,
   planSubjects,
   refusalOf,
   type PlannedTable,
@@ -98,7 +97,7 @@ async function planSource(
   const { before, after } = await assumeAlter(session, assume, tables, options.publication, options.selection.asked);
   if (typeof after === "string")
     return [await plan(before, { columns: [], refused: `the table could not be captured any more: ${after}` })];
-  const planned = await plan(after, { columns: columnChanges(before, after), refused: keyChange(before, after) }, before);
+  const planned = await plan(after, { columns: columnChanges(before, after) }, before);
   return await withTargets([planned], [after], source, sinks, signal);
 }
 

@@ -255,13 +255,13 @@ export const errors = {
   SCHEMA_CHANGED: {
     what: "table {table} changed its shape: {difference}",
     remedy:
-      "restore the shape; or let the table have a version of its own (schema_changes.incompatible: version), or start it under a new source",
+      "restore the shape until its rows are read; or let the table have a version of its own (schema_changes.incompatible: version), or start it under a new source",
     retry: "operator",
   },
   SCHEMA_REFUSED: {
     what: "the new schema of table {table} is refused ({difference}): {words}",
     remedy:
-      "undo the change in PostgreSQL if no row was written since; or let readers have it, with the registry's login where it has one: {commands}; then tailrace resume DIR {source}",
+      "undo the change in PostgreSQL if no row was written since; or let readers have it: {commands}; then tailrace resume DIR {source} (curl with the registry's login where it has one)",
     retry: "operator",
   },
   TABLE_VERSIONED: {
@@ -272,7 +272,7 @@ export const errors = {
   },
   STILL_REFUSED: {
     what: "table {table} stays parked: a schema that its events have is refused ({difference}): {words}",
-    remedy: "let readers have it, with the registry's login where it has one: {commands}; then tailrace unpark DIR {source} {table}",
+    remedy: "let readers have it: {commands}; then tailrace unpark DIR {source} {table} (curl with the registry's login where it has one)",
     retry: "operator",
   },
   SOURCE_NOT_STREAMING: {

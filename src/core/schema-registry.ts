@@ -18,13 +18,16 @@ export type Compatibility = (typeof compatibilityLevels)[number];
  */
 export type Registered = "present" | "past" | "anything";
 
+/** A rule of the caller's beside R-logical: why its schema may not follow the latest one of the subject (JSON text); null: it may. */
+export type FollowRule = (latest: string) => string | null;
+
 /** Asks what register() would say, without registering. */
 export interface SchemaTrial {
   /**
    * `known`: the subject has the schema; `first`: it has none; `fits`: it would be its next version; else `refused`, with the reason. Throws
    * REGISTRY_UNREACHABLE, REGISTRY_LOGIN.
    */
-  tryOut(subject: string, schema: string, signal: AbortSignal): Promise<TrialVerdict>;
+  tryOut(subject: string, schema: string, signal: AbortSignal, rule?: FollowRule): Promise<TrialVerdict>;
 }
 
 export type TrialVerdict = { readonly verdict: "known" | "first" | "fits" } | { readonly verdict: "refused"; readonly reason: string };
@@ -37,9 +40,9 @@ export interface SchemaRegistry {
   readonly url: string;
   /**
    * Registers an Avro schema (JSON text) and returns its id; the id it has when it is there already. `what`: default `present`.
-   * Throws REGISTRY_REFUSED on 409, 422 and by R-logical, whatever the level.
+   * Throws REGISTRY_REFUSED on 409, 422, and by R-logical and `rule`, whatever the level.
    */
-  register(subject: string, schema: string, signal: AbortSignal, what?: Registered): Promise<number>;
+  register(subject: string, schema: string, signal: AbortSignal, what?: Registered, rule?: FollowRule): Promise<number>;
   /** The latest schema (JSON text) of a subject; null when it has none. */
   latest(subject: string, signal: AbortSignal): Promise<string | null>;
   /** The schema (JSON text) of an id. Cached: an id never changes its schema. Throws SCHEMA_UNKNOWN. */

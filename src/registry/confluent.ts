@@ -4,7 +4,7 @@
 // gives a parsed type whose logical types are lost, and neither takes an AbortSignal.
 import { deadline } from "../core/deadline.ts";
 import { TailraceError, reasonOf } from "../core/errors.ts";
-import type { Compatibility, Registered, SchemaRegistry, SchemaTrial, TrialVerdict } from "../core/schema-registry.ts";
+import type { Compatibility, FollowRule, Registered, SchemaRegistry, SchemaTrial, TrialVerdict } from "../core/schema-registry.ts";
 import { parseSchema } from "./avro-schema.ts";
 import { logicalChanges } from "./compatibility.ts";
 
@@ -60,7 +60,13 @@ class ConfluentRegistry implements SchemaRegistry, SchemaTrial {
     return this.address;
   }
 
-  async register(subject: string, schema: string, signal: AbortSignal, what: Registered = "present"): Promise<number> {
+  async register(
+    subject: string,
+    schema: string,
+    signal: AbortSignal,
+    what: Registered = "present",
+    rule: FollowRule = FREE,
+  ): Promise<number> {
     await this.#configure(subject, what === "anything" ? "NONE" : this.#options.compatibility, signal);
     const path = pathOf(subject);
     const known = await this.#request("POST", what === "past" ? `${path}?deleted=true` : path, { schema }, signal);
@@ -69,7 +75,7 @@ class ConfluentRegistry implements SchemaRegistry, SchemaTrial {
       return idOf(known, this.address);
     }
     if (known.status !== 404) throw this.#failure(known, subject);
-    const isEmpty = what !== "anything" && !(await this.#checkLogicalTypes(subject, schema, signal));
+    const isEmpty = what !== "anything" && !(await this.#checkMeaning(subject, schema, rule, signal));
     // With its last version a subject may have lost its level.
     if (isEmpty && this.#known.has(subject) && this.#configured.delete(subject))
       await this.#configure(subject, this.#options.compatibility, signal);
@@ -88,12 +94,12 @@ class ConfluentRegistry implements SchemaRegistry, SchemaTrial {
   }
 
   /** Asks at the subject's level as it is now: register() sets the one of the options first, when it is set. */
-  async tryOut(subject: string, schema: string, signal: AbortSignal): Promise<TrialVerdict> {
+  async tryOut(subject: string, schema: string, signal: AbortSignal, rule: FollowRule = FREE): Promise<TrialVerdict> {
     const known = await this.#request("POST", pathOf(subject), { schema }, signal);
     if (known.status === 200) return { verdict: "known" };
     if (known.status !== 404) throw this.#failure(known);
     try {
-      await this.#checkLogicalTypes(subject, schema, signal);
+      await this.#checkMeaning(subject, schema, rule, signal);
     } catch (cause) {
       if (cause instanceof TailraceError && cause.code === "REGISTRY_REFUSED") return { verdict: "refused", reason: cause.message };
       throw cause;
@@ -143,12 +149,14 @@ class ConfluentRegistry implements SchemaRegistry, SchemaTrial {
     this.#configured.add(subject);
   }
 
-  /** R-logical, whatever the registry says: registries compare base types only. false: the subject has no version. */
-  async #checkLogicalTypes(subject: string, schema: string, signal: AbortSignal): Promise<boolean> {
+  /** R-logical and the caller's rule, whatever the registry says: registries compare base types only. false: the subject has no version. */
+  async #checkMeaning(subject: string, schema: string, rule: FollowRule, signal: AbortSignal): Promise<boolean> {
     const before = await this.latest(subject, signal);
-    const changes = before === null ? [] : changesOfMeaning(schema, before);
+    if (before === null) return false;
+    const ruled = rule(before);
+    const changes = [...(ruled === null ? [] : [ruled]), ...changesOfMeaning(schema, before)];
     if (changes.length > 0) throw this.#refusal(subject, changes.join("; "));
-    return before !== null;
+    return true;
   }
 
   /** What the registry says of a schema after one version. `gone`: the subject has no such version. */
@@ -257,6 +265,8 @@ class ConfluentRegistry implements SchemaRegistry, SchemaTrial {
     return new TailraceError("REGISTRY_REFUSED", { subject, reason });
   }
 }
+
+const FREE: FollowRule = () => null;
 
 /** Empty when the schema before is no Avro: then the registry has the word. */
 function changesOfMeaning(schema: string, before: string): readonly string[] {

@@ -2,7 +2,8 @@
 // routes.ts serves it, and Tailrace's own source and sink call it in process. Source of the rules: Confluent's "Schema
 // Registry API Reference", chapters Subjects, Schemas, Mode and Compatibility, and "Schema Deletion Guidelines".
 import { TailraceError, reasonOf } from "../core/errors.ts";
-import type { Compatibility, Registered, SchemaRegistry, SchemaTrial, TrialVerdict } from "../core/schema-registry.ts";
+import type { Type } from "avsc";
+import type { Compatibility, FollowRule, Registered, SchemaRegistry, SchemaTrial, TrialVerdict } from "../core/schema-registry.ts";
 import { parseSchema, type ParsedSchema } from "./avro-schema.ts";
 import { incompatibilities, logicalChanges } from "./compatibility.ts";
 import { isRefusal, refusals, type Refusal } from "./refusals.ts";
@@ -40,9 +41,15 @@ export class EmbeddedRegistry implements SchemaRegistry, SchemaTrial {
   }
 
   /** Throws REGISTRY_REFUSED (no Avro, incompatible, read-only), REGISTRY_UNREACHABLE (the disk). */
-  async register(subject: string, schema: string, signal: AbortSignal, what: Registered = "present"): Promise<number> {
+  async register(
+    subject: string,
+    schema: string,
+    signal: AbortSignal,
+    what: Registered = "present",
+    rule: FollowRule = FREE,
+  ): Promise<number> {
     signal.throwIfAborted();
-    const answer = await this.#register(subject, schema, what).catch((cause: unknown) => {
+    const answer = await this.#register(subject, schema, what, rule).catch((cause: unknown) => {
       throw new TailraceError("REGISTRY_UNREACHABLE", { address: this.address, reason: reasonOf(cause) }, { cause });
     });
     if (isRefusal(answer)) throw new TailraceError("REGISTRY_REFUSED", { subject, reason: answer.message });
@@ -55,7 +62,7 @@ export class EmbeddedRegistry implements SchemaRegistry, SchemaTrial {
     return isRefusal(latest) ? null : latest.schema;
   }
 
-  async #register(subject: string, schema: string, what: Registered): Promise<{ readonly id: number } | Refusal> {
+  async #register(subject: string, schema: string, what: Registered, rule: FollowRule): Promise<{ readonly id: number } | Refusal> {
     if (what === "anything") {
       if (this.ownCompatibility(subject) !== "NONE") {
         const level = await this.setCompatibility(subject, "NONE");
@@ -68,20 +75,20 @@ export class EmbeddedRegistry implements SchemaRegistry, SchemaTrial {
     const latest = this.version(subject, "latest");
     if (isRefusal(latest)) return this.add(subject, schema);
     const next = parse(schema);
-    // R-logical, also at NONE, where add() compares nothing.
-    const changes = isRefusal(next) ? [] : logicalChanges(next.type, parseSchema(latest.schema).type);
+    // Also at NONE, where add() compares nothing.
+    const changes = isRefusal(next) ? [] : changesOfMeaning(next.type, latest.schema, rule);
     return changes.length === 0 ? this.add(subject, schema) : refusals.incompatible(subject, this.compatibility(subject), changes);
   }
 
-  async tryOut(subject: string, schema: string, signal: AbortSignal): Promise<TrialVerdict> {
+  async tryOut(subject: string, schema: string, signal: AbortSignal, rule: FollowRule = FREE): Promise<TrialVerdict> {
     signal.throwIfAborted();
     const known = this.lookUp(subject, schema);
     if (!isRefusal(known)) return { verdict: "known" };
     const tested = this.testAll(subject, schema);
     if (isRefusal(tested)) return { verdict: "refused", reason: tested.message };
     const latest = await this.latest(subject, signal);
-    // R-logical, also at NONE, where nothing else is compared.
-    const changes = latest === null ? [] : logicalChanges(parseSchema(schema).type, parseSchema(latest).type);
+    // Also at NONE, where nothing else is compared.
+    const changes = latest === null ? [] : changesOfMeaning(parseSchema(schema).type, latest, rule);
     const problems = [...new Set([...tested, ...changes])];
     if (problems.length > 0) return { verdict: "refused", reason: problems.join("; ") };
     return { verdict: isRefusal(this.versions(subject)) ? "first" : "fits" };
@@ -335,4 +342,12 @@ function readVersion(text: string): number | "latest" | Refusal {
 
 function readOnly(subject: Holder): Refusal {
   return refusals.notPermitted(subject === GLOBAL ? "The registry is in read-only mode" : `Subject ${subject} is in read-only mode`);
+}
+
+const FREE: FollowRule = () => null;
+
+/** By the caller's rule, and R-logical. */
+function changesOfMeaning(next: Type, latest: string, rule: FollowRule): readonly string[] {
+  const ruled = rule(latest);
+  return [...(ruled === null ? [] : [ruled]), ...logicalChanges(next, parseSchema(latest).type)];
 }

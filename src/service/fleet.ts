@@ -63,8 +63,10 @@ type Member = Source | Sink;
 /** What pause() and resume() have done. `note`: what follows from it. */
 export type Paused = { readonly connector: string; readonly tables: readonly string[]; readonly state: string; readonly note: string };
 
-/** What unpark() has done; `records` null: it goes on, and status says when the table is parked no longer. */
-export type Unparked = { readonly source: string; readonly tables: readonly { readonly table: string; readonly records: number | null }[] };
+/** What unpark() has done. */
+export type Unparked = { readonly source: string; readonly tables: readonly UnparkedTable[] };
+/** `records`: drained; null: none were, since the table goes on as its next version, or they are being drained, and status says when it is parked no longer. */
+type UnparkedTable = { readonly table: string; readonly records: number | null; readonly versioned: boolean };
 
 export class Fleet {
   readonly #parts: FleetParts;
@@ -138,18 +140,20 @@ export class Fleet {
     const tables = all.filter((table) => labels.includes(tableLabel(table)));
     const control = controlOf(source);
     if (tables.length === 0) throw new TailraceError("USAGE", { problem: notParked(name, pattern, source.drive.status, all) });
-    const unparked: { table: string; records: number | null }[] = [];
+    const unparked: UnparkedTable[] = [];
     const answered = new AbortController();
     const late = pause(UNPARK_MS, answered.signal).then(() => null);
     for (const table of tables) {
       const drained = control.unpark(table);
-      const records = await Promise.race([drained, late]).catch((cause: unknown) => {
+      const done = await Promise.race([drained, late]).catch((cause: unknown) => {
         answered.abort();
         throw cause;
       });
-      if (records === null)
+      if (done === null)
         drained.catch((cause: unknown) => this.#parts.logger.warn(TailraceError.from(cause).toJSON(), "unpark was given up"));
-      unparked.push({ table: tableLabel(table), records });
+      const versioned = done === "versioned";
+      unparked.push({ table: tableLabel(table), records: versioned ? null : done, versioned });
+      if (versioned) break; // with the session that was asked
     }
     answered.abort();
     return { source: name, tables: unparked };

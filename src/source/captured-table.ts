@@ -85,20 +85,25 @@ export function sameShape(table: Table, relation: Relation): boolean {
 
 /**
  * The table in the shape of a relation of the stream's past, from which the catalog (`now`) may have moved on: a column was
- * added, dropped or got another type since. `types`: of the relation's columns, null for one that nobody knows any more; `asked`: of them (`as`).
- * null when it can't be read so: an unknown type, another key.
+ * added, dropped or got another type since. `types`: of the relation's columns, null for one that nobody knows any more; `asked`: of them (`as`);
+ * `key`: names of its columns, in key order. null when it can't be read so: an unknown type, another key.
  */
-export function inShapeOf(relation: Relation, now: Table, types: readonly (ColumnType | null)[], asked: AskedColumns | null): Table | null {
+export function inShapeOf(
+  relation: Relation,
+  now: Table,
+  types: readonly (ColumnType | null)[],
+  asked: AskedColumns | null,
+  key: readonly string[] = keyColumns(now).map(({ name }) => name),
+): Table | null {
   const columns: Column[] = [];
   for (const [index, { name, typeOid, typeModifier }] of relation.columns.entries()) {
-    const known = now.columns.find((column) => column.name === name);
     const type = types[index] ?? null;
     if (type === null) return null;
-    const keyPosition = known?.keyPosition ?? 0;
+    const keyPosition = key.indexOf(name) + 1;
     columns.push({ name, ...typeAsAsked(type, asked?.get(name), keyPosition > 0), typeOid, typeModifier, keyPosition });
   }
   const past = { ...now, columns };
-  return keyColumns(past).length === keyColumns(now).length && sameKey(past, relation) ? past : null;
+  return keyColumns(past).length === key.length && sameKey(past, relation) ? past : null;
 }
 
 /**

@@ -6,18 +6,14 @@ import type { Registered, SchemaRegistry } from "../core/schema-registry.ts";
 import { compareSequence, type Sequence } from "../core/sequence.ts";
 import { compositesOf, keyColumns, tableLabel, type Table, type TableName } from "../core/table.ts";
 import { version } from "../core/version.ts";
-import { describeTable, describeTypes, relationExists } from "../postgres/catalog.ts";
 import { alteredComposite, shapesOf } from "../postgres/composites.ts";
 import type { Relation } from "../postgres/pgoutput.ts";
-import type { Session } from "../postgres/session.ts";
-import { describeHolder, type Holder } from "../postgres/snapshot-holders.ts";
-import { waitUntilSeen } from "../postgres/snapshot-waits.ts";
 import { needsText } from "../postgres/types.ts";
-import { sees, type Visibility } from "../postgres/visibility.ts";
-import { countedOps, inShapeOf, inWiderTypes, keylessPartition, sameShape, type CapturedTable, type Resolved } from "./captured-table.ts";
+import { countedOps, inWiderTypes, keylessPartition, sameShape, type CapturedTable, type Resolved } from "./captured-table.ts";
 import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import type { Parking } from "./parking.ts";
 import type { PartitionBuffer } from "./partition-buffers.ts";
+import { RelationCatalog } from "./relation-catalog.ts";
 import { ShapeLooks } from "./shape-looks.ts";
 import { registerSchemas, schemaRefused, SchemasRefused, type SchemaIds } from "./table-schemas.ts";
 import { higherTails, type Tail } from "./tails.ts";
@@ -60,9 +56,8 @@ export class CapturedTables implements AsyncDisposable {
   readonly #snapshots: VersionSnapshots | null;
   readonly #signal: AbortSignal;
   readonly #looks: ShapeLooks;
+  readonly #catalog: RelationCatalog;
   readonly #tables: CapturedTable[] = [];
-  /** What was seen when the catalogs were last waited for; null: they were not. */
-  #visibility: Visibility | null = null;
   /** By topic, what is being registered; never rejects. */
   readonly #registering = new Map<string, Promise<unknown>>();
   /** null: it has not begun. */
@@ -87,6 +82,8 @@ export class CapturedTables implements AsyncDisposable {
     this.#prepared = prepared;
     this.#signal = signal;
     this.#looks = new ShapeLooks(prepared.settings, parts.logger, signal);
+    const { registry, logger } = parts;
+    this.#catalog = new RelationCatalog({ options, session: prepared.session, registry, logger, signal });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -117,7 +114,6 @@ export class CapturedTables implements AsyncDisposable {
       buffers: own,
       moves: 0,
       watermarks: higherTails(tails, parked ?? []).map((watermark) => higher(watermark, after)),
-      keylessPartition: keylessPartition(table, topic.topic.partitions),
       counter: this.#tables.length * countedOps.length,
       reading: { watched: false, passedBelow: 0n, shapesSeen: 0n, shapesUntold: this.#prepared.untold.get(table.oid) ?? 0n, moves: 0 },
     };
@@ -128,7 +124,8 @@ export class CapturedTables implements AsyncDisposable {
     } else {
       const ends = parked.map(({ end }) => end);
       const ids = await this.#parking.register(table, captured.topic);
-      this.#tables.push({ ...captured, buffers: await this.#parking.open(captured, own, ends), ...this.#encode(table, ids) });
+      const buffers = await this.#parking.open(captured, own, ends);
+      this.#tables.push(this.#compiled({ ...captured, buffers }, table, ids));
     }
   }
 
@@ -137,25 +134,16 @@ export class CapturedTables implements AsyncDisposable {
     return this.#tables.find((captured) => captured.label === label) ?? null;
   }
 
-  /**
-   * A captured table in the shape that a chunk of it has, which the stream may not have come to yet. Throws SCHEMA_CHANGED
-   * when its key is another.
-   */
+  /** A captured table in the shape that a chunk of it has, which the stream may not have come to yet. Throws SCHEMA_REFUSED, TABLE_VERSIONED. */
   async inShape(table: Table, signal: AbortSignal): Promise<CapturedTable> {
     const captured = this.find(tableLabel(table));
     if (captured === null) throw new TailraceError("TABLE_MISSING", { table: tableLabel(table) });
     const { unregistered } = captured;
     if (unregistered === null && JSON.stringify(captured.table.columns) === JSON.stringify(table.columns)) return captured;
-    if (keyNames(table) !== keyNames(captured.table)) {
-      const why = keyDifference(captured.table, table);
-      if (this.#isVersioned(table) && this.#isVersioned(captured.table))
-        return this.#versionedByChunk(table, { difference: why, words: "its rows have another key" }, signal);
-      throw new TailraceError("SCHEMA_CHANGED", { table: captured.label, difference: why });
-    }
     if (this.#parking.find(table) !== null) return this.#shaped(captured, table, "present");
     try {
       const ids = await this.#register(table, captured.topic, "present");
-      return { ...captured, ...this.#encode(table, ids) };
+      return this.#compiled(captured, table, ids);
     } catch (cause) {
       if (!(cause instanceof SchemasRefused)) throw cause;
       if (this.#isVersioned(table)) return this.#versionedByChunk(table, cause, signal);
@@ -189,7 +177,7 @@ export class CapturedTables implements AsyncDisposable {
   /** R-park: from now on the table's events go to its own topic, as `ids` has them. */
   unparked(captured: CapturedTable, ids: SchemaIds): void {
     captured.reading.moves += 1;
-    this.#replace(captured, { ...captured, buffers: captured.own, moves: captured.reading.moves, ...this.#encode(captured.table, ids) });
+    this.#replace(captured, this.#compiled({ ...captured, buffers: captured.own, moves: captured.reading.moves }, captured.table, ids));
   }
 
   /**
@@ -204,22 +192,6 @@ export class CapturedTables implements AsyncDisposable {
     return this.#asBefore(captured, place);
   }
 
-  /**
-   * R-seen: the catalogs of after the transaction that a RELATION stands in, which may have altered the table itself. One that did so before
-   * was seen when this one wrote, since an ALTER TABLE holds its lock until it is.
-   */
-  async #catalogs(xid: number, table: string): Promise<Session> {
-    const { session } = this.#prepared;
-    if (this.#visibility === null || !sees(this.#visibility, xid)) {
-      const waiting = (holder: Holder | null): void => {
-        const who = holder === null ? "a transaction that is ending" : describeHolder(holder);
-        this.#logger.warn({ table, holder: who }, "the stream waits until sessions see a transaction that it has brought");
-      };
-      this.#visibility = await waitUntilSeen(session, xid, waiting, this.#signal);
-    }
-    return session;
-  }
-
   #asBefore(captured: CapturedTable, place: Sequence): CapturedTable {
     if (this.#versioning.before(captured.table, place) === null) this.#versioning.reached(captured.table);
     return captured;
@@ -227,11 +199,20 @@ export class CapturedTables implements AsyncDisposable {
 
   /** Under REPLICA IDENTITY FULL a RELATION calls every column part of the key: which are, only the catalog says. It comes again when they change. */
   async #keyed(captured: CapturedTable, relation: Relation, place: Sequence, xid: number): Promise<Resolved> {
-    const { publication, selection } = this.#options;
-    const session = await this.#catalogs(xid, captured.label);
-    const now = await describeTable(session, relation.oid, publication, selection.asked);
+    await this.#catalog.seen(xid, captured.label);
+    const now = await this.#catalog.table(relation);
     const isSame = now === null || keyNames(now) === keyNames(captured.table);
     return isSame ? this.#asBefore(captured, place) : this.#reshape(captured, relation, place, xid);
+  }
+
+  /** R-version: whether a parked table may go on as its next version, for `refusal`. */
+  mayVersion(table: Table, refusal: SchemasRefused): boolean {
+    return this.#versioning.isFor(table) && this.#snapshots !== null && !refusal.isForAll;
+  }
+
+  /** Ends the table's parking by its next version, between two transactions. Throws as Versioning.begin(). */
+  async beginVersion(captured: CapturedTable, refusal: SchemasRefused): Promise<never> {
+    return this.#versioning.begin(captured, refusal, this.#place, { parked: this.#parking.without(captured.table) });
   }
 
   /** R-version: parked before, it stays so until it is unparked. */
@@ -266,13 +247,13 @@ export class CapturedTables implements AsyncDisposable {
   async #whereItMayBe(captured: Uncompiled, table: Table): Promise<CapturedTable> {
     const isFirst = async (): Promise<boolean> => (await this.#registry.latest(`${captured.topic}-value`, this.#signal)) === null;
     if (this.#versioning.find(table) !== null && (await isFirst()))
-      return { ...captured, ...this.#encode(table, NO_IDS), unregistered: "later" };
+      return { ...this.#compiled(captured, table, NO_IDS), unregistered: "later" };
     try {
       const ids = await this.#register(table, captured.topic, "present");
-      return { ...captured, ...this.#encode(table, ids) };
+      return this.#compiled(captured, table, ids);
     } catch (cause) {
       if (!(cause instanceof SchemasRefused)) throw cause;
-      return { ...captured, ...this.#encode(table, NO_IDS), unregistered: cause };
+      return { ...this.#compiled(captured, table, NO_IDS), unregistered: cause };
     }
   }
 
@@ -313,7 +294,8 @@ export class CapturedTables implements AsyncDisposable {
   }
 
   async #namePassedOver(relation: Relation, xid: number): Promise<null> {
-    const exists = await relationExists(await this.#catalogs(xid, tableLabel(relation)), relation.oid);
+    await this.#catalog.seen(xid, tableLabel(relation));
+    const exists = await this.#catalog.exists(relation);
     const why = exists
       ? "the table was not there when the source started: its rows are passed over until a new session captures it"
       : "the table was dropped: its rows that were not read before are passed over, and are not in the log";
@@ -327,11 +309,11 @@ export class CapturedTables implements AsyncDisposable {
     const wide = inWiderTypes(table, now);
     if (this.#parking.find(table) !== null) {
       const ids = await this.#parking.register(wide, captured.topic);
-      return { ...captured, ...this.#encode(table, ids) };
+      return this.#compiled(captured, table, ids);
     }
     try {
       const ids = await this.#register(wide, captured.topic, what);
-      return { ...captured, ...this.#encode(table, ids) };
+      return this.#compiled(captured, table, ids);
     } catch (cause) {
       if (!(cause instanceof SchemasRefused) || this.#isVersioned(table)) throw cause;
       if (!this.#parking.isFor(table, captured.topic)) throw schemaRefused(this.#options.name, table, cause);
@@ -342,7 +324,7 @@ export class CapturedTables implements AsyncDisposable {
   async #park(captured: Uncompiled, table: Table, refusal: SchemasRefused, wide = table): Promise<CapturedTable> {
     const { buffers, ids } = await this.#parking.park(captured, wide, refusal);
     captured.reading.moves += 1;
-    return { ...captured, buffers, moves: captured.reading.moves, ...this.#encode(table, ids) };
+    return this.#compiled({ ...captured, buffers, moves: captured.reading.moves }, table, ids);
   }
 
   /** One after the other: a registry that is given a subject's first schema twice at a time refuses one of them (seen with Apicurio). */
@@ -360,12 +342,19 @@ export class CapturedTables implements AsyncDisposable {
     this.#tables[this.#tables.indexOf(captured)] = by;
   }
 
-  #encode(table: Table, ids: SchemaIds): Compiled {
+  #compiled(captured: Uncompiled, table: Table, ids: SchemaIds): CapturedTable {
     const constants = { version, connector: this.#options.name, database: this.#prepared.facts.database };
-    const encoder = new TableEncoder({ table, keySchemaId: ids.key, valueSchemaId: ids.value, constants });
-    const keyIndexes = keyColumns(table).map((column) => table.columns.indexOf(column));
-    const composites = table.columns.flatMap(({ type }, index) => (compositesOf(type).length > 0 ? [index] : []));
-    return { table, label: tableLabel(table), encoder, keyIndexes, composites, transaction: -1n, unregistered: null };
+    return {
+      ...captured,
+      table,
+      label: tableLabel(table),
+      encoder: new TableEncoder({ table, keySchemaId: ids.key, valueSchemaId: ids.value, constants }),
+      keyIndexes: keyColumns(table).map((column) => table.columns.indexOf(column)),
+      keylessPartition: keylessPartition(table, captured.own.length),
+      composites: table.columns.flatMap(({ type }, index) => (compositesOf(type).length > 0 ? [index] : [])),
+      transaction: -1n,
+      unregistered: null,
+    };
   }
 
   /**
@@ -373,23 +362,21 @@ export class CapturedTables implements AsyncDisposable {
    * rows of before an ALTER TABLE whose outcome is all that the catalog shows.
    */
   async #reshape(captured: CapturedTable, relation: Relation, place: Sequence, xid: number): Promise<Resolved> {
-    const { publication, selection } = this.#options;
     const upTo = this.#versioning.before(captured.table, place);
     if (upTo !== null) return { upTo };
-    const session = await this.#catalogs(xid, captured.label);
-    const now = await describeTable(session, relation.oid, publication, selection.asked);
+    await this.#catalog.seen(xid, captured.label);
+    const now = await this.#catalog.table(relation);
     // R-publication: of the table that had the name before. The one of now is read from its beginning.
-    if (now === null && relation.oid !== captured.table.oid && !(await relationExists(session, relation.oid)))
+    if (now === null && relation.oid !== captured.table.oid && !(await this.#catalog.exists(relation)))
       return this.#namePassedOver(relation, xid);
-    const types = await describeTypes(session, relation.columns);
-    const table = now === null ? null : inShapeOf(relation, now, types, selection.asked(now));
-    if (now === null || table === null || keyNames(table) !== keyNames(captured.table)) {
+    const types = await this.#catalog.types(relation);
+    const table = now === null ? null : await this.#catalog.shape(relation, now, types, captured.topic);
+    if (now === null || table === null) {
       const unknown = relation.columns.find((_, index) => types[index] === null);
       const why = unknown === undefined ? difference(relation, captured.table, now) : `the type of its column ${unknown.name} was dropped`;
       const error = new TailraceError("SCHEMA_CHANGED", { table: captured.label, difference: why });
-      if (!this.#isVersioned(captured.table) || now === null || !this.#isVersioned(now) || (table === null && this.#snapshots === null))
-        throw error;
-      if (table === null && this.#versioning.isOfBefore(captured.table)) return this.#before(captured, error);
+      if (!this.#isVersioned(captured.table) || now === null || !this.#isVersioned(now) || this.#snapshots === null) throw error;
+      if (this.#versioning.isOfBefore(captured.table)) return this.#before(captured, error);
       return this.#versioning.begin(captured, { difference: why, words: "its rows can't be written as the topic has them" }, place);
     }
     const column = [...table.columns, ...now.columns].find((each) => needsText([each]));
@@ -420,7 +407,10 @@ export class CapturedTables implements AsyncDisposable {
 }
 
 /** What is compiled of a table's shape. */
-type Compiled = Pick<CapturedTable, "table" | "label" | "encoder" | "keyIndexes" | "composites" | "transaction" | "unregistered">;
+type Compiled = Pick<
+  CapturedTable,
+  "table" | "label" | "encoder" | "keyIndexes" | "keylessPartition" | "composites" | "transaction" | "unregistered"
+>;
 type Uncompiled = Omit<CapturedTable, keyof Compiled>;
 
 /** Of a table whose schema is refused: nothing is written with them. */
@@ -429,10 +419,6 @@ const NO_IDS: SchemaIds = { key: -1, value: -1 };
 function higher(a: Sequence | null, b: Sequence | null): Sequence | null {
   if (a === null || b === null) return a ?? b;
   return compareSequence(a, b) >= 0 ? a : b;
-}
-
-function keyDifference(before: Table, now: Table): string {
-  return `its key was (${keyNames(before)}) and is (${keyNames(now)})`;
 }
 
 function shapeLost(table: string, type: string): TailraceError {
@@ -446,7 +432,7 @@ function keyNames(table: Table): string {
 }
 
 function difference(relation: Relation, known: Table, now: Table | null): string {
-  if (now !== null && keyNames(now) !== keyNames(known)) return keyDifference(known, now);
+  if (now !== null && keyNames(now) !== keyNames(known)) return `its key was (${keyNames(known)}) and is (${keyNames(now)})`;
   const has = relation.columns.map(({ name }) => name).join(", ");
   return `its rows have columns ${has}, the catalog says ${now === null ? "that it is gone or can't be captured any more" : now.columns.map(({ name }) => name).join(", ")}`;
 }

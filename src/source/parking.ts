@@ -100,10 +100,16 @@ export class Parking {
     return ids;
   }
 
+  /** The tables that are parked but for this one. */
+  without(table: TableName): readonly ParkedTable[] {
+    const parked = this.find(table);
+    return this.#parked.filter((each) => each !== parked);
+  }
+
   /** It is parked no longer: everything of it is durable in its own topic. */
   async forget(table: TableName): Promise<void> {
     const parked = this.find(table);
-    await this.#become(this.#parked.filter((each) => each !== parked));
+    await this.#become(this.without(table));
     if (parked !== null) this.#options.publisher.removeTopic(parked.topic.name);
   }
 

@@ -45,7 +45,7 @@ export type SnapshotWorkOptions = {
   readonly tables: {
     /** null: not captured any more. */
     find(label: string): CapturedTable | null;
-    /** The table in this shape, its schemas registered. Throws SCHEMA_CHANGED. */
+    /** The table in this shape, its schemas registered. Throws SCHEMA_REFUSED, TABLE_VERSIONED. */
     inShape(table: CatalogTable, signal: AbortSignal): Promise<CapturedTable>;
   };
   readonly epoch: number;

@@ -189,7 +189,14 @@ export async function streamChanges(
       for (const request of requests) begin(request, reason);
       await acks.save();
     },
-    unpark: async (table) => Promise.race([unparking.unpark(table), failed, ending]),
+    unpark: async (table) => {
+      try {
+        return await Promise.race([unparking.unpark(table), failed, ending]);
+      } catch (cause) {
+        if (unparking.hasVersioned(table)) return "versioned";
+        throw cause;
+      }
+    },
   });
   const watch = watchSource(
     options,

@@ -1,9 +1,10 @@
 // A table's schemas in the registry: registered before the first event that uses them. What is refused is said with what
 // changed, the registry's words, and the commands that let it pass.
+import { KEY_STAYS, keyRules } from "../avro/key-rule.ts";
 import { tableSchemas, type TableSchemas } from "../avro/schema.ts";
 import { readValueSchema } from "../avro/shape.ts";
 import { TailraceError } from "../core/errors.ts";
-import type { Registered, SchemaRegistry } from "../core/schema-registry.ts";
+import type { FollowRule, Registered, SchemaRegistry } from "../core/schema-registry.ts";
 import { keyColumns, tableLabel, type Column, type ColumnType, type Table } from "../core/table.ts";
 
 /** `key` is null for a table without one. */
@@ -17,7 +18,7 @@ export class SchemasRefused extends Error {
   readonly difference: string;
   /** The registry's words, each with its subject. */
   readonly words: string;
-  /** Shell commands after which the schemas will be taken, in one line. */
+  /** What lets them pass, in one line: acceptCommands(). */
   readonly commands: string;
   /** R-version: a subject without a schema refuses too, as that of another version would. */
   readonly isForAll: boolean;
@@ -62,17 +63,18 @@ async function registerTexts(
   signal: AbortSignal,
 ): Promise<SchemaIds> {
   const refused: { readonly subject: string; readonly words: string }[] = [];
-  const register = async (subject: string, schema: string): Promise<number> => {
+  const rules = keyRules(schemas);
+  const register = async (subject: string, schema: string, rule: FollowRule): Promise<number> => {
     try {
-      return await registry.register(subject, schema, signal, what);
+      return await registry.register(subject, schema, signal, what, rule);
     } catch (cause) {
       if (!(cause instanceof TailraceError) || cause.code !== "REGISTRY_REFUSED") throw cause;
       refused.push({ subject, words: cause.message });
       return -1;
     }
   };
-  const key = schemas.key === null ? null : await register(`${subjects}-key`, schemas.key);
-  const value = await register(`${subjects}-value`, schemas.value);
+  const key = schemas.key === null ? null : await register(`${subjects}-key`, schemas.key, rules.key);
+  const value = await register(`${subjects}-value`, schemas.value, rules.value);
   if (refused.length === 0) return { key, value };
   const latest = await registry.latest(`${subjects}-value`, signal);
   let isForAll = false;
@@ -80,17 +82,19 @@ async function registerTexts(
   throw new SchemasRefused(
     latest === null ? "nothing to compare with" : differenceFrom(latest, schemas.value),
     refused.map(({ words }) => words).join("; "),
-    acceptCommands(
-      registry.url,
-      refused.map(({ subject }) => subject),
-    ),
+    acceptCommands(registry.url, refused),
     isForAll,
   );
 }
 
-/** Shell commands after which the registry takes what it refuses of these subjects, in one line: their versions are deleted, softly. */
-export function acceptCommands(url: string, subjects: readonly string[]): string {
-  return subjects.map((subject) => `curl -X DELETE ${url}/subjects/${encodeURIComponent(subject)}`).join(" && ");
+/**
+ * What lets pass what is refused of these subjects, in one line: shell commands that delete their versions, softly. Of another key, what gives
+ * the table a version: in one topic a row would stand under two keys, in partitions between which no order is kept.
+ */
+export function acceptCommands(url: string, refused: readonly { readonly subject: string; readonly words: string }[]): string {
+  if (refused.some(({ words }) => words.includes(KEY_STAYS)))
+    return "say schema_changes.incompatible: version of the table in the configuration, and tailrace reload DIR";
+  return refused.map(({ subject }) => `curl -X DELETE ${url}/subjects/${encodeURIComponent(subject)}`).join(" && ");
 }
 
 /** `stop`: the source ends by it, and begins again when an operator resumes it. */

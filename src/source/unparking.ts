@@ -1,5 +1,6 @@
 // R-park, the way back: what a table's parked topic holds is drained into its own, then, with both idle, one record of the state
-// switches. Until then it is parked, however much is drained: whatever ends this halfway loses and doubles nothing.
+// switches. Until then it is parked, however much is drained: whatever ends this halfway loses and doubles nothing. What is refused
+// still may go on as a version, when the table's policy is that by now: then one record ends the parking and begins the version.
 import { schemaIdOf } from "../avro/decoder.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { LogRecord } from "../core/event-log.ts";
@@ -165,12 +166,19 @@ export type UnparkingParts = Omit<DrainOptions, "captured"> & {
 export class Unparking {
   readonly #parts: UnparkingParts;
   readonly #underWay = new Set<string>();
+  /** Labels of the table that has begun a version, with which the session ends. */
+  readonly #versioned = new Set<string>();
 
   constructor(parts: UnparkingParts) {
     this.#parts = parts;
   }
 
-  /** Resolves with how many records were drained. Throws STILL_REFUSED, USAGE, and what the log and the registry throw. */
+  /** Whether unpark() has ended the session, since the table goes on as its next version. */
+  hasVersioned(table: TableName): boolean {
+    return this.#versioned.has(tableLabel(table));
+  }
+
+  /** Resolves with how many records were drained. Throws STILL_REFUSED, USAGE, TABLE_VERSIONED, and what the log and the registry throw. */
   async unpark(table: TableName): Promise<number> {
     const label = tableLabel(table);
     const usage = (problem: string): TailraceError => new TailraceError("USAGE", { problem });
@@ -194,8 +202,14 @@ export class Unparking {
     };
     const { captured, parked } = now();
     const drain = await Drain.begin({ ...this.#parts, captured }, parked);
-    await drain.admit(parked);
-    await this.#present(captured);
+    try {
+      await drain.admit(parked);
+      await this.#present(captured);
+    } catch (cause) {
+      const refusal = cause instanceof TailraceError ? cause.cause : null;
+      if (!(refusal instanceof SchemasRefused) || !tables.mayVersion(captured.table, refusal)) throw cause;
+      await tables.whileIdle(async () => this.#version(now().captured, refusal));
+    }
     await drain.chase(parked);
     /** Another shape has come meanwhile, and is refused: the table stays parked, and the stream goes on. */
     const found: { refusal: TailraceError | null } = { refusal: null };
@@ -223,6 +237,16 @@ export class Unparking {
     return drain.records;
   }
 
+  /** What is parked stays where it is: the table is read into the version, and what is parked was committed before. */
+  async #version(captured: CapturedTable, refusal: SchemasRefused): Promise<never> {
+    try {
+      return await this.#parts.tables.beginVersion(captured, refusal);
+    } catch (cause) {
+      if (cause instanceof TailraceError && cause.code === "TABLE_VERSIONED") this.#versioned.add(captured.label);
+      throw cause;
+    }
+  }
+
   /** The ids that the shape to which the stream has come has in the table's own subjects; what the table is by now is admitted too. Throws STILL_REFUSED. */
   async #present({ table, topic, label }: CapturedTable): Promise<SchemaIds> {
     const { options, parts, session, signal } = this.#parts;
@@ -243,6 +267,7 @@ export class Unparking {
   }
 }
 
-function stillRefused(source: string, table: string, { difference, words, commands }: SchemasRefused): TailraceError {
-  return new TailraceError("STILL_REFUSED", { source, table, difference, words, commands });
+function stillRefused(source: string, table: string, refusal: SchemasRefused): TailraceError {
+  const { difference, words, commands } = refusal;
+  return new TailraceError("STILL_REFUSED", { source, table, difference, words, commands }, { cause: refusal });
 }

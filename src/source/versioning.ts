@@ -24,7 +24,7 @@ export type VersioningOptions = {
   readonly tables: readonly TableName[];
   readonly publisher: Pick<Publisher, "flushed">;
   /** Makes it durable. */
-  readonly save: (change: Pick<SourceState, "versions">) => Promise<void>;
+  readonly save: (change: Pick<SourceState, "versions"> & Partial<Pick<SourceState, "parked">>) => Promise<void>;
   readonly signal: AbortSignal;
 };
 
@@ -73,13 +73,15 @@ export class Versioning {
   }
 
   /**
-   * Begins the table's next version; `place`: of the first event that is to go there. Nothing of the table may come meanwhile.
+   * Begins the table's next version; `place`: of the first event that is to go there. Nothing of the table may come meanwhile. `also`: changes of
+   * the state that go with it.
    * Throws TABLE_VERSIONED when that is durable; SCHEMA_REFUSED where no version would be taken either, NAME_COLLISION and TABLE_UNSUPPORTED, and what the log throws, when it is not.
    */
   async begin(
     captured: Pick<CapturedTable, "watermarks" | "table">,
     refusal: SchemasRefused | { readonly difference: string; readonly words: string },
     place: Sequence,
+    also: Partial<Pick<SourceState, "parked">> = {},
   ): Promise<never> {
     const { options, parts, publisher, versions, save } = this.#options;
     if (refusal instanceof SchemasRefused && refusal.isForAll) throw schemaRefused(options.name, captured.table, refusal);
@@ -96,7 +98,7 @@ export class Versioning {
     reach("source.before_versioned");
     const version = await this.#next(table);
     const after = formatSequence(isKnown ? known : last);
-    await save({ versions: withVersion(versions, { table, version, after, difference, words }) });
+    await save({ ...also, versions: withVersion(versions, { table, version, after, difference, words }) });
     reach("source.after_versioned");
     const topic = topicName(options.topics.prefix, table, version);
     parts.logger.warn(

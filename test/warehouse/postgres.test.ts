@@ -214,6 +214,19 @@ test("the trap: tombstones that are many, and new to the server's statistics, ar
   await client.end();
 });
 
+test("a target with another primary key than the table's is refused with the SQL that puts the one in the place of the other", async () => {
+  await using place = await postgresPlace();
+  await place.sql(
+    'CREATE SCHEMA analytics; CREATE TABLE analytics.orders (id bigint, name varchar, CONSTRAINT "its key" PRIMARY KEY (id, name))',
+  );
+  await using session = await place.warehouse.open(signal);
+  const error = (await session.ensureTarget(spec).catch((cause: unknown) => cause)) as { code: string; remedy: string };
+  const sql = 'DROP CONSTRAINT "its key", ADD PRIMARY KEY ("id")';
+  expect(error).toMatchObject({ code: "TARGET_DIFFERS", remedy: expect.stringContaining(sql) as string });
+  await place.sql(/^run: (.*); or name/.exec(error.remedy)?.[1] ?? "");
+  await session.ensureTarget(spec);
+});
+
 test("targets without a unique index on the key are refused with the SQL; one in another column order is enough", async () => {
   await using place = await postgresPlace();
   await place.sql("CREATE SCHEMA analytics; CREATE TABLE analytics.orders (id bigint, name varchar, note text)");

@@ -18,11 +18,13 @@ export type FoundTarget = {
   readonly columns: readonly { readonly name: string; readonly type: string }[];
   /** The columns of each unique index that MERGE can look rows up by, sorted. */
   readonly uniqueKeys: readonly (readonly string[])[];
+  /** The name of its primary key; null without one. */
+  readonly primaryKey: string | null;
   /** R-version: the views of ours that depend on it, as SQL has their names. */
   readonly views: readonly string[];
 };
 
-/** $1 schema, $2 name. `columns`, `unique_keys` and `views` are null for what is not there. */
+/** $1 schema, $2 name. All but `schema_exists` is null for what is not there. */
 export const findTarget = `SELECT
   EXISTS (SELECT FROM pg_namespace WHERE nspname = $1) AS schema_exists,
   (SELECT json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
@@ -30,6 +32,7 @@ export const findTarget = `SELECT
   (SELECT json_agg((SELECT json_agg(a.attname ORDER BY a.attname) FROM pg_attribute a
       WHERE a.attrelid = c.oid AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1])))
     FROM pg_index i WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL) AS unique_keys,
+  (SELECT k.conname FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'p') AS primary_key,
   (SELECT json_agg(v.name) FROM (SELECT DISTINCT format('%I.%I', n.nspname, v.relname) AS name
     FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class JOIN pg_namespace n ON n.oid = v.relnamespace
     WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND v.oid <> c.oid
@@ -43,6 +46,7 @@ export function foundTarget(row: Readonly<Record<string, unknown>> | undefined):
     schemaExists: row?.schema_exists === true,
     columns: (row?.columns ?? []) as FoundTarget["columns"],
     uniqueKeys: (row?.unique_keys ?? []) as FoundTarget["uniqueKeys"],
+    primaryKey: (row?.primary_key ?? null) as FoundTarget["primaryKey"],
     views: (row?.views ?? []) as FoundTarget["views"],
   };
 }
@@ -71,10 +75,9 @@ export function targetDdl(spec: TargetSpec, found: FoundTarget): readonly string
   }
   const key = JSON.stringify([...spec.key].sort(compareBytes));
   if (!found.uniqueKeys.some((columns) => JSON.stringify([...columns].sort(compareBytes)) === key)) {
-    differences.push({
-      what: "it has no unique index on its key",
-      sql: `ALTER TABLE ${table} ADD PRIMARY KEY (${spec.key.map(quoteName).join(", ")})`,
-    });
+    const former = found.primaryKey === null ? "" : `DROP CONSTRAINT ${quoteName(found.primaryKey)}, `;
+    const sql = `ALTER TABLE ${table} ${former}ADD PRIMARY KEY (${spec.key.map(quoteName).join(", ")})`;
+    differences.push({ what: "it has no unique index on its key", sql });
   }
   if (spec.deletes === "hard" && found.columns.some(({ name }) => name === metadataColumns.deleted))
     differences.push(softlyDeletedRows(spec.target));

@@ -217,7 +217,7 @@ export class SourceScene implements AsyncDisposable {
     for (const end of ["key", "value"]) await this.registry.deleteSubject(`${this.topic(table)}-${end}`, false);
   }
 
-  async unpark(table: string): Promise<number> {
+  async unpark(table: string): Promise<number | "versioned"> {
     if (this.control === null) throw new Error("the source does not stream");
     return this.control.unpark({ schema: "public", name: table });
   }

@@ -269,14 +269,29 @@ test("R-logical holds at NONE too, and leaves other changes to the registry", as
   await expect(client.register("a", rowSchema("long"), signal)).rejects.toMatchObject({ code: "REGISTRY_REFUSED" });
 });
 
-test("R-park: a subject that takes anything gets the level NONE, and R-logical is not asked", async () => {
+test("a rule of the caller's is asked with the latest schema before the registry is, and where it refuses nothing is registered", async () => {
+  await using server = await lenient(rowSchema("int"));
+  const client = openConfluentRegistry({ url: () => server.url });
+  const rule = (latest: string): string | null => (latest === rowSchema("int") ? "a rule" : null);
+  await expect(client.register("a", rowSchema("long"), signal, "present", rule)).rejects.toMatchObject({
+    code: "REGISTRY_REFUSED",
+    message: expect.stringContaining("a rule"),
+  });
+  expect(await client.tryOut("a", rowSchema("long"), signal, rule)).toMatchObject({
+    verdict: "refused",
+    reason: expect.stringContaining("a rule"),
+  });
+  expect(server.asked.map(({ method, url }) => `${method} ${url}`)).not.toContain("POST /subjects/a/versions");
+});
+
+test("R-park: a subject that takes anything gets the level NONE, and neither R-logical nor a rule is asked", async () => {
   await using server = await stub(({ method, url }, response) => {
     if (method === "PUT") reply(response, 200, {});
     else if (url.endsWith("/versions")) reply(response, 200, { id: 3 });
     else reply(response, method === "GET" ? 200 : 404, method === "GET" ? { schema: timestamp } : {});
   });
   const client = openConfluentRegistry({ url: () => server.url, compatibility: "FULL" });
-  expect(await client.register("a.parked", rowSchema("long"), signal, "anything")).toBe(3);
+  expect(await client.register("a.parked", rowSchema("long"), signal, "anything", () => "a rule")).toBe(3);
   expect(server.asked[0]).toMatchObject({ method: "PUT", url: "/config/a.parked", body: { compatibility: "NONE" } });
 });
 

@@ -30,6 +30,30 @@ test("a trial says what a registration would come to, and registers nothing", as
   expect(registry.versions("a-value")).toEqual([1]);
 });
 
+test("a rule of the caller's is asked with the latest schema, at NONE too: not of a subject's first one, nor of one that it has", async () => {
+  await using opened = await openRegistry();
+  const { registry } = opened;
+  await registry.setCompatibility("a-value", "NONE");
+  const asked: string[] = [];
+  const rule = (latest: string): string => {
+    asked.push(latest);
+    return "a rule";
+  };
+  const register = async (schema: string, what: "present" | "past" | "anything" = "present"): Promise<number> =>
+    registry.register("a-value", schema, signal, what, rule);
+  expect(await register(rowSchema("int"))).toBe(1);
+  expect(await register(rowSchema("int"))).toBe(1);
+  expect(asked).toEqual([]);
+  for (const what of ["present", "past"] as const)
+    await expect(register(rowSchema("string"), what)).rejects.toMatchObject({
+      code: "REGISTRY_REFUSED",
+      message: expect.stringContaining("a rule"),
+    });
+  expect(await registry.tryOut("a-value", rowSchema("string"), signal, rule)).toEqual({ verdict: "refused", reason: "a rule" });
+  expect(asked).toEqual([rowSchema("int"), rowSchema("int"), rowSchema("int")]);
+  expect(await register(rowSchema("string"), "anything")).toBe(2);
+});
+
 test("ids, subjects, versions and levels are there after a restart, and ids go on", async () => {
   await using opened = await openRegistry();
   await opened.registry.register("a-value", rowSchema("int"), signal);
