@@ -10,6 +10,7 @@ import { sourceOptions } from "../parts.ts";
 import type { SourceControl } from "../source/control.ts";
 import { newMemory, type SourceMemory, type SourceObserver } from "../source/parts.ts";
 import type { SnapshotStatus } from "../source/snapshot-status.ts";
+import { watchIdleSlot } from "../source/idle-slot.ts";
 import { runSource } from "../source/source.ts";
 import { countFailure, showState, type Metrics } from "../telemetry/metrics.ts";
 import type { Drive } from "./connector.ts";
@@ -31,6 +32,8 @@ export class SourceDrive implements Drive {
   #control: SourceControl | null = null;
   /** The last run ended by itself, without an error. */
   #isOver = false;
+  /** While it does not run and its slot keeps WAL. */
+  #idle: { readonly over: AbortController; readonly ended: Promise<void> } | null = null;
   /** What stood in the gauges of snapshots when they were last set. */
   #shown: readonly SnapshotStatus[] = [];
 
@@ -78,6 +81,15 @@ export class SourceDrive implements Drive {
     else if (status.state === "paused") this.#update({ phase: "its slot keeps WAL until it is resumed" });
     else if (status.state === "dropped") this.#update({ phase: "until its configuration changes or the service starts again" });
     showState(this.#parts.metrics.sourceState, { source: this.#config.name }, status.state);
+    const isIdle = status.state === "paused" || (status.state === "stopped" && status.error !== null);
+    if (!isIdle) this.#idle?.over.abort();
+    else if (this.#idle === null || this.#idle.over.signal.aborted) this.#watchSlot();
+  }
+
+  #watchSlot(): void {
+    const over = new AbortController();
+    const ended = watchIdleSlot(sourceOptions(this.#config), (...wal) => this.#wal(...wal), over.signal);
+    this.#idle = { over, ended };
   }
 
   failed(...[error, waitedMs]: Parameters<Drive["failed"]>): void {
@@ -85,6 +97,8 @@ export class SourceDrive implements Drive {
   }
 
   async close(): Promise<void> {
+    this.#idle?.over.abort();
+    await this.#idle?.ended;
     await this.#parts.metrics.forget({ source: this.#config.name });
   }
 
@@ -118,12 +132,7 @@ export class SourceDrive implements Drive {
         metrics.sourceAckLsn.set({ source }, Number(lsn));
         this.#update({ ackLsn: formatLsn(lsn) });
       },
-      wal: (lagBytes, retainedWalBytes, safeBytes) => {
-        metrics.sourceLagBytes.set({ source }, lagBytes);
-        metrics.slotRetainedWalBytes.set({ source }, retainedWalBytes);
-        if (safeBytes !== null) metrics.slotSafeWalBytes.set({ source }, safeBytes);
-        this.#update({ lagBytes, retainedWalBytes });
-      },
+      wal: (...wal) => this.#wal(...wal),
       bytesInFlight: (bytes) => metrics.logBytesInFlight.set({ source }, bytes),
       parked: (tables) => {
         metrics.parkedTables.set({ source }, tables.length);
@@ -152,6 +161,15 @@ export class SourceDrive implements Drive {
         metrics.snapshotTouchedKeys.set({ source }, touchedKeys);
       },
     };
+  }
+
+  #wal(lagBytes: number, retainedWalBytes: number, safeBytes: number | null): void {
+    const { metrics } = this.#parts;
+    const source = this.#config.name;
+    metrics.sourceLagBytes.set({ source }, lagBytes);
+    metrics.slotRetainedWalBytes.set({ source }, retainedWalBytes);
+    if (safeBytes !== null) metrics.slotSafeWalBytes.set({ source }, safeBytes);
+    this.#update({ lagBytes, retainedWalBytes });
   }
 
   #showSnapshots(snapshots: readonly SnapshotStatus[]): void {

@@ -67,6 +67,13 @@ test("a paused sink and a paused source stand still through a restart, until the
   const told = await scene.command("status");
   expect([told.code, told.stdout]).toEqual([1, expect.stringContaining("source shop: paused (its slot keeps WAL")]);
   expect(await isActive(database, slot)).toBe(false);
+  // Nobody reads the slot, and what it keeps grows: that is told as ever.
+  const kept = async (): Promise<number> => (await scene.source("shop")).retainedWalBytes ?? 0;
+  await until(async () => expect(await kept()).toBeGreaterThan(0));
+  const before = await kept();
+  await database.sql("SELECT pg_logical_emit_message(false, 'a test', repeat('x', 1000000))");
+  await until(async () => expect(await kept()).toBeGreaterThan(before + 1_000_000));
+  expect((await scene.metricByLabels("tailrace_slot_retained_wal_bytes")).get('{source="shop"}')).toBeGreaterThan(1_000_000);
   expect((await scene.metricByLabels("tailrace_sink_state")).get('{sink="lake",state="paused"}')).toBe(1);
   expect((await scene.get("/readyz")).status).toBe(503);
   await merged(scene, "a", [1]);
