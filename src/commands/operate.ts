@@ -19,14 +19,15 @@ export async function runUnpark(
   json: boolean,
 ): Promise<number> {
   const answer = await askService<Unparked>(dir, "/unpark", { source, table });
-  return printAnswer(answer, json, ({ tables }) =>
-    tables.map(({ table: label, records, versioned }) => {
+  return printAnswer(answer, json, ({ tables, left }) => [
+    ...tables.map(({ table: label, records, versioned }) => {
       const see = `see it with: tailrace status ${dir}`;
       if (versioned) return `${label} goes on as its next version, into which it is read, and what was parked with it; ${see}`;
       if (records === null) return `${label} is being unparked; ${see}`;
       return `${label} is unparked: ${records} records were drained into its topic, where its events go again`;
     }),
-  );
+    ...left.map((label) => `${label} is parked still: source ${source} begins anew for that version; give the command again when it runs`),
+  ]);
 }
 
 /** `table` "": the whole connector. */

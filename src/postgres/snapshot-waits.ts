@@ -51,16 +51,26 @@ const SEEN_POLL = { firstMs: 2, maxMs: 500 } as const;
 const SAID_AFTER_MS = 1_000;
 
 /**
+ * Whether the reader of `slot` is itself a standby that commits wait for (synchronous_standby_names may be `*`): a transaction that it has been
+ * sent is seen only once it has acknowledged it. A condition for SQL, `slot` being an expression.
+ */
+export const awaitsReaderOf = (slot: string): string =>
+  `EXISTS (SELECT FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum') AND pid = (SELECT active_pid FROM pg_replication_slots WHERE slot_name = ${slot}))`;
+
+/** `holder`: of the transaction; null: it is ending. `slot`: of the stream that has brought it. */
+export type SeenWait = { readonly slot: string; readonly onWaiting: (holder: Holder | null) => void };
+
+/**
  * R-seen: waits until a transaction of the stream (32 bits, committed) is seen, as long as it takes; the signal ends it. Its COMMIT is sent once
  * it is in the WAL, while sessions see it only when its standby has it too (manual, "synchronous_commit"). `onWaiting` is told who it is, once,
- * after a second. Returns what is seen then.
+ * after a second. Returns what is seen then; null when it would wait for the reader of the stream itself.
  */
 export async function waitUntilSeen(
   session: Session,
   xid: number,
-  onWaiting: (holder: Holder | null) => void,
+  { slot, onWaiting }: SeenWait,
   signal: AbortSignal,
-): Promise<Visibility> {
+): Promise<Visibility | null> {
   const begun = performance.now();
   let isSaid = false;
   for (let looks = 0; ; looks++) {
@@ -68,6 +78,8 @@ export async function waitUntilSeen(
     if (sees(visibility, xid)) return visibility;
     if (!isSaid && performance.now() - begun > SAID_AFTER_MS) {
       isSaid = true;
+      const [row] = await session.query(`SELECT ${awaitsReaderOf("$1")} AS awaited`, [slot]);
+      if (row?.awaited === "t") return null;
       onWaiting(await transactionHolder(session, xid));
     }
     await pause(backoffMs(looks, SEEN_POLL, Math.random()), signal);

@@ -64,7 +64,12 @@ type Member = Source | Sink;
 export type Paused = { readonly connector: string; readonly tables: readonly string[]; readonly state: string; readonly note: string };
 
 /** What unpark() has done. */
-export type Unparked = { readonly source: string; readonly tables: readonly UnparkedTable[] };
+export type Unparked = {
+  readonly source: string;
+  readonly tables: readonly UnparkedTable[];
+  /** Labels of those that were not come to: a version that began has ended the session that was asked. */
+  readonly left: readonly string[];
+};
 /** `records`: drained; null: none were, since the table goes on as its next version, or they are being drained, and status says when it is parked no longer. */
 type UnparkedTable = { readonly table: string; readonly records: number | null; readonly versioned: boolean };
 
@@ -153,10 +158,10 @@ export class Fleet {
         drained.catch((cause: unknown) => this.#parts.logger.warn(TailraceError.from(cause).toJSON(), "unpark was given up"));
       const versioned = done === "versioned";
       unparked.push({ table: tableLabel(table), records: versioned ? null : done, versioned });
-      if (versioned) break; // with the session that was asked
+      if (versioned) break;
     }
     answered.abort();
-    return { source: name, tables: unparked };
+    return { source: name, tables: unparked, left: tables.slice(unparked.length).map(tableLabel) };
   }
 
   /** The whole connector, or those of its tables that the pattern takes. Durable, and done, when it resolves. Throws USAGE, PAUSES_UNREADABLE. */

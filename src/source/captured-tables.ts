@@ -81,7 +81,7 @@ export class CapturedTables implements AsyncDisposable {
     this.#memory = memory;
     this.#prepared = prepared;
     this.#signal = signal;
-    this.#looks = new ShapeLooks(prepared.settings, parts.logger, signal);
+    this.#looks = new ShapeLooks(prepared.settings, options.slot, parts.logger, signal);
     const { registry, logger } = parts;
     this.#catalog = new RelationCatalog({ options, session: prepared.session, registry, logger, signal });
   }
@@ -188,7 +188,8 @@ export class CapturedTables implements AsyncDisposable {
     const captured = this.#tables.find(({ table }) => table.schema === relation.schema && table.name === relation.name);
     if (captured === undefined) return this.#passOver(relation, xid);
     if (captured.unregistered !== null || !sameShape(captured.table, relation)) return this.#reshape(captured, relation, place, xid);
-    if (relation.identity === "f" && captured.keyIndexes.length > 0) return this.#keyed(captured, relation, place, xid);
+    if (relation.identity === "f" && (captured.keyIndexes.length > 0 || this.#parking.find(captured.table) !== null))
+      return this.#keyed(captured, relation, place, xid);
     return this.#asBefore(captured, place);
   }
 
@@ -210,9 +211,17 @@ export class CapturedTables implements AsyncDisposable {
     return this.#versioning.isFor(table) && this.#snapshots !== null && !refusal.isForAll;
   }
 
-  /** Ends the table's parking by its next version, between two transactions. Throws as Versioning.begin(). */
-  async beginVersion(captured: CapturedTable, refusal: SchemasRefused): Promise<never> {
-    return this.#versioning.begin(captured, refusal, this.#place, { parked: this.#parking.without(captured.table) });
+  /**
+   * Ends the table's parking by its next version, once the stream has come to what is committed by now: rows of a former shape would come behind
+   * its beginning else. Throws TABLE_VERSIONED, which ends the stream; and what Versioning.next() throws, which does not.
+   */
+  async beginVersion(captured: CapturedTable, refusal: SchemasRefused, signal: AbortSignal): Promise<void> {
+    await this.#versioning.next(captured.table);
+    await this.#snapshots?.passed(signal);
+    await this.whileIdle(async () => {
+      const now = this.find(captured.label);
+      if (now !== null) await this.#versioning.begin(now, refusal, this.#place, { parked: this.#parking.without(now.table) });
+    });
   }
 
   /** R-version: parked before, it stays so until it is unparked. */
@@ -370,7 +379,7 @@ export class CapturedTables implements AsyncDisposable {
     if (now === null && relation.oid !== captured.table.oid && !(await this.#catalog.exists(relation)))
       return this.#namePassedOver(relation, xid);
     const types = await this.#catalog.types(relation);
-    const table = now === null ? null : await this.#catalog.shape(relation, now, types, captured.topic);
+    const table = now === null ? null : await this.#catalog.shape(relation, now, types, captured.topic, !this.#isVersioned(now));
     if (now === null || table === null) {
       const unknown = relation.columns.find((_, index) => types[index] === null);
       const why = unknown === undefined ? difference(relation, captured.table, now) : `the type of its column ${unknown.name} was dropped`;
@@ -389,6 +398,12 @@ export class CapturedTables implements AsyncDisposable {
     if (altered !== null) throw shapeLost(captured.label, altered);
     captured.reading.shapesSeen = 0n; // of a composite that it did not have before
     const what = sameShape(now, relation) ? "present" : "past";
+    // It would be the version's first schema, and refuse the one of now.
+    if (keyNames(table) !== keyNames(now) && this.#snapshots !== null && this.#versioning.isOfBefore(table))
+      return this.#before(
+        captured,
+        new TailraceError("SCHEMA_CHANGED", { table: captured.label, difference: difference(relation, table, now) }),
+      );
     const reshaped = await this.#shaped(captured, table, what, now).catch((cause: unknown) => {
       if (cause instanceof SchemasRefused) return cause;
       throw cause;

@@ -14,7 +14,7 @@ import { inShapeOf } from "./captured-table.ts";
 import type { SourceOptions } from "./parts.ts";
 
 export type RelationCatalogOptions = {
-  readonly options: Pick<SourceOptions, "publication" | "selection">;
+  readonly options: Pick<SourceOptions, "slot" | "publication" | "selection">;
   readonly session: Session;
   readonly registry: Pick<SchemaRegistry, "latest">;
   readonly logger: Pick<Log, "warn">;
@@ -25,6 +25,8 @@ export class RelationCatalog {
   readonly #options: RelationCatalogOptions;
   /** What was seen when the catalogs were last waited for; null: they were not. */
   #visibility: Visibility | null = null;
+  /** Commits wait for this source as for a standby: they can't be waited for. */
+  #isStandby = false;
 
   constructor(options: RelationCatalogOptions) {
     this.#options = options;
@@ -32,16 +34,24 @@ export class RelationCatalog {
 
   /**
    * R-seen: resolves when the catalogs have what transaction `xid` (32 bits), in which a RELATION of the table stands, made of it. What was done
-   * before it was seen when it wrote, since an ALTER TABLE holds its lock until it is.
+   * before it was seen when it wrote, since an ALTER TABLE holds its lock until it is. Of a source that commits wait for as for a synchronous
+   * standby it resolves before: each would wait for the other.
    */
   async seen(xid: number, table: string): Promise<void> {
-    if (this.#visibility !== null && sees(this.#visibility, xid)) return;
-    const { session, logger, signal } = this.#options;
-    const waiting = (holder: Holder | null): void => {
+    if (this.#isStandby || (this.#visibility !== null && sees(this.#visibility, xid))) return;
+    const { session, logger, options, signal } = this.#options;
+    const onWaiting = (holder: Holder | null): void => {
       const who = holder === null ? "a transaction that is ending" : describeHolder(holder);
       logger.warn({ table, holder: who }, "the stream waits until sessions see a transaction that it has brought");
     };
-    this.#visibility = await waitUntilSeen(session, xid, waiting, signal);
+    const { slot } = options;
+    this.#visibility = await waitUntilSeen(session, xid, { slot, onWaiting }, signal);
+    if (this.#visibility !== null) return;
+    this.#isStandby = true;
+    logger.warn(
+      { table, slot },
+      "commits wait for this source as for a synchronous standby: a change of a table's key or types may be read as of before it; name the standbys in synchronous_standby_names, not *",
+    );
   }
 
   /** null: it is gone, or can't be captured any more. */
@@ -61,14 +71,21 @@ export class RelationCatalog {
 
   /**
    * As inShapeOf(), with the key of now, or the former one: rows of before it changed may come when the catalog shows it. A RELATION tells which
-   * columns are part of that, their order is the one of the last schema of `topic`; else of the table's columns.
+   * columns are part of that (not under REPLICA IDENTITY FULL), their order is the one of the last schema of `topic`; else of the table's
+   * columns. `keyless`: whether it may have had none.
    */
-  async shape(relation: Relation, now: CatalogTable, types: readonly (ColumnType | null)[], topic: string): Promise<Table | null> {
+  async shape(
+    relation: Relation,
+    now: CatalogTable,
+    types: readonly (ColumnType | null)[],
+    topic: string,
+    keyless: boolean,
+  ): Promise<Table | null> {
     const { options, registry, signal } = this.#options;
     const asked = options.selection.asked(now);
     const found = inShapeOf(relation, now, types, asked);
     const flagged = relation.columns.flatMap(({ name, identity }) => (identity ? [name] : []));
-    if (found !== null || types.includes(null) || flagged.length === 0) return found;
+    if (found !== null || types.includes(null) || relation.identity === "f" || (flagged.length === 0 && !keyless)) return found;
     const latest = await registry.latest(`${topic}-value`, signal);
     const last = latest === null ? null : keyOfValueSchema(latest);
     return inShapeOf(relation, now, types, asked, last ?? flagged) ?? inShapeOf(relation, now, types, asked, flagged);

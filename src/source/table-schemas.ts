@@ -93,7 +93,7 @@ async function registerTexts(
  */
 export function acceptCommands(url: string, refused: readonly { readonly subject: string; readonly words: string }[]): string {
   if (refused.some(({ words }) => words.includes(KEY_STAYS)))
-    return "say schema_changes.incompatible: version of the table in the configuration, and tailrace reload DIR";
+    return "say schema_changes.incompatible: version of the table, which has to have a key, in the configuration, and tailrace reload DIR";
   return refused.map(({ subject }) => `curl -X DELETE ${url}/subjects/${encodeURIComponent(subject)}`).join(" && ");
 }
 

@@ -208,7 +208,7 @@ export class Unparking {
     } catch (cause) {
       const refusal = cause instanceof TailraceError ? cause.cause : null;
       if (!(refusal instanceof SchemasRefused) || !tables.mayVersion(captured.table, refusal)) throw cause;
-      await tables.whileIdle(async () => this.#version(now().captured, refusal));
+      await this.#version(captured, refusal);
     }
     await drain.chase(parked);
     /** Another shape has come meanwhile, and is refused: the table stays parked, and the stream goes on. */
@@ -238,9 +238,9 @@ export class Unparking {
   }
 
   /** What is parked stays where it is: the table is read into the version, and what is parked was committed before. */
-  async #version(captured: CapturedTable, refusal: SchemasRefused): Promise<never> {
+  async #version(captured: CapturedTable, refusal: SchemasRefused): Promise<void> {
     try {
-      return await this.#parts.tables.beginVersion(captured, refusal);
+      await this.#parts.tables.beginVersion(captured, refusal, this.#parts.signal);
     } catch (cause) {
       if (cause instanceof TailraceError && cause.code === "TABLE_VERSIONED") this.#versioned.add(captured.label);
       throw cause;

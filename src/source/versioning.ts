@@ -96,7 +96,7 @@ export class Versioning {
     }
     await publisher.flushed();
     reach("source.before_versioned");
-    const version = await this.#next(table);
+    const version = await this.next(table);
     const after = formatSequence(isKnown ? known : last);
     await save({ ...also, versions: withVersion(versions, { table, version, after, difference, words }) });
     reach("source.after_versioned");
@@ -108,8 +108,12 @@ export class Versioning {
     throw new TailraceError("TABLE_VERSIONED", { table: tableLabel(table), version, topic, difference, words });
   }
 
-  /** The number after the present one whose topic is not there, or empty: what is in one is of another life, or another's. */
-  async #next(table: TableName): Promise<number> {
+  /**
+   * The number after the present one whose topic is not there, or empty: what is in one is of another life, or another's. Throws NAME_COLLISION,
+   * TABLE_UNSUPPORTED, and what the log throws.
+   */
+  async next({ schema, name }: TableName): Promise<number> {
+    const table = { schema, name };
     const { options, parts, versions, tables, signal } = this.#options;
     for (let version = versionOf(versions, table) + 1; ; version++) {
       dataTopicNames(options.topics, tables, withVersion(versions, { table, version, after: "", difference: "", words: "" }));

@@ -145,6 +145,80 @@ test("version: rows of the former key that were not read before go to the topic 
   });
 });
 
+test.each([
+  ["REPLICA IDENTITY FULL", FULL],
+  ["REPLICA IDENTITY DEFAULT", ""],
+])(
+  "a key that two statements change, with rows between them that have none (%s): all are parked, and a version follows",
+  async (_, identity) => {
+    await shop(
+      "park",
+      async (database, scene) => {
+        await scene.while(async () => begun(database, scene));
+        await database.sql("ALTER TABLE bills DROP CONSTRAINT bills_pkey; INSERT INTO bills VALUES (2, 2)");
+        await database.sql("ALTER TABLE bills ADD PRIMARY KEY (id, owner); INSERT INTO bills VALUES (2, 3)");
+        await scene.while(async () => {
+          await scene.untilRows(scene.parkedOf("bills"), 2);
+          scene.options = { ...scene.options, incompatible: () => "version" };
+        });
+        await scene.while(async () => {
+          expect(await scene.unpark("bills")).toBe("versioned");
+          await eventually("another session", () => scene.parked.length === 0 && scene.control !== null);
+          await scene.untilRows("bills_v2", 4);
+          await scene.untilRead();
+          await scene.untilLevel(database);
+        });
+        await expectSame(database, scene, "bills_v2");
+      },
+      identity,
+    );
+  },
+);
+
+test("while a table of REPLICA IDENTITY FULL has no key its rows are parked; it has a version once it has one again", async () => {
+  await shop(
+    "park",
+    async (database, scene) => {
+      await scene.while(async () => {
+        await begun(database, scene);
+        await database.sql("ALTER TABLE bills DROP CONSTRAINT bills_pkey; INSERT INTO bills VALUES (2, 2)");
+        await scene.untilRows(scene.parkedOf("bills"), 1);
+        scene.options = { ...scene.options, incompatible: () => "version" };
+      });
+      await scene.while(async () => {
+        await expect(scene.unpark("bills")).rejects.toMatchObject({ code: "STILL_REFUSED", message: expect.stringContaining("is ():") });
+        await database.sql("ALTER TABLE bills ADD PRIMARY KEY (id, owner); INSERT INTO bills VALUES (2, 3)");
+        await scene.untilRows(scene.parkedOf("bills"), 2);
+        expect(await scene.unpark("bills")).toBe("versioned");
+        await eventually("another session", () => scene.parked.length === 0 && scene.control !== null);
+        await scene.untilRows("bills_v2", 4);
+        await scene.untilRead();
+        await scene.untilLevel(database);
+      });
+      await expectSame(database, scene, "bills_v2");
+    },
+    FULL,
+  );
+});
+
+test("a version whose name is taken is refused by `unpark`, and the source goes on", async () => {
+  await shop("park", async (database, scene) => {
+    await database.sql("CREATE TABLE bills_v2 (id int PRIMARY KEY)");
+    await scene.while(async () => {
+      await begun(database, scene);
+      await database.sql(`${CHANGE}; INSERT INTO bills VALUES (1, 3)`);
+      await scene.untilRows(scene.parkedOf("bills"), 1);
+      scene.options = { ...scene.options, incompatible: () => "version" };
+    });
+    await scene.while(async () => {
+      await expect(scene.unpark("bills")).rejects.toMatchObject({ code: "NAME_COLLISION" });
+      await database.sql("INSERT INTO notes VALUES (1)");
+      await scene.untilRows("notes", 1);
+      expect(scene.parked).toEqual(["public.bills"]);
+    });
+  });
+});
+
 test("a chunk that shows another key before any row does parks its table", async () => {
   await shop("park", async (database, scene) => {
     await scene.while(async () => {

@@ -19,13 +19,13 @@ beforeAll(async () => {
 });
 afterAll(async () => server[Symbol.asyncDispose]());
 
-/** Whether commits wait for a standby that never comes. */
-async function standby(isAwaited: boolean): Promise<void> {
-  await database.sql(isAwaited ? "ALTER SYSTEM SET synchronous_standby_names = 'nobody'" : "ALTER SYSTEM RESET synchronous_standby_names");
+/** Whether commits wait for a standby, by default one that never comes. */
+async function standby(isAwaited: boolean, name = "nobody"): Promise<void> {
+  await database.sql(isAwaited ? `ALTER SYSTEM SET synchronous_standby_names = '${name}'` : "ALTER SYSTEM RESET synchronous_standby_names");
   await database.sql("SELECT pg_reload_conf()");
   await eventually("the setting", async () => {
     const [row] = await database.sql<{ names: string }>("SELECT current_setting('synchronous_standby_names') AS names");
-    return (row?.names === "nobody") === isAwaited;
+    return row?.names === (isAwaited ? name : "");
   });
 }
 
@@ -65,6 +65,28 @@ test("another primary key under REPLICA IDENTITY FULL parks the table though no 
   expect((await scene.events("bills")).map(({ op }) => op)).toEqual(["c"]);
 });
 
+test("where commits wait for this source as for a synchronous standby none of them is waited for: the stream goes on, and the commit returns", async () => {
+  await database.sql("CREATE TABLE items (id int PRIMARY KEY); ALTER TABLE items REPLICA IDENTITY FULL");
+  await using scene = await SourceScene.open(database);
+  await scene.while(async () => {
+    await database.sql("INSERT INTO items VALUES (1)");
+    await scene.untilRows("items", 1);
+    await standby(true, "*");
+    try {
+      await eventually("the source is a standby", async () => {
+        return (await database.sql("SELECT FROM pg_stat_replication WHERE sync_state = 'sync'")).length > 0;
+      });
+      await database.sql("ALTER TABLE items ADD note text; INSERT INTO items VALUES (2, 'x')");
+      await database.sql("INSERT INTO items VALUES (3, 'y')");
+      await scene.untilRows("items", 3);
+    } finally {
+      await standby(false);
+    }
+  });
+  expect((await scene.rows("items")).map(({ note }) => note)).toEqual([undefined, "x", "y"]);
+  expect(JSON.stringify(scene.warnings)).toContain("commits wait for this source as for a synchronous standby");
+});
+
 test("a column of a type that was made in the same transaction is read as that type", async () => {
   await database.sql("CREATE TABLE orders (id int PRIMARY KEY)");
   await using scene = await SourceScene.open(database);
@@ -80,7 +102,7 @@ test("a column of a type that was made in the same transaction is read as that t
 });
 
 test("rows of a composite that was altered wait until the alteration is seen: none becomes a dead letter", async () => {
-  await database.sql("CREATE TYPE pair AS (a int, b text); CREATE TABLE visits (id int PRIMARY KEY, c pair)");
+  await database.sql("CREATE TYPE couple AS (a int, b text); CREATE TABLE visits (id int PRIMARY KEY, c couple)");
   await using scene = await SourceScene.open(database);
   await scene.while(async () => {
     await withClient(database.url, async (writer) => {
@@ -88,7 +110,7 @@ test("rows of a composite that was altered wait until the alteration is seen: no
       await writer.query("SET synchronous_commit = local");
       await writer.query("INSERT INTO visits VALUES (1, (1, 'x'))");
       await scene.untilRows("visits", 1);
-      await unseen("ALTER TYPE pair ADD ATTRIBUTE n int", async () => {
+      await unseen("ALTER TYPE couple ADD ATTRIBUTE n int", async () => {
         await writer.query("INSERT INTO visits VALUES (2, (2, 'y'))");
         await sleep(1_500); // longer than a lock is waited for whose holder has not committed
         expect(await scene.rows("visits")).toHaveLength(1);
