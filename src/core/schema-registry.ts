@@ -20,6 +20,7 @@ export type Registered = "present" | "past" | "anything";
 
 /** A rule of the caller's beside R-logical: why its schema may not follow the latest one of the subject (JSON text); null: it may. */
 export type FollowRule = (latest: string) => string | null;
+export const NO_RULE: FollowRule = () => null;
 
 /** Asks what register() would say, without registering. */
 export interface SchemaTrial {

@@ -4,7 +4,15 @@
 // gives a parsed type whose logical types are lost, and neither takes an AbortSignal.
 import { deadline } from "../core/deadline.ts";
 import { TailraceError, reasonOf } from "../core/errors.ts";
-import type { Compatibility, FollowRule, Registered, SchemaRegistry, SchemaTrial, TrialVerdict } from "../core/schema-registry.ts";
+import {
+  NO_RULE,
+  type Compatibility,
+  type FollowRule,
+  type Registered,
+  type SchemaRegistry,
+  type SchemaTrial,
+  type TrialVerdict,
+} from "../core/schema-registry.ts";
 import { parseSchema } from "./avro-schema.ts";
 import { logicalChanges } from "./compatibility.ts";
 
@@ -65,7 +73,7 @@ class ConfluentRegistry implements SchemaRegistry, SchemaTrial {
     schema: string,
     signal: AbortSignal,
     what: Registered = "present",
-    rule: FollowRule = FREE,
+    rule: FollowRule = NO_RULE,
   ): Promise<number> {
     await this.#configure(subject, what === "anything" ? "NONE" : this.#options.compatibility, signal);
     const path = pathOf(subject);
@@ -94,7 +102,7 @@ class ConfluentRegistry implements SchemaRegistry, SchemaTrial {
   }
 
   /** Asks at the subject's level as it is now: register() sets the one of the options first, when it is set. */
-  async tryOut(subject: string, schema: string, signal: AbortSignal, rule: FollowRule = FREE): Promise<TrialVerdict> {
+  async tryOut(subject: string, schema: string, signal: AbortSignal, rule: FollowRule = NO_RULE): Promise<TrialVerdict> {
     const known = await this.#request("POST", pathOf(subject), { schema }, signal);
     if (known.status === 200) return { verdict: "known" };
     if (known.status !== 404) throw this.#failure(known);
@@ -265,8 +273,6 @@ class ConfluentRegistry implements SchemaRegistry, SchemaTrial {
     return new TailraceError("REGISTRY_REFUSED", { subject, reason });
   }
 }
-
-const FREE: FollowRule = () => null;
 
 /** Empty when the schema before is no Avro: then the registry has the word. */
 function changesOfMeaning(schema: string, before: string): readonly string[] {

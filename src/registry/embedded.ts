@@ -3,7 +3,15 @@
 // Registry API Reference", chapters Subjects, Schemas, Mode and Compatibility, and "Schema Deletion Guidelines".
 import { TailraceError, reasonOf } from "../core/errors.ts";
 import type { Type } from "avsc";
-import type { Compatibility, FollowRule, Registered, SchemaRegistry, SchemaTrial, TrialVerdict } from "../core/schema-registry.ts";
+import {
+  NO_RULE,
+  type Compatibility,
+  type FollowRule,
+  type Registered,
+  type SchemaRegistry,
+  type SchemaTrial,
+  type TrialVerdict,
+} from "../core/schema-registry.ts";
 import { parseSchema, type ParsedSchema } from "./avro-schema.ts";
 import { incompatibilities, logicalChanges } from "./compatibility.ts";
 import { isRefusal, refusals, type Refusal } from "./refusals.ts";
@@ -46,7 +54,7 @@ export class EmbeddedRegistry implements SchemaRegistry, SchemaTrial {
     schema: string,
     signal: AbortSignal,
     what: Registered = "present",
-    rule: FollowRule = FREE,
+    rule: FollowRule = NO_RULE,
   ): Promise<number> {
     signal.throwIfAborted();
     const answer = await this.#register(subject, schema, what, rule).catch((cause: unknown) => {
@@ -80,7 +88,7 @@ export class EmbeddedRegistry implements SchemaRegistry, SchemaTrial {
     return changes.length === 0 ? this.add(subject, schema) : refusals.incompatible(subject, this.compatibility(subject), changes);
   }
 
-  async tryOut(subject: string, schema: string, signal: AbortSignal, rule: FollowRule = FREE): Promise<TrialVerdict> {
+  async tryOut(subject: string, schema: string, signal: AbortSignal, rule: FollowRule = NO_RULE): Promise<TrialVerdict> {
     signal.throwIfAborted();
     const known = this.lookUp(subject, schema);
     if (!isRefusal(known)) return { verdict: "known" };
@@ -343,8 +351,6 @@ function readVersion(text: string): number | "latest" | Refusal {
 function readOnly(subject: Holder): Refusal {
   return refusals.notPermitted(subject === GLOBAL ? "The registry is in read-only mode" : `Subject ${subject} is in read-only mode`);
 }
-
-const FREE: FollowRule = () => null;
 
 /** By the caller's rule, and R-logical. */
 function changesOfMeaning(next: Type, latest: string, rule: FollowRule): readonly string[] {

@@ -32,6 +32,16 @@ async function begun(database: TestDatabase, scene: SourceScene): Promise<void> 
   await scene.untilRows("bills", 2);
 }
 
+/** `rows`: of the table, which is then in the version's topic. */
+async function unparkedAsVersion(database: TestDatabase, scene: SourceScene, rows: number): Promise<void> {
+  expect(await scene.unpark("bills")).toBe("versioned");
+  await eventually("another session", () => scene.parked.length === 0 && scene.control !== null);
+  await scene.untilRows("bills_v2", rows);
+  await scene.untilRead();
+  await scene.untilLevel(database);
+  await expectSame(database, scene, "bills_v2");
+}
+
 describe.each([
   ["the key's columns in RELATION", ""],
   ["REPLICA IDENTITY FULL, of which RELATION says nothing", FULL],
@@ -66,14 +76,12 @@ describe.each([
           await database.sql("INSERT INTO bills VALUES (5, 5)");
           await scene.untilRows(scene.parkedOf("bills"), 3);
           expect(scene.parked).toEqual(["public.bills"]);
-          expect(await scene.unpark("bills")).toBe("versioned");
-          await eventually("another session", () => scene.parked.length === 0 && scene.control !== null);
+          await unparkedAsVersion(database, scene, 4);
           await database.sql("INSERT INTO bills VALUES (6, 6); DELETE FROM bills WHERE id = 2; INSERT INTO notes VALUES (2)");
-          await scene.untilRead();
           await scene.untilRows("bills_v2", 5);
           await scene.untilLevel(database);
+          await expectSame(database, scene, "bills_v2");
         });
-        await expectSame(database, scene, "bills_v2");
         expect(await ops("bills")).toEqual(["c", "c", "u"]);
         expect(await scene.state()).toMatchObject({ parked: [], versions: [{ version: 2, difference: DIFFERENCE }] });
         expect((await scene.rows("notes")).map(({ id }) => id)).toEqual([1, 2]);
@@ -162,13 +170,8 @@ test.each([
           scene.options = { ...scene.options, incompatible: () => "version" };
         });
         await scene.while(async () => {
-          expect(await scene.unpark("bills")).toBe("versioned");
-          await eventually("another session", () => scene.parked.length === 0 && scene.control !== null);
-          await scene.untilRows("bills_v2", 4);
-          await scene.untilRead();
-          await scene.untilLevel(database);
+          await unparkedAsVersion(database, scene, 4);
         });
-        await expectSame(database, scene, "bills_v2");
       },
       identity,
     );
@@ -189,13 +192,8 @@ test("while a table of REPLICA IDENTITY FULL has no key its rows are parked; it 
         await expect(scene.unpark("bills")).rejects.toMatchObject({ code: "STILL_REFUSED", message: expect.stringContaining("is ():") });
         await database.sql("ALTER TABLE bills ADD PRIMARY KEY (id, owner); INSERT INTO bills VALUES (2, 3)");
         await scene.untilRows(scene.parkedOf("bills"), 2);
-        expect(await scene.unpark("bills")).toBe("versioned");
-        await eventually("another session", () => scene.parked.length === 0 && scene.control !== null);
-        await scene.untilRows("bills_v2", 4);
-        await scene.untilRead();
-        await scene.untilLevel(database);
+        await unparkedAsVersion(database, scene, 4);
       });
-      await expectSame(database, scene, "bills_v2");
     },
     FULL,
   );
