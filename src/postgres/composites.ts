@@ -5,7 +5,6 @@ import { pause } from "../core/pause.ts";
 import { compositesOf, type CompositeType, type Table } from "../core/table.ts";
 import type { CompositeShape, KnownComposites } from "../core/table-layout.ts";
 import type { Session } from "./session.ts";
-import { awaitsReaderOf } from "./snapshot-waits.ts";
 
 /** A lock on a type is waited for so long, ms, and asked for as often. */
 const LOCKED_MS = 500;
@@ -70,36 +69,30 @@ export type ShapesLook = { readonly lsn: Lsn; readonly shapes: readonly Composit
 
 /**
  * The shapes of composites by their OIDs. Whoever commits an ALTER TYPE has it in the WAL before others see it, and holds a lock until
- * they do: that is waited for, but not for ever, since a transaction may hold it for hours before it commits; one that has committed and
- * waits for its standby (which only pg_read_all_stats shows of other users) is waited for as long as it takes, unless that is the reader of
- * `slot`, for whom the look is.
+ * they do: that is waited for, but not for ever, since a transaction may hold it for hours before it commits.
  */
-export async function lookAtShapes(session: Session, oids: readonly number[], slot: string, signal: AbortSignal): Promise<ShapesLook> {
-  const first = await lookAtLocks(session, oids, slot);
-  let { locked, committed } = first;
-  for (let waited = 0; (committed || (locked && waited < LOCKED_MS)) && !signal.aborted; waited += ASK_EVERY_MS) {
+export async function lookAtShapes(session: Session, oids: readonly number[], signal: AbortSignal): Promise<ShapesLook> {
+  const first = await lookAtLocks(session, oids);
+  let { locked } = first;
+  for (let waited = 0; locked && waited < LOCKED_MS && !signal.aborted; waited += ASK_EVERY_MS) {
     await pause(ASK_EVERY_MS, signal);
-    ({ locked, committed } = await lookAtLocks(session, oids, slot));
+    ({ locked } = await lookAtLocks(session, oids));
   }
   const shapes = (await session.json<CompositeShape[]>(SHAPES_SQL, [oids], { prepared: "shapes" })) ?? [];
   return { lsn: parseLsn(first.lsn), shapes };
 }
 
 /** The place comes first: a lock that is taken after it was asked for is of a change that stands behind it. */
-async function lookAtLocks(session: Session, oids: readonly number[], slot: string): Promise<Locks> {
-  const [row] = await session.query(LOCKS_SQL, [oids, slot], { prepared: "shape locks" });
-  return { lsn: row?.lsn ?? "0/0", locked: row?.locked === "t", committed: row?.committed === "t" };
+async function lookAtLocks(session: Session, oids: readonly number[]): Promise<{ readonly lsn: string; readonly locked: boolean }> {
+  const [row] = await session.query(LOCKS_SQL, [oids], { prepared: "shape locks" });
+  return { lsn: row?.lsn ?? "0/0", locked: row?.locked === "t" };
 }
 
-type Locks = { readonly lsn: string; readonly locked: boolean; readonly committed: boolean };
-
 const LOCKS_SQL = `
-  WITH place AS MATERIALIZED (SELECT pg_current_wal_insert_lsn()::text AS lsn)
-  SELECT min(lsn) AS lsn, count(l.relation) > 0 AS locked, coalesce(bool_or(a.wait_event = 'SyncRep'), false) AND NOT ${awaitsReaderOf("$2")} AS committed
-  FROM place LEFT JOIN (pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid)
-    ON l.locktype = 'relation' AND l.granted AND l.mode = 'AccessExclusiveLock'
+  SELECT pg_current_wal_insert_lsn()::text AS lsn, EXISTS (
+    SELECT FROM pg_locks l WHERE l.locktype = 'relation' AND l.granted AND l.mode = 'AccessExclusiveLock'
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND l.relation = ANY (ARRAY(SELECT t.typrelid FROM pg_type t WHERE t.oid = ANY($1::oid[])))`;
+      AND l.relation = ANY (ARRAY(SELECT t.typrelid FROM pg_type t WHERE t.oid = ANY($1::oid[])))) AS locked`;
 
 /** Of a type `t` with its row type's relation and schema, as shapeOf() has one. */
 export const SHAPE_OF_TYPE = `jsonb_build_array(t.oid::int8, tn.nspname || '.' || t.typname, tr.relnatts, (

@@ -50,12 +50,9 @@ const SEEN_POLL = { firstMs: 2, maxMs: 500 } as const;
 /** Until it is said who is waited for, ms. */
 const SAID_AFTER_MS = 1_000;
 
-/**
- * Whether the reader of `slot` is itself a standby that commits wait for (synchronous_standby_names may be `*`): a transaction that it has been
- * sent is seen only once it has acknowledged it. A condition for SQL, `slot` being an expression.
- */
-export const awaitsReaderOf = (slot: string): string =>
-  `EXISTS (SELECT FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum') AND pid = (SELECT active_pid FROM pg_replication_slots WHERE slot_name = ${slot}))`;
+/** Whether the reader of slot $1 is itself a standby that commits wait for: synchronous_standby_names may be `*`. */
+const AWAITS_READER = `SELECT FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')
+  AND pid = (SELECT active_pid FROM pg_replication_slots WHERE slot_name = $1)`;
 
 /** `holder`: of the transaction; null: it is ending. `slot`: of the stream that has brought it. */
 export type SeenWait = { readonly slot: string; readonly onWaiting: (holder: Holder | null) => void };
@@ -78,8 +75,7 @@ export async function waitUntilSeen(
     if (sees(visibility, xid)) return visibility;
     if (!isSaid && performance.now() - begun > SAID_AFTER_MS) {
       isSaid = true;
-      const [row] = await session.query(`SELECT ${awaitsReaderOf("$1")} AS awaited`, [slot]);
-      if (row?.awaited === "t") return null;
+      if ((await session.query(AWAITS_READER, [slot])).length > 0) return null;
       onWaiting(await transactionHolder(session, xid));
     }
     await pause(backoffMs(looks, SEEN_POLL, Math.random()), signal);

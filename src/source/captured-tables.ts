@@ -81,7 +81,7 @@ export class CapturedTables implements AsyncDisposable {
     this.#memory = memory;
     this.#prepared = prepared;
     this.#signal = signal;
-    this.#looks = new ShapeLooks(prepared.settings, options.slot, parts.logger, signal);
+    this.#looks = new ShapeLooks(prepared.settings, parts.logger, signal);
     const { registry, logger } = parts;
     this.#catalog = new RelationCatalog({ options, session: prepared.session, registry, logger, signal });
   }

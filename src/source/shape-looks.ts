@@ -13,17 +13,14 @@ const GIVEN_UP: BackoffLimits = { firstMs: 250, maxMs: 5_000 };
 
 export class ShapeLooks implements AsyncDisposable {
   readonly #settings: ConnectionSettings;
-  readonly #slot: string;
   readonly #logger: Pick<Log, "warn">;
   readonly #signal: AbortSignal;
   #session: Session | null = null;
   /** performance.now() */
   #rested = 0;
 
-  /** `slot`: of the stream that rows wait in. */
-  constructor(settings: ConnectionSettings, slot: string, logger: Pick<Log, "warn">, signal: AbortSignal) {
+  constructor(settings: ConnectionSettings, logger: Pick<Log, "warn">, signal: AbortSignal) {
     this.#settings = settings;
-    this.#slot = slot;
     this.#logger = logger;
     this.#signal = signal;
   }
@@ -36,7 +33,7 @@ export class ShapeLooks implements AsyncDisposable {
     for (let failures = 0; ; failures++) {
       this.#signal.throwIfAborted();
       try {
-        const look = await lookAtShapes(this.#session, oids, this.#slot, this.#signal);
+        const look = await lookAtShapes(this.#session, oids, this.#signal);
         this.#rested = performance.now() + REST_MS;
         return look;
       } catch (cause) {

@@ -1,6 +1,5 @@
 // R-seen: a transaction is in the stream before any session sees it, as long as its standby takes. What the catalogs say of a table is asked
 // for once they have what that transaction made of it.
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { query, withClient } from "../../support/databases.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -99,27 +98,4 @@ test("a column of a type that was made in the same transaction is read as that t
     await scene.untilRows("orders", 2);
   });
   expect((await scene.events("orders")).map(({ values }) => values)).toEqual([[1], [2, "paid"]]);
-});
-
-test("rows of a composite that was altered wait until the alteration is seen: none becomes a dead letter", async () => {
-  await database.sql("CREATE TYPE couple AS (a int, b text); CREATE TABLE visits (id int PRIMARY KEY, c couple)");
-  await using scene = await SourceScene.open(database);
-  await scene.while(async () => {
-    await withClient(database.url, async (writer) => {
-      // It knows the type: whoever has to look it up waits for the lock of who alters it.
-      await writer.query("SET synchronous_commit = local");
-      await writer.query("INSERT INTO visits VALUES (1, (1, 'x'))");
-      await scene.untilRows("visits", 1);
-      await unseen("ALTER TYPE couple ADD ATTRIBUTE n int", async () => {
-        await writer.query("INSERT INTO visits VALUES (2, (2, 'y'))");
-        await sleep(1_500); // longer than a lock is waited for whose holder has not committed
-        expect(await scene.rows("visits")).toHaveLength(1);
-      });
-    });
-    await scene.untilRows("visits", 2);
-  });
-  expect((await scene.events("visits")).map(({ values }) => values)).toEqual([
-    [1, [1, "x"]],
-    [2, [2, "y", null]],
-  ]);
 });
