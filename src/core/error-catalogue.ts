@@ -386,7 +386,8 @@ export const errors = {
   // values
   VALUE_OUT_OF_RANGE: {
     what: "column {column} holds a value that its Avro type can't: {reason}",
-    remedy: "the event is in the dead-letter topic with its key and sequence; correct the row, its next event supersedes it",
+    remedy:
+      "correct the row: its next event supersedes this one, and the row is read again where that leaves large columns unsent; the event is in the dead-letter topic with its key and sequence",
     retry: "never",
   },
   COMPOSITE_CHANGED: {
@@ -398,6 +399,12 @@ export const errors = {
   ROW_TOO_LARGE: {
     what: "an event of {bytes} bytes is larger than the log takes ({limit} bytes)",
     remedy: "raise max.message.bytes of the topic and the brokers; the event is in the dead-letter topic with its key and sequence",
+    retry: "never",
+  },
+  BEHIND_DEAD_LETTER: {
+    what: "an event before this one of the row is a dead letter, and this one leaves columns {columns} unsent (unchanged TOAST)",
+    remedy:
+      "with snapshot.mode initial the source reads such rows again by itself; with no_data update the row's large columns once (SET col = col || ''); the event is in the dead-letter topic",
     retry: "never",
   },
   KEY_CHANGE_UNSENT: {

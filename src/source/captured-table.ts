@@ -55,6 +55,8 @@ export type TableReading = {
   shapesSeen: bigint;
   /** Rows up to this LSN may be of another one though nothing in them says so; 0n: none. */
   readonly shapesUntold: bigint;
+  /** Keys (Avro bodies as latin1) of rows whose last event is a dead letter: what later events leave unsent is not in the log. null: none. */
+  letters: Set<string> | null;
   /** How often its events have come to go elsewhere (R-park): a chunk that was read before is for the former place. */
   moves: number;
 };

@@ -99,13 +99,17 @@ export class CapturedTables implements AsyncDisposable {
     this.#stream = stream;
   }
 
-  /** Registers the table's schemas and compiles its encoder: before the first event that uses them. `parked`: the tails of its parked topic. */
+  /**
+   * Registers the table's schemas and compiles its encoder: before the first event that uses them. `parked`: the tails of its parked topic;
+   * `letters`: the keys of its dead letters.
+   */
   async add(
     table: Table,
     topic: DataTopic,
     own: readonly PartitionBuffer[],
     tails: readonly Tail[],
     parked: readonly Tail[] | null,
+    letters: Set<string> | null,
   ): Promise<void> {
     const after = this.#versioning.after(table);
     const captured = {
@@ -115,7 +119,14 @@ export class CapturedTables implements AsyncDisposable {
       moves: 0,
       watermarks: higherTails(tails, parked ?? []).map((watermark) => higher(watermark, after)),
       counter: this.#tables.length * countedOps.length,
-      reading: { watched: false, passedBelow: 0n, shapesSeen: 0n, shapesUntold: this.#prepared.untold.get(table.oid) ?? 0n, moves: 0 },
+      reading: {
+        watched: false,
+        passedBelow: 0n,
+        shapesSeen: 0n,
+        shapesUntold: this.#prepared.untold.get(table.oid) ?? 0n,
+        letters,
+        moves: 0,
+      },
     };
     if (parked === null) {
       // R-version: rows of a former shape, for the topic of before, may be in the stream still.

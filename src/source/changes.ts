@@ -10,7 +10,7 @@ import { Tuple, tupleState } from "../core/tuple.ts";
 import { messageTag, oldKind, PgoutputReader, type Relation } from "../postgres/pgoutput.ts";
 import { readMark } from "../postgres/snapshot-mark.ts";
 import type { CapturedTable, Resolved } from "./captured-table.ts";
-import type { SourceDeadLetter } from "./dead-letters.ts";
+import { remember, type SourceDeadLetter } from "./dead-letters.ts";
 import { EventRecords, type RowOp } from "./event-records.ts";
 import type { Publisher } from "./publisher.ts";
 import { Redelivery } from "./redelivery.ts";
@@ -313,6 +313,7 @@ export class Changes {
       captured.encoder.writeEvent(op, before, after, ordinal, this.#walHigh, this.#walLow, movedFrom, out);
       this.#touch(captured, op, keyEnd, after, movedFrom);
       const bytes = this.#records.sizeOf(buffer, op, keyEnd);
+      if (captured.reading.letters !== null) this.#followLetter(captured, captured.reading.letters, keyEnd, before, after);
       // Only now: a row that becomes a dead letter is held against the letters, not against its partition's events.
       if (!this.#redelivery.has(captured.watermarks[partition], this.#commitLsn, ordinal))
         this.#records.append(captured, buffer, keyEnd, bytes, ordinal, op);
@@ -336,6 +337,22 @@ export class Changes {
     throw new TailraceError("COMPOSITE_CHANGED", { column: table.columns[index]!.name, reason });
   }
 
+  /** R-dead: what an event leaves unsent behind a dead letter of its row is not in the log: the row is read again, or this is a letter too. */
+  #followLetter(captured: CapturedTable, letters: Set<string>, keyEnd: number, before: Tuple | null, after: Tuple | null): void {
+    if (keyEnd < 0) return;
+    const key = this.#out.bytes.toString("latin1", FRAME_BYTES, keyEnd);
+    if (!letters.has(key)) return;
+    if (after === null || captured.encoder.unsentCount === 0) letters.delete(key);
+    else if (this.#snapshots === null)
+      throw new TailraceError("BEHIND_DEAD_LETTER", {
+        columns: captured.encoder
+          .unsentColumns()
+          .map((column) => captured.table.columns[column]?.name)
+          .join(", "),
+      });
+    else this.#snapshots.reread(captured, this.#reader.xid, after, before ?? after, "unsent columns behind a dead letter");
+  }
+
   /** R-window: the window learns of the key. A table that is being read pays a string and an entry an event for it. */
   #touch(captured: CapturedTable, op: RowOp, keyEnd: number, after: Tuple | null, movedFrom: Tuple | null): void {
     if (this.#snapshots === null || keyEnd < 0) return;
@@ -352,7 +369,7 @@ export class Changes {
         window.partial(captured.table.oid, key, captured.encoder.unsentColumns(), row, row.bytes.length);
       }
     }
-    if (moves && after !== null) this.#snapshots.keyChanged(captured, this.#reader.xid, after, movedFrom);
+    if (moves && after !== null) this.#snapshots.reread(captured, this.#reader.xid, after, movedFrom, "a changed key with unsent columns");
   }
 
   /** R-window: at its mark stand the rows of a chunk that no event of a transaction unseen by it has made untrue. */
@@ -391,6 +408,8 @@ export class Changes {
       this.#tellTransaction(captured, true);
       captured.encoder.writeEvent("r", null, tuple, row, this.#walHigh, this.#walLow, null, out);
       this.#records.append(captured, buffer, keyEnd, this.#records.sizeOf(buffer, "r", keyEnd), row, "r");
+      if (captured.reading.letters !== null && keyEnd >= 0)
+        captured.reading.letters.delete(out.bytes.toString("latin1", FRAME_BYTES, keyEnd));
     } catch (cause) {
       if (!(cause instanceof TailraceError) || cause.retry !== "never") throw cause;
       this.#setAside(captured, tuple.bytes.subarray(...extent(tuple)), "r", keyEnd, row, cause);
@@ -399,6 +418,8 @@ export class Changes {
 
   #setAside(captured: CapturedTable, bytes: Buffer, op: RowOp, keyEnd: number, ordinal: number, error: TailraceError): void {
     const sequence = formatSequence({ epoch: this.#options.epoch, commitLsn: this.#commitLsn, ordinal });
+    if (keyEnd >= 0 && op !== "d")
+      remember((captured.reading.letters ??= new Set()), this.#out.bytes.toString("latin1", FRAME_BYTES, keyEnd));
     if (sequence <= this.#options.lettersTail) return; // redelivered
     this.#options.deadLetter({
       table: captured.label,

@@ -1,4 +1,5 @@
 // The source's dead letters: rows whose values no event can hold, set aside in `<prefix>.dead_letters`.
+import { FRAME_BYTES } from "../avro/encoder.ts";
 import { TailraceError, reasonOf } from "../core/errors.ts";
 import type { EventLog, TopicSpec } from "../core/event-log.ts";
 import { formatSequence, parseSequence } from "../core/sequence.ts";
@@ -30,30 +31,55 @@ export function deadLetterTopicSpec(prefix: string, replication: number): TopicS
   return { name: deadLetterTopic(prefix), partitions: 1, replication, configs };
 }
 
-/** Highest sequence (text form) among the letters that are in the log, "" without any: what redelivery must not repeat. */
-export async function lettersTail(log: EventLog, prefix: string, signal: AbortSignal): Promise<string> {
+/** Letters that a session remembers of those before it. */
+const REMEMBERED = 1_000;
+/** Keys of a table whose letters are remembered; of more the oldest are forgotten. */
+const REMEMBERED_KEYS = 10_000;
+
+/** The letters that are in the log when a session begins. */
+export type KnownLetters = {
+  /** Their highest sequence (text form), "" without any: what redelivery must not repeat. */
+  readonly tail: string;
+  /** By table: the keys (Avro bodies as latin1) of rows that are not in the log as the last REMEMBERED letters have them. */
+  readonly keys: ReadonlyMap<string, Set<string>>;
+};
+
+export async function readLetters(log: EventLog, prefix: string, signal: AbortSignal): Promise<KnownLetters> {
   const topic = deadLetterTopic(prefix);
   const [range] = await log.offsets(topic, signal);
-  if (range === undefined) return "";
-  let highest = "";
-  // Letters are written in the order of their sequences; some more than the last, should a dead process's have come late.
-  let next = Math.max(range.start, range.end - 256);
-  while (next < range.end) {
+  const keys = new Map<string, Set<string>>();
+  let tail = "";
+  // Letters are written in the order of their sequences; but those of a dead process may have come late.
+  let next = range === undefined ? 0 : Math.max(range.start, range.end - REMEMBERED);
+  while (range !== undefined && next < range.end) {
     const fetched = await log.read({ topic, partition: 0, offset: next }, 4 << 20, signal);
-    for (const { value, offset } of fetched.records) {
+    for (const { key, value, offset } of fetched.records) {
       if (value === null) continue;
-      const sequence = sequenceOf(value, { topic, offset });
-      if (sequence > highest) highest = sequence;
+      const { sequence, table, op } = letterOf(value, { topic, offset });
+      if (sequence > tail) tail = sequence;
+      if (key === null || op === "d") continue;
+      let of = keys.get(table);
+      if (of === undefined) keys.set(table, (of = new Set()));
+      remember(of, key.toString("latin1", FRAME_BYTES));
     }
     if (fetched.next <= next) break;
     next = fetched.next;
   }
-  return highest;
+  return { tail, keys };
 }
 
-function sequenceOf(value: Buffer, place: { readonly topic: string; readonly offset: number }): string {
+/** `key`: an Avro body as latin1. */
+export function remember(keys: Set<string>, key: string): void {
+  keys.add(key);
+  if (keys.size > REMEMBERED_KEYS) keys.delete(keys.values().next().value ?? "");
+}
+
+type Known = Pick<SourceDeadLetter, "sequence" | "table" | "op">;
+
+function letterOf(value: Buffer, place: { readonly topic: string; readonly offset: number }): Known {
   try {
-    return formatSequence(parseSequence((JSON.parse(value.toString()) as { readonly sequence: string }).sequence));
+    const letter = JSON.parse(value.toString()) as Known;
+    return { ...letter, sequence: formatSequence(parseSequence(letter.sequence)) };
   } catch (cause) {
     throw new TailraceError("LOG_CORRUPT", { topic: place.topic, partition: 0, offset: place.offset, reason: reasonOf(cause) }, { cause });
   }

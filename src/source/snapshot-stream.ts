@@ -11,8 +11,11 @@ export type SnapshotStream = {
   readonly window: SnapshotWindow<Tuple>;
   /** A mark comes by, in the transaction of this commit LSN. Gives the chunk that waits for it; null for one of another source, or of an attempt that is over. */
   mark(mark: Mark, commitLsn: Lsn): MarkedChunk | "opening" | null;
-  /** R-window-toast: a row got another key, and columns of it were not sent. `row` is valid during the call only; `old` has its key columns that `row` lacks. */
-  keyChanged(captured: CapturedTable, xid: number, row: Tuple, old: Tuple): void;
+  /**
+   * R-window-toast: has a row read again, by its key, whose unsent columns are not in the log under that key, for `reason`. `row` is valid during
+   * the call only; `old` has its key columns that `row` lacks.
+   */
+  reread(captured: CapturedTable, xid: number, row: Tuple, old: Tuple, reason: string): void;
 };
 
 /** A chunk that has been read. */

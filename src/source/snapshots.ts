@@ -184,17 +184,17 @@ export class Snapshots implements SnapshotStream {
     };
   }
 
-  keyChanged(captured: CapturedTable, xid: number, row: Tuple, old: Tuple): void {
+  reread(captured: CapturedTable, xid: number, row: Tuple, old: Tuple, reason: string): void {
     let table = this.#tables.get(captured.label);
     // One that is complete and not said to be stays: its end, and with it the sweep, waits until these keys are read.
     if (table === undefined) {
-      table = TableSnapshot.begin(captured.table, "rereads", "a changed key with unsent columns");
+      table = TableSnapshot.begin(captured.table, "rereads", reason);
       this.#tables.set(captured.label, table);
     }
     table.queue(queuedKey(captured, row, old), xid);
     // Its chunks see these changes: none is read before every transaction that is open now has ended (R-window-start).
     if (table.queuedCharacters > QUEUE_CHARACTERS)
-      this.#tables.set(captured.label, TableSnapshot.begin(captured.table, "table", "many changed keys with unsent columns"));
+      this.#tables.set(captured.label, TableSnapshot.begin(captured.table, "table", `many rows to read again: ${reason}`));
     this.bell.ring();
   }
 

@@ -15,7 +15,7 @@ import { countedOps, highestWatermark, type CapturedTable, type CountedOp } from
 import { CapturedTables, type Refusals } from "./captured-tables.ts";
 import { Changes } from "./changes.ts";
 import type { SnapshotRequest } from "./control.ts";
-import { deadLetterTopic, encodeDeadLetter, lettersTail, type SourceDeadLetter } from "./dead-letters.ts";
+import { deadLetterTopic, encodeDeadLetter, readLetters, type KnownLetters, type SourceDeadLetter } from "./dead-letters.ts";
 import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import { Parking } from "./parking.ts";
 import type { PartitionBuffer } from "./partition-buffers.ts";
@@ -127,7 +127,8 @@ export async function streamChanges(
     signal: force,
   });
   const refusals = { parking, versioning, snapshots: versionSnapshots(snapshots, prepared.session) };
-  await using tables = await captureTables(options, parts, memory, prepared, publisher, refusals, force);
+  const known = await readLetters(parts.log, options.topics.prefix, force);
+  await using tables = await captureTables(options, parts, memory, prepared, publisher, refusals, known, force);
   await acks.save(); // R-epoch: only now may a process that follows go on in this epoch
   const letters = await letterBuffer(options, parts, publisher, force);
   const changes = new Changes({
@@ -135,7 +136,7 @@ export async function streamChanges(
     epoch: prepared.state.epoch,
     tombstones: options.topics.tombstones,
     highestTail: tailOf(tables.all, prepared.state.epoch),
-    lettersTail: await lettersTail(parts.log, options.topics.prefix, force),
+    lettersTail: known.tail,
     startedAt: from,
     resolve: (...message) => tables.resolve(...message),
     stalled: (on) => hold("relation", on),
@@ -281,6 +282,7 @@ async function captureTables(
   prepared: Prepared,
   publisher: Publisher,
   refusals: Refusals,
+  letters: KnownLetters,
   signal: AbortSignal,
 ): Promise<CapturedTables> {
   const { parking } = refusals;
@@ -315,7 +317,14 @@ async function captureTables(
   }
   for (const { table, data, tails, parked } of captured) {
     const ends = tails.map(({ end }) => end);
-    await tables.add(table, data, publisher.addTopic(data.topic, ends, data.maxBytes), tails, parked);
+    await tables.add(
+      table,
+      data,
+      publisher.addTopic(data.topic, ends, data.maxBytes),
+      tails,
+      parked,
+      letters.keys.get(tableLabel(table)) ?? null,
+    );
   }
   return tables;
 }

@@ -10,7 +10,7 @@ const words = { schema: "public", name: "words" };
 const captured = {
   label: "public.words",
   moves: 0,
-  reading: { watched: false, passedBelow: 0n, shapesSeen: 0n, shapesUntold: 0n, moves: 0 },
+  reading: { watched: false, passedBelow: 0n, shapesSeen: 0n, shapesUntold: 0n, letters: null, moves: 0 },
 } as unknown as CapturedTable;
 
 function keyless(): { readonly snapshots: Snapshots; readonly snapshot: TableSnapshot; readonly ended: string[] } {
@@ -61,7 +61,7 @@ describe("R-keyless: a chunk of a table without a key", () => {
   test("R-park: read before its table's events came to go elsewhere, is passed over: it is read again for the other place", () => {
     const { snapshots, snapshot } = keyless();
     const chunk = lastChunk(snapshot, snapshot.beginAnew(), "o1");
-    const reading = { watched: false, passedBelow: 0n, shapesSeen: 0n, shapesUntold: 0n, moves: 1 };
+    const reading = { watched: false, passedBelow: 0n, shapesSeen: 0n, shapesUntold: 0n, letters: null, moves: 1 };
     const mark = snapshots.chunkMark({ ...chunk, captured: { ...captured, reading } });
     expect(snapshots.mark(mark, toLsn(10n))).toBeNull();
   });

@@ -160,7 +160,7 @@ class HotPath {
       counter: 0,
       transaction: -1n,
       unregistered: null,
-      reading: { watched: false, passedBelow: 0n, shapesSeen: 0n, shapesUntold: 0n, moves: 0 },
+      reading: { watched: false, passedBelow: 0n, shapesSeen: 0n, shapesUntold: 0n, letters: null, moves: 0 },
     };
     const changes = new Changes({
       publisher,
