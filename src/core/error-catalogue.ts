@@ -236,6 +236,12 @@ export const errors = {
       "none needed: Tailrace reads them again in smaller chunks; when it goes on, lower snapshot.chunk_rows or free the server of other load",
     retry: "auto",
   },
+  STREAM_ROW_WIDE: {
+    what: "PostgreSQL can't send a change behind LSN {lsn} of slot {slot}, which is larger than 1 GiB: {reason}",
+    remedy:
+      "under REPLICA IDENTITY FULL an UPDATE is sent with its former values: ALTER TABLE … REPLICA IDENTITY DEFAULT for tables of such rows; the slot can't pass the change: with snapshot.mode initial SELECT pg_drop_replication_slot('{slot}'), and tailrace resume: a slot is made, and the tables are read again",
+    retry: "operator",
+  },
   SNAPSHOT_ROW_WIDE: {
     what: "table {table} has a row that PostgreSQL can't send: {reason}",
     remedy:

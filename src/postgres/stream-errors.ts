@@ -19,6 +19,8 @@ const UNDEFINED_OBJECT = "42704";
 const NOT_IN_PREREQUISITE_STATE = "55000";
 const UNDEFINED_FILE = "58P01";
 const ADMIN_SHUTDOWN = "57P01";
+/** A message would be larger than the gibibyte that the server's buffers hold. */
+const PROGRAM_LIMIT_EXCEEDED = "54000";
 
 /** Any failure of START_REPLICATION or of the running stream. */
 export function streamError(thrown: unknown, place: StreamPlace): TailraceError {
@@ -47,6 +49,8 @@ export function streamError(thrown: unknown, place: StreamPlace): TailraceError 
       return new TailraceError("SLOT_LOST", { slot, reason: said.detail, lsn }, cause);
     case UNDEFINED_FILE:
       return new TailraceError("SLOT_LOST", { slot, reason: wording(said), lsn }, cause);
+    case PROGRAM_LIMIT_EXCEEDED:
+      return new TailraceError("STREAM_ROW_WIDE", { slot, reason: wording(said), lsn }, cause);
     case ADMIN_SHUTDOWN:
       return new TailraceError("STREAM_LOST", { reason: wording(said) }, cause);
   }
