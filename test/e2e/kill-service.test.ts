@@ -71,6 +71,41 @@ test("R-checkpoint: the sink dies at each place of a flush into PostgreSQL", asy
   await dieAtEach(ofSink, service, database, { postgres: warehouse.url });
 });
 
+test.each(["duckdb", "postgres"] as const)(
+  "R-checkpoint: the service dies between the DDL of a target and the rows that need it, and the next one goes on from there (%s)",
+  async (kind) => {
+    await using database = await (await postgres()).createDatabase("shop");
+    await using warehouse = await (await postgres()).createDatabase("warehouse");
+    await database.sql("CREATE TABLE items (id int PRIMARY KEY, n int); CREATE TABLE pairs (id int PRIMARY KEY)");
+    await using service = await TestService.create({
+      ...specOf(database),
+      warehouse: kind === "duckdb" ? "duckdb" : { postgres: warehouse.url },
+      snapshot: { mode: "initial" },
+    });
+    const tables = ["items", "pairs"].map((name) => ({ schema: "public", name }));
+    const target = kind === "duckdb" ? { duckdb: service.duckdbFile } : { postgres: warehouse.url };
+    await service.start();
+    await service.ready();
+    await database.sql("INSERT INTO items SELECT n, n FROM generate_series(1, 50) n; INSERT INTO pairs SELECT generate_series(1, 50)");
+    await expectSame(database.url, target, tables);
+    expect(await service.stop()).toMatchObject({ code: 0 });
+
+    await database.sql(
+      "ALTER TABLE items ADD note text, ALTER n TYPE bigint; ALTER TABLE pairs ADD at date; CREATE TABLE fresh (id int PRIMARY KEY)",
+    );
+    await database.sql("UPDATE items SET n = 9000000000 + id, note = 'wide' WHERE id <= 20; INSERT INTO items VALUES (51, 1, 'new')");
+    await database.sql("INSERT INTO pairs VALUES (51, '2026-11-30'); DELETE FROM pairs WHERE id = 1; INSERT INTO fresh VALUES (1)");
+    for (const point of ["sink.after_stage", "sink.before_commit"] as const) {
+      await service.start(point);
+      expect({ point, ...(await service.ended(DIES_MS)) }).toEqual({ point, code: null, signal: "SIGKILL" });
+    }
+    await service.start();
+    await service.ready();
+    await expectSame(database.url, target, [...tables, { schema: "public", name: "fresh" }]);
+    expect(await service.stop()).toMatchObject({ code: 0 });
+  },
+);
+
 async function loadDatabase(): Promise<TestDatabase> {
   const database = await (await postgres()).createDatabase("shop");
   await createLoadTables(database.url);
