@@ -169,7 +169,8 @@ function tableLines(
     lines.push(
       `  ${refusalWords(refusal, subjects.length === 1)}; ${refusal.then === "versioned" ? "" : "to let it pass: "}${refusal.fix}`,
     );
-  if (assumed) lines.push(`  schema: ${subjects.at(-1)?.schema ?? ""}`);
+  if (assumed)
+    for (const { subject, verdict, schema } of subjects) if (verdict !== "known") lines.push(`  schema of ${subject}: ${schema}`);
   for (const { sink, target, ddl, refused: why } of targets) {
     if (why !== null) lines.push(`  REFUSED sink ${sink}: ${why}`);
     else if (ddl.length === 0) lines.push(`  sink ${sink}: ${target} fits`);

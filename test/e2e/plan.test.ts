@@ -261,4 +261,20 @@ describe("beside a service that runs", () => {
   test("a source that is not there is named", async () => {
     expect(await plan("--source", "shp")).toMatchObject({ code: 2, stderr: expect.stringContaining("did you mean shop?") as string });
   });
+
+  test("the schemas that it prints are those that the ALTER TABLE then registers, a changed key's too", async () => {
+    const alter = "ALTER TABLE parts ADD planned date";
+    const topic = `${prefix}.public.parts`;
+    const { stdout } = await scene.command("plan", ["--assume", alter]);
+    const printed = new Map([...stdout.matchAll(/^ {2}schema of (\S+): (.*)$/gm)].map(([, subject, schema]) => [subject, schema]));
+    expect([...printed.keys()]).toEqual([`${topic}-value`]);
+    await database.sql(`${alter}; INSERT INTO parts VALUES (2, 2, '2026-11-30')`);
+    await until(async () => {
+      const latest = await scene.get(`/registry/subjects/${topic}-value/versions/latest`);
+      expect(((await latest.json()) as { readonly schema: string }).schema).toBe(printed.get(`${topic}-value`));
+    });
+    const key = await scene.command("plan", ["--assume", "ALTER TABLE lines ALTER id TYPE bigint"]);
+    expect(key.stdout).toMatch(/^ {2}schema of \S+lines-key: .*"long"/m);
+    expect(key.stdout).toMatch(/^ {2}schema of \S+lines-value: /m);
+  });
 });
