@@ -107,3 +107,30 @@ describe("an update that leaves a column unsent that a dead letter before it has
     });
   });
 });
+
+test("a key that no event can hold makes letters without a key, of existing rows and of changes; the other rows go on", async () => {
+  await using database = await (await server).createDatabase("letters");
+  await database.sql("CREATE TABLE visits (at timestamp PRIMARY KEY, note text)");
+  const beyond = "294247-01-10 04:00:54.775807"; // of the microseconds since 1970 that a long holds none is left
+  await database.sql(`INSERT INTO visits VALUES ('${beyond}', 'read'), ('2026-11-30', 'read')`);
+  await using scene = await SourceScene.open(database, { snapshot: { mode: "initial" } });
+  await scene.while(async () => {
+    await scene.untilRead();
+    await database.sql(
+      `UPDATE visits SET note = 'changed'; DELETE FROM visits WHERE at = '${beyond}'; INSERT INTO visits VALUES ('2026-12-01', 'new')`,
+    );
+    await untilLetters(scene, 3);
+    await scene.untilLevel(database);
+  });
+  expect(letters(scene)).toEqual(["VALUE_OUT_OF_RANGE", "VALUE_OUT_OF_RANGE", "VALUE_OUT_OF_RANGE"]);
+  expect((await scene.target("visits")).map(({ note }) => note).sort()).toEqual(["changed", "new"]);
+  const topic = `${scene.options.topics.prefix}.dead_letters`;
+  const [range] = await scene.log.offsets(topic, AbortSignal.timeout(30_000));
+  const { records } = await scene.log.read({ topic, partition: 0, offset: range?.start ?? 0 }, 1 << 20, AbortSignal.timeout(30_000));
+  const kept = records.map(({ key, value }) => [key, (JSON.parse(value?.toString() ?? "") as { readonly op: string }).op]);
+  expect(kept).toEqual([
+    [null, "r"],
+    [null, "u"],
+    [null, "d"],
+  ]);
+});
