@@ -6,6 +6,7 @@ import { openLog, openRegistry } from "../parts.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import { openLog as openLogger } from "../telemetry/log.ts";
 import { checkSink } from "./check-sink.ts";
+import { checkSchemas } from "./check-schemas.ts";
 import { checkSource, type SeenLog } from "./check-source.ts";
 import { look, problem, render, type Finding, type Found } from "./findings.ts";
 import { exitCodes } from "./report.ts";
@@ -26,7 +27,11 @@ export async function runCheck(config: LoadedConfig, json: boolean): Promise<num
 async function checkAll(config: LoadedConfig, found: Found): Promise<void> {
   const log = await checkLog(config.service, found);
   const tables = new Map<string, readonly CatalogTable[] | null>();
-  for (const source of config.sources) tables.set(source.name, await checkSource(source, log, found));
+  for (const source of config.sources) {
+    const seen = await checkSource(source, log, found);
+    tables.set(source.name, seen);
+    await checkSchemas(source, seen, config.service, found);
+  }
   for (const sink of config.sinks) {
     const source = config.sources.find(({ name }) => name === sink.source);
     if (source !== undefined) await checkSink(sink, source, tables.get(source.name) ?? null, config.service, found);

@@ -4,9 +4,12 @@ import { tableSchemas, type AvroField, type AvroRecord, type AvroType } from "..
 import { TailraceError } from "../core/errors.ts";
 import { topicName } from "../core/naming.ts";
 import type { SchemaTrial, TrialVerdict } from "../core/schema-registry.ts";
-import type { Table, TableName } from "../core/table.ts";
-import { acceptCommands } from "../source/table-schemas.ts";
-import { parkedTopicName } from "../source/topics.ts";
+import { keyColumns, tableLabel, type Table, type TableName } from "../core/table.ts";
+import type { Registry } from "../parts.ts";
+import type { SourceOptions } from "../source/parts.ts";
+import { acceptCommands, policyFor } from "../source/table-schemas.ts";
+import { mayHaveParkedTopic, parkedTopicName } from "../source/topics.ts";
+import { presentVersion } from "./present-versions.ts";
 
 export type PlannedSubject = { readonly subject: string; readonly schema: string } & TrialVerdict;
 
@@ -52,7 +55,7 @@ export type PlannedTable = {
 type Judged = Omit<PlannedTable, "refusal" | "targets">;
 
 /** The registry's part. `trial` null: there is no registry yet, so that every schema is its subject's first. */
-export async function planSubjects(
+async function planSubjects(
   topic: string,
   table: Table,
   trial: SchemaTrial | null,
@@ -71,7 +74,7 @@ export async function planSubjects(
 }
 
 /** `mayPark`: by its policy and its name. `registryUrl`: where an operator reaches the registry. */
-export function refusalOf({ source, table, topic, subjects, refused }: Judged, mayPark: boolean, registryUrl: string): Refusal | null {
+function refusalOf({ source, table, topic, subjects, refused }: Judged, mayPark: boolean, registryUrl: string): Refusal | null {
   const refusing = subjects.flatMap((one) => (one.verdict === "refused" ? [{ subject: one.subject, words: one.reason }] : []));
   if (refused !== null || refusing.length === 0) return null;
   const commands = acceptCommands(registryUrl, refusing);
@@ -82,7 +85,7 @@ export function refusalOf({ source, table, topic, subjects, refused }: Judged, m
 }
 
 /** R-version: what a refused schema makes of the table. `topics`: as presentVersion() has them. */
-export function versioned(judged: Judged, name: TableName, prefix: string, topics: readonly string[]): PlannedTable {
+function versioned(judged: Judged, name: TableName, prefix: string, topics: readonly string[]): PlannedTable {
   if (!judged.subjects.some(({ verdict }) => verdict === "refused")) return { ...judged, refusal: null, targets: [] };
   const version = judged.version + 1;
   const topic = topicName(prefix, name, version);
@@ -96,6 +99,33 @@ export function versioned(judged: Judged, name: TableName, prefix: string, topic
   }
   const fix = `who reads topic ${judged.topic}, or its targets, has to go on with those: they stay as they are, and get no more events`;
   return { ...judged, refusal: { then: "versioned", parkedTopic: null, version, topic, fix }, targets: [] };
+}
+
+/** `topics`: as presentVersion() has them. `registry` null: there is none yet. */
+export type Judging = {
+  readonly options: Pick<SourceOptions, "name" | "topics" | "incompatible">;
+  readonly topics: readonly string[];
+  readonly registry: Registry["registry"] | null;
+};
+
+/** What the table comes to, without its targets. `judged`: what an assumed change makes of it; `before`: as it was before that. */
+export async function planTable(
+  { options, topics, registry }: Judging,
+  table: Table,
+  signal: AbortSignal,
+  judged: Partial<Pick<PlannedTable, "columns" | "refused">> = {},
+  before = table,
+): Promise<PlannedTable> {
+  const { prefix } = options.topics;
+  const version = registry === null ? 1 : await presentVersion(prefix, table, topics, registry, signal);
+  const topic = topicName(prefix, table, version);
+  const subjects = await planSubjects(topic, table, registry, signal);
+  const names = { source: options.name, table: tableLabel(table), topic, version };
+  const planned = { ...names, subjects, columns: columnLines(table), refused: null, ...judged };
+  const policy = policyFor(options, keyColumns(before).length === 0 ? before : table);
+  if (policy === "version" && registry !== null) return versioned(planned, table, prefix, topics);
+  const mayPark = policy === "park" && mayHaveParkedTopic(topic, topics);
+  return { ...planned, refusal: registry === null ? null : refusalOf(planned, mayPark, registry.url), targets: [] };
 }
 
 export function columnLines(table: Table): readonly string[] {

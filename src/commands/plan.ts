@@ -2,7 +2,6 @@
 // Nothing is written: not in the database, the registry, the log or a warehouse.
 import type { LoadedConfig, SinkConfig, SourceConfig } from "../config/config.ts";
 import { TailraceError } from "../core/errors.ts";
-import { topicName } from "../core/naming.ts";
 import { keyColumns, tableLabel, type Table } from "../core/table.ts";
 import type { TargetSpec } from "../core/warehouse.ts";
 import { openWarehouse, sinkOptions, sourceOptions, type Registry } from "../parts.ts";
@@ -10,19 +9,9 @@ import { assumeAlter, TRIAL_SETTINGS } from "../postgres/assumed-table.ts";
 import { resolveTables } from "../postgres/catalog.ts";
 import { Session } from "../postgres/session.ts";
 import { findConnector } from "../service/names.ts";
-import { policyFor } from "../source/table-schemas.ts";
-import { dataTopicNames, mayHaveParkedTopic } from "../source/topics.ts";
-import {
-  columnChanges,
-  columnLines,
-  planSubjects,
-  refusalOf,
-  type PlannedTable,
-  type PlannedTarget,
-  type Refusal,
-  versioned,
-} from "./plan-table.ts";
-import { openTrial, presentVersion, versionSpec } from "./present-versions.ts";
+import { dataTopicNames } from "../source/topics.ts";
+import { columnChanges, planTable, type PlannedTable, type PlannedTarget, type Refusal } from "./plan-table.ts";
+import { openTrial, versionSpec } from "./present-versions.ts";
 import { exitCodes, usageError } from "./report.ts";
 
 /** Bound of all looks at one source with its sinks, ms. */
@@ -72,23 +61,12 @@ async function planSource(
   const { tables, problems, wronglyAsked } = await resolveTables(session, options.selection, options.publication);
   const [problem] = [...problems, ...wronglyAsked.map(({ error }) => error)];
   if (problem !== undefined) throw problem;
-  const topics = dataTopicNames(options.topics, tables, []);
-  const { prefix } = source.topics;
+  const judging = { options, topics: dataTopicNames(options.topics, tables, []), registry };
   const plan = async (
     table: Table,
     judged: Partial<Pick<PlannedTable, "columns" | "refused">> = {},
     before = table,
-  ): Promise<PlannedTable> => {
-    const version = registry === null ? 1 : await presentVersion(prefix, table, topics, registry, signal);
-    const topic = topicName(prefix, table, version);
-    const subjects = await planSubjects(topic, table, registry, signal);
-    const names = { source: source.name, table: tableLabel(table), topic, version };
-    const planned = { ...names, subjects, columns: columnLines(table), refused: null, ...judged };
-    const policy = policyFor(options, keyColumns(before).length === 0 ? before : table);
-    if (policy === "version" && registry !== null) return versioned(planned, table, prefix, topics);
-    const mayPark = policy === "park" && mayHaveParkedTopic(topic, topics);
-    return { ...planned, refusal: registry === null ? null : refusalOf(planned, mayPark, registry.url), targets: [] };
-  };
+  ): Promise<PlannedTable> => planTable(judging, table, signal, judged, before);
   if (assume === null) {
     const planned: PlannedTable[] = [];
     for (const table of tables) planned.push(await plan(table));

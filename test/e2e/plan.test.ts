@@ -277,4 +277,34 @@ describe("beside a service that runs", () => {
     expect(key.stdout).toMatch(/^ {2}schema of \S+lines-key: .*"long"/m);
     expect(key.stdout).toMatch(/^ {2}schema of \S+lines-value: /m);
   });
+
+  test("`check` says of each table what becomes of a schema that it has by now and that is refused; only where the source would stop is it a problem", async () => {
+    expect(await scene.stop()).toMatchObject({ code: 0 });
+    const before = await scene.command("check");
+    expect([before.code, before.stdout]).toEqual([
+      0,
+      expect.stringContaining("ok   schemas of source shop: 7 table(s) tried in the registry"),
+    ]);
+    const schemas = async (): Promise<readonly unknown[]> => {
+      const { stdout } = await scene.command("check", ["--json"]);
+      const { findings } = JSON.parse(stdout) as { readonly findings: readonly { readonly of: string }[] };
+      return findings.filter(({ of }) => of === "schemas of source shop"); // the sinks' targets differ too
+    };
+    const refused = (table: string, then: string): unknown =>
+      expect.stringContaining(`table public.${table} has a schema that is refused, ${then}: `);
+    await database.sql("ALTER TABLE parts ALTER n TYPE text; ALTER TABLE lines ALTER n TYPE text");
+    const way = expect.stringMatching(/^curl -X DELETE \S+parts-value; then tailrace unpark DIR shop public.parts$/) as string;
+    expect(await schemas()).toMatchObject([
+      { kind: "warning", message: refused("lines", "it will begin version 2") },
+      { kind: "warning", message: refused("parts", "it is parked, or will be"), fix: way },
+      { kind: "ok" },
+    ]);
+    await database.sql("ALTER TABLE indexed ALTER id DROP DEFAULT, ALTER id TYPE text");
+    expect(await schemas()).toMatchObject([
+      { kind: "problem", code: "SCHEMA_REFUSED", message: refused("indexed", "the source stops") },
+      { kind: "warning" },
+      { kind: "warning" },
+    ]);
+    expect((await scene.command("check")).code).toBe(3);
+  });
 });
