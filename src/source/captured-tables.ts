@@ -4,7 +4,7 @@ import { TableEncoder } from "../avro/encoder.ts";
 import { TailraceError } from "../core/errors.ts";
 import type { Registered, SchemaRegistry } from "../core/schema-registry.ts";
 import { compareSequence, type Sequence } from "../core/sequence.ts";
-import { compositesOf, keyColumns, tableLabel, type Table, type TableName } from "../core/table.ts";
+import { compositesOf, keyColumns, tableLabel, type Table } from "../core/table.ts";
 import { version } from "../core/version.ts";
 import { alteredComposite, shapesOf } from "../postgres/composites.ts";
 import type { Relation } from "../postgres/pgoutput.ts";
@@ -13,35 +13,13 @@ import { countedOps, inWiderTypes, keylessPartition, sameShape, type CapturedTab
 import type { Prepared, SourceMemory, SourceOptions, SourceParts } from "./parts.ts";
 import type { Parking } from "./parking.ts";
 import type { PartitionBuffer } from "./partition-buffers.ts";
+import type { Interruptible, Refusals, VersionSnapshots } from "./refusals.ts";
 import { RelationCatalog } from "./relation-catalog.ts";
 import { ShapeLooks } from "./shape-looks.ts";
 import { registerSchemas, schemaRefused, SchemasRefused, type SchemaIds } from "./table-schemas.ts";
 import { higherTails, type Tail } from "./tails.ts";
 import type { DataTopic } from "./topics.ts";
 import type { Versioning } from "./versioning.ts";
-
-/** What can become of a table whose schema is refused. */
-export type Refusals = {
-  readonly parking: Parking;
-  readonly versioning: Versioning;
-  /** null: no snapshots are made. */
-  readonly snapshots: VersionSnapshots | null;
-};
-
-/** The session's snapshots, as R-version asks them. */
-export type VersionSnapshots = {
-  /** Resolves when the stream has come to all that is committed when this is called. */
-  passed(signal: AbortSignal): Promise<void>;
-  /** Has the table read, unless that is about to begin. */
-  request(table: TableName, reason: string): void;
-};
-
-/** The stream, while its session lasts. */
-export type Interruptible = {
-  interrupt(work: () => Promise<void>): void;
-  /** Of the next row. */
-  readonly place: Sequence;
-};
 
 type Refusal = { readonly difference: string; readonly words: string };
 

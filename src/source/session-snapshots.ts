@@ -6,7 +6,8 @@ import { keyColumns, tableLabel, type Table, type TableName } from "../core/tabl
 import type { ConnectionSettings, Session } from "../postgres/session.ts";
 import { writeMark } from "../postgres/snapshot-mark.ts";
 import type { Acknowledger } from "./acknowledger.ts";
-import type { CapturedTables, VersionSnapshots } from "./captured-tables.ts";
+import type { CapturedTables } from "./captured-tables.ts";
+import type { VersionSnapshots } from "./refusals.ts";
 import type { SnapshotRequest } from "./control.ts";
 import type { Prepared, SourceOptions, SourceParts } from "./parts.ts";
 import type { Publisher } from "./publisher.ts";

@@ -12,7 +12,7 @@ import { openStream } from "../postgres/stream.ts";
 import { clusterProblem } from "../postgres/timeline.ts";
 import { Acknowledger } from "./acknowledger.ts";
 import { countedOps, highestWatermark, type CapturedTable, type CountedOp } from "./captured-table.ts";
-import { CapturedTables, type Refusals } from "./captured-tables.ts";
+import { CapturedTables } from "./captured-tables.ts";
 import { Changes } from "./changes.ts";
 import type { SnapshotRequest } from "./control.ts";
 import { deadLetterTopic, encodeDeadLetter, readLetters, type KnownLetters, type SourceDeadLetter } from "./dead-letters.ts";
@@ -24,6 +24,7 @@ import { beginSnapshot, newSnapshots, runSnapshots, versionSnapshots } from "./s
 import type { Snapshots } from "./snapshots.ts";
 import { lookForSilentChanges } from "./silent-changes.ts";
 import { isBehind, knownCluster } from "./start.ts";
+import type { Refusals } from "./refusals.ts";
 import { higherTails, readTails, type Tail } from "./tails.ts";
 import { DEFAULT_MESSAGE_BYTES, type DataTopic } from "./topics.ts";
 import { Unparking } from "./unparking.ts";
