@@ -53,6 +53,12 @@ type SlotRow = {
   readonly retained: number | null;
 };
 
+/** Bytes of WAL behind what is confirmed (0 where the server is not that far any more), that are kept, and that may still be written (null: no limit). */
+export function walOf(slot: Slot, walEnd: Lsn): readonly [lagBytes: number, retainedBytes: number, safeBytes: number | null] {
+  const lag = Number(walEnd - (slot.confirmedFlushLsn ?? walEnd));
+  return [Math.max(0, lag), slot.retainedWalBytes ?? 0, slot.safeWalBytes];
+}
+
 export async function readSlot(session: Session, name: string): Promise<Slot | null> {
   // A row as JSON has the columns that this version has.
   const row = await session.json<SlotRow>(

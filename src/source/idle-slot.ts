@@ -2,7 +2,7 @@
 import { parseLsn } from "../core/lsn.ts";
 import { backoffMs, pause } from "../core/pause.ts";
 import { Session } from "../postgres/session.ts";
-import { readSlot } from "../postgres/slot.ts";
+import { readSlot, walOf } from "../postgres/slot.ts";
 import type { SourceObserver, SourceOptions } from "./parts.ts";
 
 /** How often, ms: a connection each. Of a server that does not answer less often. */
@@ -35,6 +35,5 @@ async function look(
   const slot = await readSlot(session, slotName);
   if (slot === null) return tell(0, 0, null);
   const [row] = await session.query("SELECT pg_current_wal_lsn()::text AS lsn");
-  const end = parseLsn(row?.lsn ?? "0/0");
-  tell(Number(end - (slot.confirmedFlushLsn ?? end)), slot.retainedWalBytes ?? 0, slot.safeWalBytes);
+  tell(...walOf(slot, parseLsn(row?.lsn ?? "0/0")));
 }

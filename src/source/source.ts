@@ -13,7 +13,7 @@ import { readLayouts, type SeenLayout } from "../postgres/layout.ts";
 import { compareFingerprints, dropPublication, ensurePublication, type PublicationFingerprint } from "../postgres/publication.ts";
 import type { ServerFacts } from "../postgres/server.ts";
 import { Session, type ConnectionSettings } from "../postgres/session.ts";
-import { createSlot, dropSlot, slotPatienceMs } from "../postgres/slot.ts";
+import { createSlot, dropSlot, slotPatienceMs, walOf } from "../postgres/slot.ts";
 import { streamFingerprint } from "../postgres/stream.ts";
 import type { CatalogTable } from "../postgres/table-judgement.ts";
 import { needsText } from "../postgres/types.ts";
@@ -237,8 +237,7 @@ function refuseChange(
 /** While a source waits for its log or its registry nobody watches what the server keeps for it: each try says so. */
 function sayWal({ observer }: SourceParts, { facts, slot }: SeenDatabase): void {
   if (slot?.database !== facts.database) return;
-  const behind = Number(facts.walEnd - (slot.confirmedFlushLsn ?? facts.walEnd));
-  observer.wal(Math.max(0, behind), slot.retainedWalBytes ?? 0, slot.safeWalBytes);
+  observer.wal(...walOf(slot, facts.walEnd));
 }
 
 function sayBeginning({ logger }: SourceParts, options: SourceOptions, { start, gaps }: Beginning, from: Lsn | null): void {
